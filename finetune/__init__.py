@@ -1,0 +1,1 @@
+"""Fine-tuning: a recipe and (document, summary) pairs in, adapter, merged model and ROUGE out."""

@@ -1,0 +1,159 @@
+"""A recipe: one YAML file that holds a whole run, read into typed sections before anything heavy is loaded."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from finetune.errors import UserError
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 (no point) as text; people write it all the same."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Float = Annotated[float, BeforeValidator(_number)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Model(Section):
+    name: str = Field(description="Folder of a pre-trained T5, or its name on the hub.")
+    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
+    prefix: str = Field("summarize: ", description="Put before every document, in training and in serving.")
+
+
+class Data(Section):
+    name: str | None = Field(None, description="Data set on the hub; null when `train` is a file.")
+    revision: str | None = Field(None, description="Branch, tag or commit of the data set on the hub.")
+    train: str = Field(description="JSONL, CSV or Parquet file, or a split's name where `name` is given.")
+    validation: str | None = Field(
+        None, description="Likewise; null holds back 10% of the training pairs, chosen by a hash of the document."
+    )
+    document_column: str = Field("document", description="Column with the text to be summarized.")
+    summary_column: str = Field("summary", description="Column with its summary.")
+    max_document_tokens: int = Field(512, ge=16, le=16384, description="Longer documents are cut here.")
+    max_summary_tokens: int = Field(64, ge=4, le=2048, description="Longer summaries are cut here in training.")
+    validation_documents: int | None = Field(
+        None, ge=1, description="Score at most so many validation documents, drawn by the seed; null scores all."
+    )
+
+
+class Lora(Section):
+    rank: int = Field(16, ge=1, le=1024, description="Rank of the update matrices.")
+    alpha: Float = Field(32.0, gt=0, description="The update is scaled by alpha / rank.")
+    dropout: Float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
+    targets: str | list[str] = Field("all-linear", description="Module names that get an adapter, or all-linear.")
+
+
+class Training(Section):
+    epochs: Float = Field(3.0, gt=0, description="Passes over the training pairs.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after so many optimizer steps, whatever `epochs` says.")
+    learning_rate: Float = Field(1e-3, gt=0, lt=1, description="Peak of the schedule.")
+    scheduler: Literal["linear", "cosine", "constant"] = Field("linear", description="Shape after the warm-up.")
+    warmup_ratio: Float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
+    weight_decay: Float = Field(0.0, ge=0, lt=1, description="AdamW's weight decay.")
+    label_smoothing: Float = Field(0.0, ge=0, lt=1, description="Share of the target spread over the vocabulary.")
+    batch_size: int = Field(8, ge=1, description="Pairs a step on each device.")
+    gradient_accumulation: int = Field(1, ge=1, description="Batches summed before an optimizer step.")
+    eval_batch_size: int = Field(16, ge=1, description="Documents at once in evaluation.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto takes bf16 where the hardware computes in it."
+    )
+    seed: int = Field(0, ge=0, description="Seed of shuffling, dropout and adapter weights.")
+
+
+class Generation(Section):
+    """transformers' names; written into the merged model's generation_config.json."""
+
+    max_new_tokens: int = Field(64, ge=1, le=512, description="Longest summary, in tokens.")
+    min_new_tokens: int | None = Field(None, ge=1, le=512, description="Shortest summary, in tokens.")
+    no_repeat_ngram_size: int = Field(0, ge=0, description="No run of so many tokens comes twice; 0 allows all.")
+    repetition_penalty: Float = Field(1.0, gt=0, description="Over 1 makes tokens already used less likely.")
+
+
+class Export(Section):
+    tolerance: Float = Field(1e-3, gt=0, description="Largest logit difference between PyTorch and ONNX.")
+
+
+class Recipe(Section):
+    output: str | None = Field(None, description="Folder of the run; null is artifacts/<name of the recipe>.")
+    model: Model
+    data: Data
+    lora: Lora = Lora()
+    training: Training = Training()
+    generation: Generation = Generation()
+    export: Export = Export()
+
+
+def read_recipe(path: str | Path, overrides: list[str] = ()) -> Recipe:
+    """The recipe at `path` with `section.key=value` overrides applied.
+
+    Raises UserError with one sentence that names the key at fault.
+    """
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"Recipe {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"Recipe {path} should hold sections such as model: and data:, and holds none.")
+    for override in overrides:
+        _apply(tree, override)
+    tree = {**tree, "output": tree.get("output") or f"artifacts/{path.stem}"}
+    return parse_recipe(tree)
+
+
+def parse_recipe(tree: dict[str, Any]) -> Recipe:
+    """The recipe of a mapping as `Recipe.model_dump` gives it. Raises UserError."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_sentence(error)) from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """Puts one `section.key=value` from the command line into the tree; the value is read as YAML."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"Override {override!r} should read section.key=value.")
+    *sections, last = key.split(".")
+    for section in sections:
+        if tree.get(section) is None:
+            tree[section] = {}
+        tree = tree[section]
+        if not isinstance(tree, dict):
+            raise UserError(f"Override {override!r}: {section} is not a section.")
+    try:
+        tree[last] = yaml.safe_load(text) if text else None
+    except yaml.YAMLError as error:
+        raise UserError(f"Override {override!r}: the value is not valid YAML.") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint of pydantic as one sentence with the key's full name."""
+    first = error.errors()[0]
+    # A union (targets) adds its member's type to the place; the key is what the reader knows.
+    place = [str(part) for part in first["loc"]][:2]
+    key = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        section = Recipe if len(place) == 1 else Recipe.model_fields[place[0]].annotation
+        near = difflib.get_close_matches(place[-1], section.model_fields, n=1, cutoff=0.0)
+        hint = ".".join([*place[:-1], near[0]])
+        return f"Unknown key {key} in the recipe; the nearest valid one is {hint}."
+    if first["type"] == "missing":
+        return f"The recipe lacks the key {key}."
+    message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"Recipe key {key}: {message}, and it is {first['input']!r}."

@@ -1,0 +1,61 @@
+"""Generates summaries with a PyTorch model and scores base against fine-tuned on the same documents."""
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from finetune.errors import UserError
+from finetune.progress import track
+from finetune.recipe import Recipe
+from finetune.rouge import mean_interval, rouge_by_document, summarized
+
+
+def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfig:
+    """The model's own special tokens with the recipe's search settings."""
+    own = model.generation_config
+    settings = recipe.generation.model_dump(exclude_none=True)
+    return GenerationConfig(
+        decoder_start_token_id=own.decoder_start_token_id,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=own.pad_token_id,
+        **settings,
+    )
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
+) -> list[str]:
+    """A summary for each document, in order; documents of like length share a batch."""
+    model.eval()
+    config = generation_config(recipe, model)
+    texts = [recipe.model.prefix + document for document in documents]
+    tokens = tokenizer(texts, truncation=True, max_length=recipe.data.max_document_tokens).input_ids
+    order = sorted(range(len(texts)), key=lambda i: -len(tokens[i]))
+    summaries = [""] * len(texts)
+    size = recipe.training.eval_batch_size
+    for start in track(range(0, len(order), size), title):
+        chosen = order[start : start + size]
+        batch = tokenizer.pad({"input_ids": [tokens[i] for i in chosen]}, return_tensors="pt").to(model.device)
+        output = model.generate(**batch, generation_config=config)
+        for i, text in zip(chosen, tokenizer.batch_decode(output, skip_special_tokens=True), strict=True):
+            summaries[i] = text
+    return summaries
+
+
+def compare(base: list[str], finetuned: list[str], references: list[str], recipe: Recipe) -> dict[str, object]:
+    """The content of rouge.json for the two systems' summaries of the validation documents."""
+    scores = {"base": rouge_by_document(base, references), "finetuned": rouge_by_document(finetuned, references)}
+    if not all(np.isfinite(values).all() for system in scores.values() for values in system.values()):
+        raise UserError("ROUGE is not a finite number.")
+    differences = {kind: scores["finetuned"][kind] - scores["base"][kind] for kind in scores["base"]}
+    return {
+        "split": recipe.data.validation or "held back from data.train",
+        "documents": len(references),
+        "generation": recipe.generation.model_dump(),
+        "base": summarized(scores["base"]),
+        "finetuned": summarized(scores["finetuned"]),
+        "paired_difference_ci95": {
+            kind: [round(end, 2) for end in mean_interval(values)[1]] for kind, values in differences.items()
+        },
+    }
