@@ -1,0 +1,42 @@
+"""python -m engine BUNDLE [FILE] [--max-new-tokens N] [--num-beams N]: prints the summary of a file or standard input."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine import Engine, EngineError, Generation
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m engine", description="Print the summary of a text.")
+    parser.add_argument("bundle", help="folder made by python -m export")
+    parser.add_argument("file", nargs="?", help="text file in UTF-8; standard input if left out or -")
+    parser.add_argument("--max-new-tokens", type=int)
+    parser.add_argument("--num-beams", type=int)
+    options = parser.parse_args(argv)
+    try:
+        if options.file in (None, "-"):
+            text = sys.stdin.buffer.read().decode("utf-8")
+        else:
+            text = Path(options.file).read_text(encoding="utf-8")
+        generation = Generation(max_new_tokens=options.max_new_tokens, num_beams=options.num_beams)
+        engine = Engine.load(options.bundle)
+        summary = engine.generate([text], generation)[0]
+        engine.close()
+    except OSError as error:
+        print(f"{options.file} cannot be read: {error.strerror}.", file=sys.stderr)
+        return 1
+    except UnicodeDecodeError:
+        print(f"{options.file or 'standard input'} is not UTF-8 text.", file=sys.stderr)
+        return 1
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(summary.text)
+    if summary.pieces > 1:
+        print(f"(summarized in {summary.pieces} pieces: the text is longer than the model reads)", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,152 @@
+"""Greedy and beam search over one text's rows, token for token as transformers 4.57 `generate` has them."""
+
+import numpy as np
+
+from engine.generation import Settings
+
+LOW = np.float32(-1e9)  # transformers' mark for "not a candidate"
+
+
+class Greedy:
+    """Takes the best token at each step. One row."""
+
+    rows = 1
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.sequence = [settings.start]
+        self.finished = False
+        self.finish_reason = "length"
+
+    def advance(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Chooses from logits (1, vocabulary); returns the next tokens (1,) and the rows they continue (1,)."""
+        scores = _ruled(np.array([self.sequence]), logits, self.settings)
+        token = int(scores[0].argmax())
+        self.sequence.append(token)
+        if token in self.settings.ends:
+            self.finished, self.finish_reason = True, "end"
+        elif len(self.sequence) > self.settings.max_new_tokens:
+            self.finished = True
+        return np.array([token]), np.zeros(1, dtype=np.int64)
+
+    def tokens(self) -> list[int]:
+        """The tokens so far, without start, end and padding."""
+        return _plain(self.sequence[1:], self.settings)
+
+
+class Beam:
+    """Beam search (transformers `_beam_search`, the vectorized one of 4.50 and later). `num_beams` rows."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.rows = settings.num_beams
+        self.running = np.full((self.rows, 1), settings.start)
+        # Only the first row counts at the first step, since all rows are alike.
+        self.running_scores = np.array([0.0] + [LOW] * (self.rows - 1), dtype=np.float32)
+        self.done: list[list[int]] = [[] for _ in range(self.rows)]
+        self.done_scores = np.full(self.rows, LOW)
+        self.is_done = np.zeros(self.rows, dtype=bool)
+        self.improvable = True
+        self.finished = False
+
+    def advance(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Chooses from logits (rows, vocabulary); returns the next tokens (rows,) and the rows they continue (rows,)."""
+        settings, rows = self.settings, self.rows
+        scores = _ruled(self.running, _log_softmax(logits), settings) + self.running_scores[:, None]
+        keep = max(2, 1 + len(settings.ends)) * rows
+        best = _top(scores.reshape(-1), keep)
+        values = scores.reshape(-1)[best]
+        parents, tokens = best // scores.shape[1], best % scores.shape[1]
+        candidates = np.concatenate([self.running[parents], tokens[:, None]], axis=1)
+        length = candidates.shape[1] - 1  # new tokens
+        stops = np.isin(tokens, settings.ends) | (length >= settings.max_new_tokens)
+
+        open_values = values + stops * LOW
+        chosen = _top(open_values, rows)
+        self._collect(candidates, values, stops, length)
+        self.running, self.running_scores = candidates[chosen], open_values[chosen]
+
+        self.improvable = self.improvable and self._can_improve(length)
+        all_done = bool(self.is_done.all()) and settings.early_stopping is True
+        self.finished = not self.improvable or all_done or bool(stops.all())
+        return tokens[chosen], parents[chosen]
+
+    def _collect(self, candidates: np.ndarray, values: np.ndarray, stops: np.ndarray, length: int) -> None:
+        """Keeps the best `rows` of the finished sequences so far and those that just finished."""
+        just_done = stops & (np.arange(len(stops)) < self.rows)
+        final = values / np.float32(length**self.settings.length_penalty)
+        if self.is_done.all() and self.settings.early_stopping is True:
+            final = final + LOW
+        final = np.where(just_done, final, final + LOW)
+        merged_scores = np.concatenate([self.done_scores, final])
+        order = _top(merged_scores, self.rows)
+        merged = self.done + [list(sequence[1:]) for sequence in candidates]
+        self.done = [merged[i] for i in order]
+        self.done_scores = merged_scores[order]
+        self.is_done = np.concatenate([self.is_done, just_done])[order]
+
+    def _can_improve(self, length: int) -> bool:
+        """Whether a running row may still beat the worst finished one (transformers' early-stop heuristic)."""
+        settings = self.settings
+        if settings.early_stopping == "never" and settings.length_penalty > 0:
+            length = settings.max_new_tokens
+        best = self.running_scores[0] / np.float32(length**settings.length_penalty)
+        worst = np.where(self.is_done, self.done_scores.min(), LOW)
+        return bool((best > worst).any())
+
+    @property
+    def finish_reason(self) -> str:
+        """Whether the best sequence ended by itself or was cut."""
+        return "end" if self.done[0] and self.done[0][-1] in self.settings.ends else "length"
+
+    def tokens(self) -> list[int]:
+        """The best finished sequence without start, end and padding; empty while none has finished."""
+        return _plain(self.done[0], self.settings) if self.finished else []
+
+
+def new_search(settings: Settings) -> Greedy | Beam:
+    """The search that the settings ask for."""
+    return Greedy(settings) if settings.num_beams == 1 else Beam(settings)
+
+
+def _ruled(sequences: np.ndarray, scores: np.ndarray, settings: Settings) -> np.ndarray:
+    """Scores (rows, vocabulary) after repetition penalty, repeated n-grams and the shortest length, in that order.
+
+    `sequences`, (rows, length), include the start token, which transformers lets count in the first two.
+    """
+    scores = scores.astype(np.float32, copy=True)
+    if settings.repetition_penalty != 1.0:
+        penalty = np.float32(settings.repetition_penalty)
+        seen = np.take_along_axis(scores, sequences, axis=1)
+        np.put_along_axis(scores, sequences, np.where(seen < 0, seen * penalty, seen / penalty), axis=1)
+    size = settings.no_repeat_ngram_size
+    if 0 < size <= sequences.shape[1]:
+        for row, sequence in enumerate(sequences.tolist()):
+            last = sequence[len(sequence) - size + 1 :]
+            banned = [
+                sequence[i + size - 1]
+                for i in range(len(sequence) - size + 1)
+                if sequence[i : i + size - 1] == last
+            ]
+            scores[row, banned] = -np.inf
+    if sequences.shape[1] - 1 < settings.min_new_tokens:
+        scores[:, list(settings.ends)] = -np.inf
+    return scores
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _top(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the `count` largest values, largest first, the lower index first among equals."""
+    if count < len(values):
+        picked = np.argpartition(-values, count - 1)[:count]
+    else:
+        picked = np.arange(len(values))
+    return picked[np.lexsort((picked, -values[picked]))]
+
+
+def _plain(tokens: list[int], settings: Settings) -> list[int]:
+    return [int(token) for token in tokens if token != settings.pad and token not in settings.ends]

@@ -1,0 +1,104 @@
+"""Text to tokens and back: the model's prefix, cutting long texts into pieces, and pieces of text while it grows."""
+
+import re
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from engine.bundle import Bundle
+from engine.errors import BundleError
+
+SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n+")
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+SLACK = 8  # tokens; a piece cut out of a text can encode to a few more than it had inside it
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A bundle's tokenizer with the model's prefix and input limit (in tokens, prefix and end token included)."""
+
+    tokenizer: Tokenizer
+    prefix: str
+    limit: int
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> "Codec":
+        """Raises BundleError where tokenizer.json cannot be read or the manifest lacks prefix and limit."""
+        try:
+            tokenizer = Tokenizer.from_file(str(bundle.folder / "tokenizer.json"))
+        except Exception as error:  # the library raises bare Exception
+            raise BundleError(f"{bundle.folder / 'tokenizer.json'} cannot be read: {error}") from error
+        # A saved tokenizer may carry the last truncation and padding that training used.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        prefix, limit = bundle.manifest.get("prefix"), bundle.manifest.get("max_input_tokens")
+        if not isinstance(prefix, str) or not isinstance(limit, int):
+            raise BundleError(f"{bundle.folder / 'manifest.json'} lacks prefix or max_input_tokens.")
+        return cls(tokenizer, prefix, limit)
+
+    def encode(self, text: str) -> list[int]:
+        """Prefix, text and end token, however long."""
+        return self.tokenizer.encode(self.prefix + text).ids
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """The first `limit` tokens with the end token among them, as transformers truncates."""
+        return ids if len(ids) <= self.limit else [*ids[: self.limit - 1], ids[-1]]
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def pieces(self, text: str) -> list[str]:
+        """Cuts `text` into pieces of about equal length that the model can read, at sentence ends where there are any."""
+        offsets = self.tokenizer.encode(text, add_special_tokens=False).offsets
+        overhead = len(self.encode(""))
+        room = max(1, self.limit - overhead - SLACK)
+        ends = [match.end() for match in SENTENCE_END.finditer(text)]
+        spaces = [match.end() for match in re.finditer(r"\s+", text)]
+        pieces, first, start = [], 0, 0
+        while len(offsets) - first > room:
+            left = len(offsets) - first
+            even = -(-left // -(-left // room))
+            target, farthest = offsets[first + even][0], offsets[first + room][0]
+            stop = _nearest(ends, start, target, farthest) or _nearest(spaces, start, target, farthest)
+            # A single word longer than the model reads is cut where it must be.
+            stop = stop or max(farthest, start + 1)
+            pieces.append(text[start:stop])
+            start = stop
+            while first < len(offsets) and offsets[first][0] < start:
+                first += 1
+        pieces.append(text[start:])
+        return [piece.strip() for piece in pieces if piece.strip()]
+
+
+def _nearest(places: list[int], start: int, target: int, farthest: int) -> int | None:
+    """The place in (start, farthest] that lies nearest to `target`, if any lies past half way there."""
+    half = start + (target - start) // 2
+    inside = [place for place in places if half < place <= farthest]
+    return min(inside, key=lambda place: abs(place - target)) if inside else None
+
+
+class Pieces:
+    """Hands out a growing summary's text in pieces that join to the final text.
+
+    Bytes of one character arrive as several tokens; text is held back until the run of bytes is over.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.given = ""
+
+    def grow(self, ids: list[int]) -> str:
+        """The text that is certain now and was not handed out before."""
+        certain = len(ids)
+        while certain and BYTE.fullmatch(self.codec.tokenizer.id_to_token(ids[certain - 1]) or ""):
+            certain -= 1
+        return self._more(self.codec.decode(ids[:certain]))
+
+    def finish(self, text: str) -> str:
+        """What is left of the final text."""
+        return self._more(text)
+
+    def _more(self, text: str) -> str:
+        more = text[len(self.given) :]
+        self.given = text if len(text) > len(self.given) else self.given
+        return more
