@@ -10,6 +10,8 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from engine.batch import Job, run_batch
 from engine.bundle import Bundle, open_bundle
 from engine.errors import EngineClosed, EngineError, EngineFull, TextError
@@ -222,6 +224,21 @@ class Engine:
             yield summary
         finally:
             request.future.cancel()
+
+    def teacher_forced_logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[np.ndarray]:
+        """Logits (steps, vocabulary) for each input where the decoder is fed the given tokens, as one batch.
+
+        For proofs: the same sessions, caches and masks as in serving, without search.
+        """
+        model, start = self._worker.model, self.bundle.generation_config["decoder_start_token_id"]
+        longest = max(len(row) for row in tokens)
+        fed = np.array([row + [row[-1]] * (longest - len(row)) for row in tokens])
+        logits, state = model.start([model.encode(ids) for ids in inputs], start)
+        steps = [logits]
+        for step in range(longest - 1):
+            steps.append(model.step(fed[:, step], state))
+        stacked = np.stack(steps, axis=1)
+        return [stacked[row, : len(tokens[row])] for row in range(len(tokens))]
 
     def close(self) -> None:
         """Stops at the next step; work that is not done raises EngineClosed."""

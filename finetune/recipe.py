@@ -77,6 +77,9 @@ class Generation(Section):
     """transformers' names; written into the merged model's generation_config.json."""
 
     max_new_tokens: int = Field(64, ge=1, le=512, description="Longest summary, in tokens.")
+    num_beams: int = Field(1, ge=1, le=8, description="Beams; 1 is greedy search.")
+    length_penalty: Float = Field(1.0, ge=-10, le=10, description="Beams: above 0 favours longer summaries.")
+    early_stopping: bool | Literal["never"] = Field(False, description="Beams: when to stop looking for better ones.")
     min_new_tokens: int | None = Field(None, ge=1, le=512, description="Shortest summary, in tokens.")
     no_repeat_ngram_size: int = Field(0, ge=0, description="No run of so many tokens comes twice; 0 allows all.")
     repetition_penalty: Float = Field(1.0, gt=0, description="Over 1 makes tokens already used less likely.")
