@@ -1,0 +1,1 @@
+"""The service: a verified bundle behind HTTP and a page, without torch, transformers or optimum."""
