@@ -80,4 +80,5 @@ def _about(engine: Engine) -> str:
     manifest = engine.bundle.manifest
     scores = manifest.get("rouge", {}).get("finetuned", {})
     rouge = f" ROUGE-L {scores['rougeL']:.1f} on its validation set." if scores else ""
-    return f"Model: {manifest.get('name')}, {manifest.get('precision')}.{rouge} It is small and makes mistakes: check what matters."
+    name = f"Model: {manifest.get('name')}, {manifest.get('precision')}."
+    return f"{name}{rouge} It is small and makes mistakes: check what matters."

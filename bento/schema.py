@@ -71,7 +71,9 @@ def validation_error(error: ValidationError) -> tuple[int, dict[str, Any]]:
     """Status and body for the first complaint of pydantic; what the caller sent is not repeated."""
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     if first["type"] == "json_invalid":
-        return 400, error_body("invalid_json", f"The body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}.")
+        return 400, error_body(
+            "invalid_json", f"The body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}."
+        )
     if not first["loc"]:
         return 400, error_body("invalid_json", "The body should be a JSON object.")
     field = str(first["loc"][0])

@@ -15,6 +15,8 @@ from bento.schema import SummarizeAnswer, SummarizeRequest, error_body
 from bento.site import make_site
 from bento.state import set_engine
 from engine import Engine, EngineError, EngineFull, Generation, GenerationError, TextError
+from engine.bundle import open_bundle
+from engine.model import check_device
 
 log = logging.getLogger("bentoml.precis")
 
@@ -23,6 +25,14 @@ DEVICE = os.environ.get("PRECIS_DEVICE") or "cpu"
 DEADLINE = 60.0  # seconds
 WARM_UP = "The council met on Tuesday. It agreed to mend the bridge before the winter."
 
+try:
+    # BentoML's supervisor imports this module and then starts workers again and again, so a bundle that cannot be
+    # served has to end the program here. The workers check what they load once more.
+    open_bundle(BUNDLE)
+    check_device(DEVICE)
+except EngineError as refusal:
+    raise SystemExit(f"Not started: {refusal}") from None
+
 
 @bentoml.service(name="precis", traffic={"timeout": DEADLINE + 5})
 @bentoml.asgi_app(make_site(), path="/")
@@ -30,11 +40,7 @@ class Summarizer:
     """Summarizes texts with a fine-tuned T5 on ONNX Runtime."""
 
     def __init__(self) -> None:
-        try:
-            self.engine = Engine.load(BUNDLE, device=DEVICE)
-        except EngineError as error:
-            log.error("Not started: %s", error)
-            raise SystemExit(1) from error
+        self.engine = Engine.load(BUNDLE, device=DEVICE)
         self.engine.generate([WARM_UP], Generation(max_new_tokens=8))
         self.model = str(self.engine.bundle.manifest.get("name"))
         set_engine(self.engine)

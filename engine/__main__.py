@@ -1,4 +1,4 @@
-"""python -m engine BUNDLE [FILE] [--max-new-tokens N] [--num-beams N]: prints the summary of a file or standard input."""
+"""python -m engine BUNDLE [FILE]: prints the summary of a text file or of standard input."""
 
 import argparse
 import sys

@@ -83,7 +83,13 @@ class _Request:
             return self.jobs()
         job = self.stage[0]
         summary = Summary(
-            texts[0], job.tokens, self.input_tokens, len(job.tokens), self.pieces, self.truncated_tokens, job.finish_reason
+            texts[0],
+            job.tokens,
+            self.input_tokens,
+            len(job.tokens),
+            self.pieces,
+            self.truncated_tokens,
+            job.finish_reason,
         )
         _settle(self.future, summary)
         return []

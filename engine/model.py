@@ -43,11 +43,7 @@ class Seq2SeqModel:
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
-        provider = PROVIDERS.get(device)
-        if provider is None:
-            raise EngineError(f"The device is {device!r}; it should be one of {', '.join(PROVIDERS)}.")
-        if provider not in ort.get_available_providers():
-            raise EngineError(f"The device is {device}, and this ONNX Runtime has no {provider}: install the gpu extra.")
+        provider = check_device(device)
         self.encoder = _session(bundle, ENCODER, provider, options)
         self.decoder = _session(bundle, DECODER, provider, options)
         names = [entry.name for entry in self.decoder.get_inputs()]
@@ -58,7 +54,7 @@ class Seq2SeqModel:
         self.width = config["d_model"]
 
     def encode(self, ids: list[int]) -> np.ndarray:
-        """Hidden states (1, input, d_model) of one text; texts are encoded alone, so none pays for another's padding."""
+        """Hidden states (1, input, d_model) of one text; each is encoded alone, without padding."""
         tokens = np.array([ids], dtype=np.int64)
         return self.encoder.run(["last_hidden_state"], {"input_ids": tokens, "attention_mask": np.ones_like(tokens)})[0]
 
@@ -103,6 +99,16 @@ class Seq2SeqModel:
     @staticmethod
     def _outputs(names: list[str]) -> list[str]:
         return ["logits", *(name.replace("past_key_values", "present") for name in names)]
+
+
+def check_device(device: str) -> str:
+    """The execution provider for `device`. Raises EngineError where this ONNX Runtime does not have it."""
+    provider = PROVIDERS.get(device)
+    if provider is None:
+        raise EngineError(f"The device is {device!r}; it should be one of {', '.join(PROVIDERS)}.")
+    if provider not in ort.get_available_providers():
+        raise EngineError(f"The device is {device}, and this ONNX Runtime has no {provider}: install the gpu extra.")
+    return provider
 
 
 def _session(bundle: Bundle, name: str, provider: str, options: ort.SessionOptions) -> ort.InferenceSession:

@@ -50,7 +50,7 @@ class Beam:
         self.finished = False
 
     def advance(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Chooses from logits (rows, vocabulary); returns the next tokens (rows,) and the rows they continue (rows,)."""
+        """Chooses from logits (rows, vocabulary); returns next tokens (rows,) and the rows they continue (rows,)."""
         settings, rows = self.settings, self.rows
         scores = _ruled(self.running, _log_softmax(logits), settings) + self.running_scores[:, None]
         keep = max(2, 1 + len(settings.ends)) * rows
@@ -124,9 +124,7 @@ def _ruled(sequences: np.ndarray, scores: np.ndarray, settings: Settings) -> np.
         for row, sequence in enumerate(sequences.tolist()):
             last = sequence[len(sequence) - size + 1 :]
             banned = [
-                sequence[i + size - 1]
-                for i in range(len(sequence) - size + 1)
-                if sequence[i : i + size - 1] == last
+                sequence[i + size - 1] for i in range(len(sequence) - size + 1) if sequence[i : i + size - 1] == last
             ]
             scores[row, banned] = -np.inf
     if sequences.shape[1] - 1 < settings.min_new_tokens:
@@ -141,10 +139,7 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def _top(values: np.ndarray, count: int) -> np.ndarray:
     """Indices of the `count` largest values, largest first, the lower index first among equals."""
-    if count < len(values):
-        picked = np.argpartition(-values, count - 1)[:count]
-    else:
-        picked = np.arange(len(values))
+    picked = np.argpartition(-values, count - 1)[:count] if count < len(values) else np.arange(len(values))
     return picked[np.lexsort((picked, -values[picked]))]
 
 

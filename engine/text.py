@@ -48,7 +48,7 @@ class Codec:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
     def pieces(self, text: str) -> list[str]:
-        """Cuts `text` into pieces of about equal length that the model can read, at sentence ends where there are any."""
+        """Cuts `text` into pieces of about equal length that the model can read, at sentence ends if it can."""
         offsets = self.tokenizer.encode(text, add_special_tokens=False).offsets
         overhead = len(self.encode(""))
         room = max(1, self.limit - overhead - SLACK)

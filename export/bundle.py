@@ -26,13 +26,15 @@ FAILED = "parity-failed"
 
 
 def make_bundle(run: Path) -> Path:
-    """Exports the merged model of `run` to `run`/bundle and proves it. Raises UserError, and leaves no new bundle then."""
+    """Exports the merged model of `run` to `run`/bundle and proves it; UserError, and no new bundle, if that fails."""
     logging.set_verbosity_error()
     try:
         info = json.loads((run / "run.json").read_text(encoding="utf-8"))
         rouge = json.loads((run / "rouge.json").read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{run} holds no finished run ({error.filename} is missing): run python -m finetune first.") from error
+        raise UserError(
+            f"{run} holds no finished run ({error.filename} is missing): run python -m finetune first."
+        ) from error
     recipe = parse_recipe(info["recipe"])
     documents, references = _documents(recipe)
     shutil.rmtree(run / FAILED, ignore_errors=True)
@@ -120,7 +122,8 @@ def _failure(parity: Parity, run: Path) -> str:
 def _summarize(parity: Parity) -> None:
     report = parity.report
     console.print(
-        f"Parity passed: {report['identical_summaries']} of {report['documents']} summaries identical, {report['ties']} ties, "
+        f"Parity passed: {report['identical_summaries']} of {report['documents']} summaries identical, "
+        f"{report['ties']} ties, "
         f"logits within {report['max_abs_logit_difference']:.1e}, ROUGE-L {report['onnx']['rougeL']:.2f} "
         f"({report['delta']['rougeL']:+.2f})",
         highlight=False,

@@ -35,7 +35,7 @@ class MaskedT5OnnxConfig(T5OnnxConfig):
 
 
 def write_onnx(merged: Path, folder: Path) -> None:
-    """Writes encoder_model.onnx, decoder_model_merged.onnx, tokenizer and settings of the model `merged` to `folder`."""
+    """Writes encoder, merged decoder, tokenizer and settings of the model folder `merged` to `folder`."""
     config = MaskedT5OnnxConfig(AutoConfig.from_pretrained(merged), task="text2text-generation", use_past=True)
     parts = {
         "encoder_model": config.with_behavior("encoder"),

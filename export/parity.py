@@ -50,7 +50,9 @@ def measure(
 
     special = {model.generation_config.pad_token_id, *np.atleast_1d(model.generation_config.eos_token_id)}
     plain = [[token for token in tokens if token not in special] for tokens in expected]
-    unlike = [i for i, summary in enumerate(served) if summary.token_ids != plain[i] or summary.text != texts["pytorch"][i]]
+    unlike = [
+        i for i, summary in enumerate(served) if summary.token_ids != plain[i] or summary.text != texts["pytorch"][i]
+    ]
     ties = [i for i in unlike if _is_tie(model, inputs[i], expected[i], served[i].token_ids, recipe)]
     largest, mean = _logit_difference(model, engine, inputs, expected)
     differing = sorted(set(unlike) - set(ties))
@@ -86,7 +88,9 @@ def _is_tie(model: PreTrainedModel, ids: list[int], ours: list[int], theirs: lis
     """
     config = generation_config(recipe, model)
     if config.num_beams == 1:
-        step = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+        step = next(
+            (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+        )
         config.output_scores = config.return_dict_in_generate = True
         scores = model.generate(torch.tensor([ids]), generation_config=config).scores
         if step >= len(scores):
@@ -94,7 +98,7 @@ def _is_tie(model: PreTrainedModel, ids: list[int], ours: list[int], theirs: lis
         best, second = scores[step][0].topk(2).values.tolist()
         return best - second < TIE
     end = model.generation_config.eos_token_id
-    theirs = theirs + [end] if len(theirs) < config.max_new_tokens else theirs
+    theirs = [*theirs, end] if len(theirs) < config.max_new_tokens else theirs
     return abs(_sequence_score(model, ids, ours, config) - _sequence_score(model, ids, theirs, config)) < TIE
 
 

@@ -40,7 +40,9 @@ Fed the same tokens, the logits differ by at most {report["max_abs_logit_differe
     )
     figure, axes = plt.subplots(figsize=(4, 4), layout="constrained")
     for kind, colour in zip(("rouge1", "rougeL"), ("C0", "C1"), strict=True):
-        axes.scatter(parity.rouge["pytorch"][kind], parity.rouge["onnx"][kind], s=10, color=colour, label=kind, alpha=0.6)
+        axes.scatter(
+            parity.rouge["pytorch"][kind], parity.rouge["onnx"][kind], s=10, color=colour, label=kind, alpha=0.6
+        )
     top = 5 + max(float(np.max(values["rouge1"])) for values in parity.rouge.values())
     axes.plot([0, top], [0, top], color="grey", linewidth=0.8, zorder=0)
     axes.set(xlabel="PyTorch", ylabel="ONNX", title="ROUGE of each document", xlim=(0, top), ylim=(0, top))

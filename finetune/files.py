@@ -1,4 +1,4 @@
-"""Files and folders that are written beside their place and renamed into it, so that a kill leaves the old or the new."""
+"""Files and folders written beside their place and renamed into it: a kill leaves the old or the new."""
 
 import ctypes
 import json

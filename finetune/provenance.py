@@ -12,7 +12,17 @@ from transformers import PreTrainedModel
 
 from finetune.recipe import Recipe
 
-LIBRARIES = ("torch", "transformers", "peft", "datasets", "tokenizers", "optimum", "optimum-onnx", "onnx", "rouge-score")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "tokenizers",
+    "optimum",
+    "optimum-onnx",
+    "onnx",
+    "rouge-score",
+)
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -28,7 +38,9 @@ def git_commit() -> str | None:
     root = Path(__file__).parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")

@@ -24,7 +24,11 @@ from finetune.recipe import Lora, Model, Recipe
 
 def load_base(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The pre-trained model in fp32 and its fast tokenizer, from a folder or the hub. Raises UserError."""
-    if os.sep in model.name and model.name.split(os.sep)[0] in (".", "..", "", "models") and not Path(model.name).is_dir():
+    if (
+        os.sep in model.name
+        and model.name.split(os.sep)[0] in (".", "..", "", "models")
+        and not Path(model.name).is_dir()
+    ):
         raise UserError(f"model.name: there is no folder {model.name}.")
     try:
         config = AutoConfig.from_pretrained(model.name, revision=model.revision)
@@ -95,7 +99,12 @@ def use_bf16(precision: str) -> bool:
 
 
 def train(
-    model: PeftModel, tokenizer: PreTrainedTokenizerFast, train_set: Dataset, validation_set: Dataset, recipe: Recipe, scratch: Path
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerFast,
+    train_set: Dataset,
+    validation_set: Dataset,
+    recipe: Recipe,
+    scratch: Path,
 ) -> list[dict[str, float]]:
     """Trains the adapter in place and returns the Trainer's log: one row a report, with step, loss or eval_loss.
 
@@ -134,7 +143,9 @@ def train(
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8),
         callbacks=[TrainingBar()],
     )
-    trainer.remove_callback(next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"))
+    trainer.remove_callback(
+        next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback")
+    )
     trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     if not all(loss == loss for loss in losses):

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Makes .venv from one lock: tools/env.sh cpu|gpu. Run by make env.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+flavour=$1
+
+python=$(command -v python3.11 || command -v python3 || true)
+if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  echo "Python 3.11 or newer is needed." >&2
+  exit 1
+fi
+rm -rf .venv
+"$python" -m venv .venv
+.venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+# uv reads no pip configuration; a machine may offer a CPU build of torch by that way.
+links=${PIP_FIND_LINKS:-$(.venv/bin/pip config get global.find-links 2>/dev/null || true)}
+[ -z "$links" ] || export UV_FIND_LINKS="$links"
+install() { .venv/bin/uv pip install --python .venv/bin/python --requirements "requirements/$flavour.txt" "$@"; }
+
+if [ "$flavour" = gpu ] || compgen -G "${links:-/nowhere}/torch-*+cpu*" >/dev/null; then
+  install
+else
+  # The CPU build is a tenth of the size, where PyTorch's own index can be reached.
+  install --torch-backend cpu || install
+fi
+touch ".venv/installed-$flavour"
