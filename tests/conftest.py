@@ -1,0 +1,162 @@
+"""Fixtures: tiny random T5s of both shapes, a run made of one by the real commands, and a service started for real."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GAZETTE = ROOT / "data/gazette"
+EMBEDDED = ROOT / "artifacts/embedded"
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+
+def gazette(split: str) -> list[dict[str, str]]:
+    """The rows of one Gazette split."""
+    return [json.loads(line) for line in (GAZETTE / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def tiny_t5(folder: Path, shape: str) -> Path:
+    """A random T5 with our tokenizer: "v1.0" (ReLU, tied) or "v1.1" (gated, untied, heads x d_kv != d_model)."""
+    import torch
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(7)
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
+    gated = shape == "v1.1"
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=12 if gated else 8,
+        num_heads=4,
+        d_ff=48,
+        num_layers=3 if gated else 2,
+        num_decoder_layers=2,
+        feed_forward_proj="gated-gelu" if gated else "relu",
+        tie_word_embeddings=not gated,
+        decoder_start_token_id=0,
+        # Spreads the logits, so that a random model has opinions and greedy search few ties.
+        initializer_factor=3.0,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory) -> Path:
+    return tiny_t5(tmp_path_factory.mktemp("models") / "tiny", "v1.0")
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_base, tmp_path_factory) -> Path:
+    """A recipe for the tiny model on a hundred-odd short Gazette pairs."""
+    folder = tmp_path_factory.mktemp("recipe")
+    rows = [{"document": row["document"][:300], "summary": row["summary"]} for row in gazette("train")]
+    write_jsonl(folder / "train.jsonl", rows[:40])
+    write_jsonl(folder / "validation.jsonl", rows[40:64])
+    recipe = folder / "tiny.yaml"
+    recipe.write_text(
+        f"""
+model: {{name: {tiny_base}}}
+data: {{train: {folder}/train.jsonl, validation: {folder}/validation.jsonl, max_document_tokens: 64}}
+lora: {{rank: 4}}
+training: {{max_steps: 3, batch_size: 4}}
+generation: {{max_new_tokens: 12, no_repeat_ngram_size: 3}}
+"""
+    )
+    return recipe
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_recipe, tmp_path_factory) -> Path:
+    """A whole run of the tiny recipe, fine-tuned and exported by the commands' own entry points."""
+    from export.__main__ import main as export
+    from finetune.__main__ import main as finetune
+
+    run = tmp_path_factory.mktemp("artifacts") / "tiny"
+    assert finetune([str(tiny_recipe), f"output={run}"]) == 0
+    assert export([str(run)]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Path:
+    """The run of the embedded default, which `make test` builds before it starts pytest."""
+    assert (EMBEDDED / "bundle/manifest.json").is_file(), "run make model first"
+    return EMBEDDED
+
+
+class Service:
+    """A served bundle in a process of its own."""
+
+    def __init__(self, command: list[str], folder: Path, bundle: Path | None, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = home / f"service-{self.port}.log"
+        environment = {**os.environ, "BENTOML_HOME": str(home / "bentoml")}
+        environment.pop("PRECIS_BUNDLE", None)
+        if bundle is not None:
+            environment["PRECIS_BUNDLE"] = str(bundle)
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self.port)],
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self, seconds: float = 90) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=2):
+                    return
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                time.sleep(0.2)
+        raise AssertionError(f"not ready after {seconds} s:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+
+BENTOML = str(Path(sys.executable).with_name("bentoml"))
+
+
+@pytest.fixture(scope="session")
+def service(embedded, tmp_path_factory):
+    """`bentoml serve bento.service:Summarizer` from the source folder, with the embedded bundle."""
+    running = Service(
+        [BENTOML, "serve", "bento.service:Summarizer"], ROOT, embedded / "bundle", tmp_path_factory.mktemp("service")
+    )
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.stop()

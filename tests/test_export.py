@@ -1,0 +1,162 @@
+"""The bundle and its gate: what passes, what fails and what is left then."""
+
+import json
+import shutil
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from engine import Engine, Generation
+from engine.bundle import sha256
+from export.__main__ import main
+from tests.conftest import gazette
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    """A copy of the tiny run without its bundle."""
+    return shutil.copytree(tiny_run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
+
+
+def test_the_bundle_holds_its_contract(tiny_run):
+    bundle = tiny_run / "bundle"
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    names = {path.name for path in bundle.iterdir()}
+    assert names >= {
+        "encoder_model.onnx", "decoder_model_merged.onnx", "tokenizer.json", "config.json", "generation_config.json",
+        "parity.json", "parity.md", "parity.png", "manifest.json",
+    }  # fmt: skip
+    assert manifest["files"] == {name: sha256(bundle / name) for name in names - {"manifest.json"}}
+    for key in (
+        "base_model",
+        "data",
+        "recipe",
+        "lora",
+        "git_commit",
+        "versions",
+        "precision",
+        "execution_provider",
+        "rouge",
+    ):
+        assert manifest[key], key
+    assert manifest["parity"] == json.loads((bundle / "parity.json").read_text())
+
+
+def test_parity_is_measured_on_enough_documents_and_holds(tiny_run):
+    parity = json.loads((tiny_run / "bundle/parity.json").read_text())
+    assert parity["passed"] is True
+    assert parity["documents"] == 64  # all there are: 24 for validation and 40 to fill up
+    assert parity["identical_summaries"] + parity["ties"] == 64
+    assert 0 < parity["max_abs_logit_difference"] <= parity["tolerance"]
+    if not parity["ties"]:
+        assert set(parity["delta"].values()) == {0.0}
+
+
+def test_the_bundle_says_what_the_merged_model_says(tiny_run):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_run / "merged")
+    model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged")
+    engine = Engine.load(tiny_run / "bundle")
+    for row in gazette("validation")[:5]:
+        inputs = tokenizer("summarize: " + row["document"], truncation=True, max_length=64, return_tensors="pt")
+        # No settings: both take them from the generation_config.json that fine-tuning wrote.
+        expected = tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True)
+        assert engine.generate([row["document"]], Generation(long_text="truncate"))[0].text == expected
+    engine.close()
+
+
+def test_rows_of_unlike_age_share_a_decoder_batch_under_the_mask(tiny_run):
+    """Right-aligned caches with masked padding give each row the logits it has alone: what joining a batch needs."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged").eval()
+    session = onnxruntime.InferenceSession(str(tiny_run / "bundle/decoder_model_merged.onnx"))
+    hidden = np.random.default_rng(0).normal(size=(2, 7, model.config.d_model)).astype(np.float32)
+    tokens = [[0, 50, 61, 72, 83], [0, 94]]
+    outputs = [entry.name for entry in session.get_outputs()]
+    past_names = [entry.name for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
+
+    def step(feeds):
+        return dict(zip(outputs, session.run(None, feeds), strict=True))
+
+    def feeds(row, ids, mask, past, use):
+        return {
+            "input_ids": np.array(ids),
+            "attention_mask": np.array(mask),
+            "encoder_attention_mask": np.ones((len(row), 7), dtype=np.int64),
+            "encoder_hidden_states": hidden[row],
+            "use_cache_branch": np.array([use]),
+            **past,
+        }
+
+    empty = {name: np.zeros((1, 4, 0, 8), dtype=np.float32) for name in past_names}
+    caches, masks = [], []
+    for row in (0, 1):
+        first = step(feeds([row], [tokens[row][:1]], [[1]], empty, False))
+        past = {name: first[name.replace("past_key_values", "present")] for name in past_names}
+        for i, token in enumerate(tokens[row][1:-1], start=1):
+            grown = step(feeds([row], [[token]], [[1] * (i + 1)], past, True))
+            past |= {n: grown[n.replace("past_key_values", "present")] for n in past_names if ".decoder." in n}
+        missing = len(tokens[0]) - len(tokens[row])
+        noise = np.full((1, 4, missing, 8), 9.0, dtype=np.float32)
+        caches.append({n: np.concatenate([noise, p], axis=2) if ".decoder." in n else p for n, p in past.items()})
+        masks.append([0] * missing + [1] * len(tokens[row]))
+    joined = {name: np.concatenate([cache[name] for cache in caches]) for name in past_names}
+    together = step(feeds([0, 1], [[tokens[0][-1]], [tokens[1][-1]]], masks, joined, True))["logits"][:, -1]
+    for row in (0, 1):
+        with torch.no_grad():
+            alone = model(
+                encoder_outputs=(torch.tensor(hidden[[row]]),), decoder_input_ids=torch.tensor([tokens[row]])
+            ).logits[0, -1]
+        np.testing.assert_allclose(together[row], alone.numpy(), atol=1e-4)
+
+
+def test_a_failed_gate_exits_with_its_reason_and_leaves_nothing_to_serve(run, capsys):
+    info = json.loads((run / "run.json").read_text())
+    info["recipe"]["export"]["tolerance"] = 1e-12
+    (run / "run.json").write_text(json.dumps(info))
+    assert main([str(run)]) == 1
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert "Parity failed" in sentence
+    assert "1e-12" in sentence
+    assert not (run / "bundle").exists()
+    assert not list(run.glob(".*"))
+    assert json.loads((run / "parity-failed/parity.json").read_text())["passed"] is False
+    assert not list((run / "parity-failed").glob("*.onnx"))
+
+
+def test_an_onnx_model_that_says_something_else_does_not_pass(run, monkeypatch, capsys):
+    """The exported weights are those of a different model than the one PyTorch is asked."""
+    import export.bundle as bundle
+
+    other = run.parent / "other"
+    shutil.copytree(run / "merged", other)
+    model = AutoModelForSeq2SeqLM.from_pretrained(other)
+    with torch.no_grad():
+        model.decoder.block[0].layer[1].EncDecAttention.v.weight.mul_(1.5)
+    model.save_pretrained(other)
+    write = bundle.write_onnx
+    monkeypatch.setattr(bundle, "write_onnx", lambda _, folder: write(other, folder))
+    assert main([str(run)]) == 1
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert "summaries differ (documents" in sentence
+    assert not (run / "bundle").exists()
+
+
+def test_a_failed_export_keeps_the_bundle_that_was_there(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    before = (run / "bundle/manifest.json").read_bytes()
+    info = json.loads((run / "run.json").read_text())
+    info["recipe"]["export"]["tolerance"] = 1e-12
+    (run / "run.json").write_text(json.dumps(info))
+    assert main([str(run)]) == 1
+    assert (run / "bundle/manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()], ids=["missing", "empty"])
+def test_a_folder_that_is_no_run_is_one_sentence(tmp_path, capsys, make):
+    make(tmp_path / "run")
+    assert main([str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "run" in error
