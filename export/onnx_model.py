@@ -1,5 +1,6 @@
 """Writes a merged T5 as ONNX with Optimum, with an attention mask on the decoder's own past."""
 
+import logging
 import shutil
 import tempfile
 import warnings
@@ -42,6 +43,8 @@ def write_onnx(merged: Path, folder: Path) -> None:
         "decoder_model": config.with_behavior("decoder", use_past=True, use_past_in_inputs=False),
         "decoder_with_past_model": config.with_behavior("decoder", use_past=True, use_past_in_inputs=True),
     }
+    # It warns of the tied embedding, which each graph has to hold once.
+    logging.getLogger("optimum").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=folder) as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, on branches that T5 never takes
         main_export(

@@ -10,7 +10,7 @@ from engine import Engine, Generation
 from finetune.progress import track
 from finetune.recipe import Recipe
 from finetune.rouge import KINDS, mean_interval, rouge_by_document
-from finetune.scoring import generation_config
+from finetune.scoring import encode, generate, generation_config
 
 TIE = 1e-4  # scores of PyTorch's two best tokens that lie nearer than this may fall either way
 
@@ -35,11 +35,8 @@ def measure(
 ) -> Parity:
     """Summarizes `documents` with both and compares summaries, ROUGE and teacher-forced logits."""
     model.eval()
-    inputs = [
-        tokenizer(recipe.model.prefix + text, truncation=True, max_length=recipe.data.max_document_tokens).input_ids
-        for text in documents
-    ]
-    expected = _pytorch_tokens(model, inputs, recipe)
+    inputs = encode(tokenizer, documents, recipe)
+    expected = generate(model, tokenizer, inputs, recipe, "PyTorch's summaries")
     served = engine.generate(documents, Generation(long_text="truncate"))
     texts = {
         "pytorch": [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in expected],
@@ -70,15 +67,6 @@ def measure(
         "passed": not differing and largest <= recipe.export.tolerance,
     }
     return Parity(report, differing, rouge)
-
-
-def _pytorch_tokens(model: PreTrainedModel, inputs: list[list[int]], recipe: Recipe) -> list[list[int]]:
-    """New tokens of each input, end token included; one input at a time, so that no padding blurs the reference."""
-    config = generation_config(recipe, model)
-    return [
-        model.generate(torch.tensor([ids]), generation_config=config)[0, 1:].tolist()
-        for ids in track(inputs, "PyTorch's summaries")
-    ]
 
 
 def _is_tie(model: PreTrainedModel, ids: list[int], ours: list[int], theirs: list[int], recipe: Recipe) -> bool:
@@ -117,8 +105,8 @@ def _logit_difference(
     PyTorch sees all steps at once, the engine one after another through its caches, batched as it serves.
     """
     largest, total, count = 0.0, 0.0, 0
-    for first in track(range(0, len(inputs), 16), "logits, step by step"):
-        batch = range(first, min(first + 16, len(inputs)))
+    for first in track(range(0, len(inputs), 32), "logits, step by step"):
+        batch = range(first, min(first + 32, len(inputs)))
         stepped = engine.teacher_forced_logits([inputs[i] for i in batch], [tokens[i] for i in batch])
         for i, ours in zip(batch, stepped, strict=True):
             theirs = model(input_ids=torch.tensor([inputs[i]]), labels=torch.tensor([tokens[i]])).logits[0].numpy()

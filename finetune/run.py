@@ -17,7 +17,7 @@ from finetune.files import replaced_folder, write_json
 from finetune.plots import training_curve
 from finetune.progress import console
 from finetune.recipe import Recipe
-from finetune.scoring import compare, generate, generation_config
+from finetune.scoring import compare, generation_config, summarize
 from finetune.training import add_adapter, load_base, tokenized, train
 
 
@@ -54,7 +54,7 @@ def fit(recipe: Recipe) -> Path:
         "base_model": provenance.base_model(recipe, network),
         "data": {**provenance.data_set(recipe), **counts},
     }
-    before = generate(network, tokenizer, documents, recipe, "summaries of the base")
+    before = summarize(network, tokenizer, documents, recipe, "summaries of the base")
 
     model = add_adapter(network, recipe.lora)
     trained, total = model.get_nb_trainable_parameters()
@@ -70,7 +70,7 @@ def fit(recipe: Recipe) -> Path:
         merged.generation_config = generation_config(recipe, merged)
         merged.save_pretrained(folder / "merged")
         tokenizer.save_pretrained(folder / "merged")
-        after = generate(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
+        after = summarize(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
         rouge = compare(before, after, references, recipe)
         write_json(folder / "rouge.json", rouge)
         training_curve(log, folder / "training.png")

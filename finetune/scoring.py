@@ -22,25 +22,39 @@ def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfi
     )
 
 
+def encode(tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe) -> list[list[int]]:
+    """Input tokens of each document with prefix and end token, cut to the recipe's length."""
+    texts = [recipe.model.prefix + document for document in documents]
+    return tokenizer(texts, truncation=True, max_length=recipe.data.max_document_tokens).input_ids
+
+
 @torch.inference_mode()
 def generate(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
-) -> list[str]:
-    """A summary for each document, in order; documents of like length share a batch."""
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, inputs: list[list[int]], recipe: Recipe, title: str
+) -> list[list[int]]:
+    """New tokens for each input, in order, end token included; inputs of like length share a batch."""
     model.eval()
     config = generation_config(recipe, model)
-    texts = [recipe.model.prefix + document for document in documents]
-    tokens = tokenizer(texts, truncation=True, max_length=recipe.data.max_document_tokens).input_ids
-    order = sorted(range(len(texts)), key=lambda i: -len(tokens[i]))
-    summaries = [""] * len(texts)
+    order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
+    outputs: list[list[int]] = [[] for _ in inputs]
     size = recipe.training.eval_batch_size
     for start in track(range(0, len(order), size), title):
         chosen = order[start : start + size]
-        batch = tokenizer.pad({"input_ids": [tokens[i] for i in chosen]}, return_tensors="pt").to(model.device)
-        output = model.generate(**batch, generation_config=config)
-        for i, text in zip(chosen, tokenizer.batch_decode(output, skip_special_tokens=True), strict=True):
-            summaries[i] = text
-    return summaries
+        batch = tokenizer.pad({"input_ids": [inputs[i] for i in chosen]}, return_tensors="pt").to(model.device)
+        for i, tokens in zip(chosen, model.generate(**batch, generation_config=config).tolist(), strict=True):
+            # The first is the decoder's start; shorter ones of a batch are filled up with padding.
+            while tokens[-1] == config.pad_token_id and len(tokens) > 1:
+                tokens.pop()
+            outputs[i] = tokens[1:]
+    return outputs
+
+
+def summarize(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
+) -> list[str]:
+    """A summary for each document, in order."""
+    tokens = generate(model, tokenizer, encode(tokenizer, documents, recipe), recipe, title)
+    return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
 
 def compare(base: list[str], finetuned: list[str], references: list[str], recipe: Recipe) -> dict[str, object]:
