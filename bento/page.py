@@ -50,7 +50,7 @@ def _page(engine: Engine) -> gr.Blocks:
                     longest = gr.Slider(8, 256, value=64, step=1, label="Longest summary, in tokens")
                 button = gr.Button("Summarize", variant="primary")
             with gr.Column():
-                summary = gr.Textbox(label="Summary", lines=5, interactive=False, buttons=["copy"])
+                summary = gr.Textbox(label="Summary", elem_id="summary", lines=5, interactive=False, buttons=["copy"])
                 details = gr.Markdown(elem_id="details")
         examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
         gr.Examples(

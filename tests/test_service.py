@@ -200,7 +200,13 @@ def test_a_built_bento_answers_like_the_source_folder(embedded, engine, tmp_path
     tag = built.stdout.strip().removeprefix("__tag__:")
     name, version = tag.split(":")
     source = tmp_path / "bentoml/bentos" / name / version / "src"
-    assert {path.name for path in source.iterdir()} == {"bento", "engine", "artifacts", "requirements"}
+    assert {path.name for path in source.iterdir()} == {
+        "artifacts",
+        "bento",
+        "bentofile.yaml",
+        "engine",
+        "requirements",
+    }
     served = Service([BENTOML, "serve", tag], tmp_path, None, tmp_path)
     try:
         served.wait_until_ready()
