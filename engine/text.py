@@ -67,7 +67,14 @@ class Codec:
             while first < len(offsets) and offsets[first][0] < start:
                 first += 1
         pieces.append(text[start:])
-        return [piece.strip() for piece in pieces if piece.strip()]
+        return [part for piece in pieces if piece.strip() for part in self._halved(piece.strip())]
+
+    def _halved(self, piece: str) -> list[str]:
+        """A run of characters outside the vocabulary has one offset for all its tokens; such a piece is cut blindly."""
+        if len(piece) < 2 or len(self.encode(piece)) <= self.limit:
+            return [piece]
+        middle = len(piece) // 2
+        return self._halved(piece[:middle]) + self._halved(piece[middle:])
 
 
 def _nearest(places: list[int], start: int, target: int, farthest: int) -> int | None:

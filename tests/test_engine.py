@@ -151,7 +151,7 @@ def test_characters_of_several_tokens_stream_whole(bundle):
 def test_a_long_text_is_cut_into_pieces_that_leave_nothing_out(engine):
     text = " ".join(row["document"] for row in gazette("validation")[:4])
     pieces = engine._codec.pieces(text)
-    assert "".join(pieces).split() == "".join(text.split("\x00")).split() or " ".join(pieces).split() == text.split()
+    assert " ".join(pieces).split() == text.split()
     assert all(len(engine._codec.encode(piece)) <= LIMIT for piece in pieces)
     ended = [piece[-1] in ".!?”\"'" for piece in pieces]
     assert sum(ended) > len(ended) / 2
