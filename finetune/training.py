@@ -1,6 +1,5 @@
 """LoRA fine-tuning of a T5 with PEFT and transformers' Seq2SeqTrainer."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -24,12 +23,6 @@ from finetune.recipe import Lora, Model, Recipe
 
 def load_base(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The pre-trained model in fp32 and its fast tokenizer, from a folder or the hub. Raises UserError."""
-    if (
-        os.sep in model.name
-        and model.name.split(os.sep)[0] in (".", "..", "", "models")
-        and not Path(model.name).is_dir()
-    ):
-        raise UserError(f"model.name: there is no folder {model.name}.")
     try:
         config = AutoConfig.from_pretrained(model.name, revision=model.revision)
         if config.model_type not in ("t5", "mt5"):
@@ -40,8 +33,9 @@ def load_base(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             model.name, revision=model.revision, dtype=torch.float32, use_safetensors=True
         )
     except (OSError, ValueError) as error:
+        where = "" if Path(model.name).is_dir() else "is no folder here and "
         reason = str(error).splitlines()[0]
-        raise UserError(f"model.name: {model.name} cannot be loaded: {reason}") from error
+        raise UserError(f"model.name: {model.name} {where}cannot be loaded: {reason}") from error
     if len(tokenizer) > network.get_input_embeddings().num_embeddings:
         raise UserError(f"model.name: the tokenizer of {model.name} has more tokens than the model has embeddings.")
     return network, tokenizer
