@@ -56,13 +56,15 @@ def write_onnx(merged: Path, folder: Path) -> None:
             do_validation=False,
         )
         _rename_mask_length(Path(scratch) / FILES[1])
-        for name in (*FILES, *SETTINGS):
-            shutil.move(Path(scratch) / name, folder / name)
+        # Over 2 GB the weights lie beside their graph, in a file whose name begins with the graph's.
+        graphs = [path for name in FILES for path in Path(scratch).glob(f"{name}*")]
+        for path in (*graphs, *(Path(scratch) / name for name in SETTINGS)):
+            shutil.move(path, folder / path.name)
 
 
 def _rename_mask_length(path: Path) -> None:
     """The merged graph takes its inputs' names from the branch without past, where the mask is as long as the input."""
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     mask = next(entry for entry in model.graph.input if entry.name == "attention_mask")
     mask.type.tensor_type.shape.dim[1].dim_param = "past_decoder_sequence_length + decoder_sequence_length"
     onnx.save(model, path)
