@@ -40,6 +40,11 @@ def _lines(text: str) -> str:
     return re.sub(r"(?<=[.!?])\s+", "\n", text.strip())
 
 
+def lead_sentence(document: str) -> str:
+    """The first sentence: the baseline that costs nothing."""
+    return _lines(document).split("\n")[0]
+
+
 def rouge_by_document(predictions: list[str], references: list[str]) -> dict[str, np.ndarray]:
     """F1 in points for each kind, shape (documents,)."""
     return Rouge(keep_in_memory=True).compute(predictions=predictions, references=references)

@@ -71,7 +71,7 @@ def fit(recipe: Recipe) -> Path:
         merged.save_pretrained(folder / "merged")
         tokenizer.save_pretrained(folder / "merged")
         after = summarize(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
-        rouge = compare(before, after, references, recipe)
+        rouge = compare(documents, before, after, references, recipe)
         write_json(folder / "rouge.json", rouge)
         training_curve(log, folder / "training.png")
         info |= {
@@ -92,9 +92,13 @@ def fit(recipe: Recipe) -> Path:
 
 def _report(rouge: dict, seconds: float) -> None:
     console.print(f"Trained in {seconds:.0f} s. ROUGE F1 on {rouge['documents']} validation documents, 95% intervals:")
-    for system in ("base", "finetuned"):
+    for system in ("lead", "base", "finetuned"):
         scores = ", ".join(
             f"{kind} {rouge[system][kind]:.2f} [{low:.2f}, {high:.2f}]"
             for kind, (low, high) in rouge[system]["ci95"].items()
         )
         console.print(f"  {system:<9} {scores}", highlight=False)
+    gains = ", ".join(
+        f"{kind} [{low:+.2f}, {high:+.2f}]" for kind, (low, high) in rouge["paired_difference_ci95"].items()
+    )
+    console.print(f"  finetuned - base, paired: {gains}", highlight=False)

@@ -1,13 +1,11 @@
 """Generates summaries with a PyTorch model and scores base against fine-tuned on the same documents."""
 
-import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from finetune.errors import UserError
 from finetune.progress import track
 from finetune.recipe import Recipe
-from finetune.rouge import mean_interval, rouge_by_document, summarized
+from finetune.rouge import lead_sentence, mean_interval, rouge_by_document, summarized
 
 
 def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfig:
@@ -57,18 +55,18 @@ def summarize(
     return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
 
-def compare(base: list[str], finetuned: list[str], references: list[str], recipe: Recipe) -> dict[str, object]:
-    """The content of rouge.json for the two systems' summaries of the validation documents."""
-    scores = {"base": rouge_by_document(base, references), "finetuned": rouge_by_document(finetuned, references)}
-    if not all(np.isfinite(values).all() for system in scores.values() for values in system.values()):
-        raise UserError("ROUGE is not a finite number.")
+def compare(
+    documents: list[str], base: list[str], finetuned: list[str], references: list[str], recipe: Recipe
+) -> dict[str, object]:
+    """The content of rouge.json: lead sentences and both systems' summaries against the references."""
+    systems = {"lead": [lead_sentence(document) for document in documents], "base": base, "finetuned": finetuned}
+    scores = {system: rouge_by_document(summaries, references) for system, summaries in systems.items()}
     differences = {kind: scores["finetuned"][kind] - scores["base"][kind] for kind in scores["base"]}
     return {
         "split": recipe.data.validation or "held back from data.train",
         "documents": len(references),
         "generation": recipe.generation.model_dump(),
-        "base": summarized(scores["base"]),
-        "finetuned": summarized(scores["finetuned"]),
+        **{system: summarized(values) for system, values in scores.items()},
         "paired_difference_ci95": {
             kind: [round(end, 2) for end in mean_interval(values)[1]] for kind, values in differences.items()
         },

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from finetune.rouge import mean_interval, rouge_by_document, summarized
+from finetune.rouge import lead_sentence, mean_interval, rouge_by_document, summarized
 
 
 def test_scores_worked_out_by_hand():
@@ -25,6 +25,11 @@ def test_lsum_reads_sentences_apart():
 def test_each_document_is_scored_in_its_place():
     scores = rouge_by_document(["alpha", "beta", ""], ["alpha", "gamma", "delta"])
     assert scores["rouge1"].tolist() == [100, 0, 0]
+
+
+def test_the_lead_sentence_ends_at_a_sentences_end_or_a_line():
+    assert lead_sentence("It cost $3.50 in all. Then it rose.") == "It cost $3.50 in all."
+    assert lead_sentence("A heading\nAnd a text. More.") == "A heading"
 
 
 def test_the_interval_is_that_of_a_mean():
