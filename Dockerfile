@@ -15,6 +15,7 @@ ENV PATH=/venv/bin:$PATH \
     PRECIS_BUNDLE=/app/bundle \
     BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=True \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONUNBUFFERED=1
 USER precis
 EXPOSE 3000

@@ -12,6 +12,7 @@ PYTHON := .venv/bin/python
 # The gpu lock where an NVIDIA driver answers; the two ONNX Runtimes cannot stand side by side.
 FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 export BENTOML_DO_NOT_TRACK := True
+export ORT_DISABLE_TELEMETRY := 1
 
 .PHONY: help env run model serve test lint bench image lock clean
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 from bento.state import current
+
+log = logging.getLogger("bentoml.precis")
 
 
 class Page:
@@ -28,9 +31,14 @@ class Page:
 
             return mount(FastAPI(openapi_url=None), current())
 
-        app = await asyncio.to_thread(load)
-        await until.enter_async_context(app.router.lifespan_context(app))
-        self.app = app
+        try:
+            app = await asyncio.to_thread(load)
+            await until.enter_async_context(app.router.lifespan_context(app))
+            self.app = app
+        except Exception:
+            # The API goes on without its page; whoever asks for it is told.
+            log.exception("The page could not be loaded")
+            self.app = PlainTextResponse("The page could not be loaded; the server's log tells why.", 503)
         self.built.set()
 
     async def __call__(self, scope: dict, receive, send) -> None:

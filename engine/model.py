@@ -1,8 +1,12 @@
 """The two ONNX graphs of a bundle as plain functions on numpy arrays."""
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
+
+# The official wheels report usage to their maker unless told otherwise before they are imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
 from engine.bundle import DECODER, ENCODER, Bundle

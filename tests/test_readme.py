@@ -27,17 +27,10 @@ COMMANDS = [
 def desk(embedded, tmp_path_factory) -> Path:
     """A folder that looks like the repository's root and may be written to, with a user's own files in it."""
     folder = tmp_path_factory.mktemp("desk")
-    for name in (
-        "finetune",
-        "export",
-        "engine",
-        "bento",
-        "recipes",
-        "models",
-        "data",
-        "requirements",
-        "bentofile.yaml",
-    ):
+    for name in ("finetune", "export", "engine", "bento", "recipes", "requirements"):
+        shutil.copytree(ROOT / name, folder / name)  # BentoML refuses links that lead out of its folder
+    shutil.copy(ROOT / "bentofile.yaml", folder)
+    for name in ("models", "data"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "artifacts").mkdir()
     shutil.copytree(embedded / "bundle", folder / "artifacts/embedded/bundle")
