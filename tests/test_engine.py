@@ -341,3 +341,10 @@ def test_the_command_prints_the_summary_of_a_file_and_of_standard_input(bundle, 
         assert failed.returncode == 1
         assert said in failed.stderr
         assert failed.stderr.count("\n") == 1
+
+
+def test_onnx_runtime_keeps_no_telemetry_identity(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", "import engine"], cwd=ROOT, env=environment, check=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
