@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset, Value, disable_progress_bars, load_dataset
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from huggingface_hub.errors import RevisionNotFoundError
 
 from finetune.errors import UserError
 from finetune.recipe import Data
@@ -49,6 +50,8 @@ def _load(data: Data, key: str) -> Dataset:
         try:
             return load_dataset(data.name, revision=data.revision, split=source)
         except DatasetNotFoundError as error:
+            if isinstance(error.__cause__, RevisionNotFoundError):
+                raise UserError(f"data.revision: {data.name} has no revision {data.revision} on the hub.") from error
             raise UserError(f"data.name: the hub has no data set {data.name} that can be read from here.") from error
         except (ValueError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0]

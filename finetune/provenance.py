@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from huggingface_hub import HfApi
 from transformers import PreTrainedModel
 
 from finetune.recipe import Recipe
@@ -64,10 +65,13 @@ def base_model(recipe: Recipe, model: PreTrainedModel) -> dict[str, str | None]:
 
 
 def data_set(recipe: Recipe) -> dict[str, str | None]:
-    """Name and revision of the data set, or its files and their hashes."""
+    """Name, revision and commit of the data set on the hub, or its files and their hashes."""
     data = recipe.data
     if data.name is not None:
-        return {"name": data.name, "revision": data.revision, "train": data.train, "validation": data.validation}
+        # The revision may be a branch, which moves on.
+        commit = HfApi().dataset_info(data.name, revision=data.revision).sha
+        splits = {"train": data.train, "validation": data.validation}
+        return {"name": data.name, "revision": data.revision, "commit": commit, **splits}
     files = {"train": data.train, "validation": data.validation}
     hashes = {f"{key}_sha256": _sha256(Path(file)) for key, file in files.items() if file}
     return {**files, **hashes}

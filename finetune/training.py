@@ -33,9 +33,8 @@ def load_base(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             model.name, revision=model.revision, dtype=torch.float32, use_safetensors=True
         )
     except (OSError, ValueError) as error:
-        where = "" if Path(model.name).is_dir() else "is no folder here and "
         reason = str(error).splitlines()[0]
-        raise UserError(f"model.name: {model.name} {where}cannot be loaded: {reason}") from error
+        raise UserError(f"model.name: {model.name} cannot be loaded: {reason}.") from error
     if len(tokenizer) > network.get_input_embeddings().num_embeddings:
         raise UserError(f"model.name: the tokenizer of {model.name} has more tokens than the model has embeddings.")
     return network, tokenizer

@@ -1,0 +1,114 @@
+"""A loopback server that answers as the Hugging Face hub does, as far as from_pretrained and load_dataset ask."""
+
+import hashlib
+import json
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, unquote, urlsplit
+
+# A data set has only the branch of the hub's Parquet conversion: whoever forgets the revision finds nothing.
+BRANCHES = {"models": "main", "datasets": "refs/convert/parquet"}
+REVISION = r"(?P<revision>refs/convert/\w+|[^/]+)"
+FILE = re.compile(rf"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/{REVISION}/(?P<path>.+)")
+API = re.compile(
+    r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
+    rf"(/(?P<verb>revision|tree)/{REVISION}(/(?P<path>.*))?)?"
+)
+
+
+class HubStandIn:
+    """Serves folders as repositories for as long as the `with` block lasts.
+
+    `folders` is {"models": {"owner/name": folder}, "datasets": {"owner/name": folder}}. `url` is what HF_ENDPOINT
+    should be; `asked` holds (method, path, status) of every GET and HEAD; status 501 marks a path it does not know.
+    """
+
+    def __init__(self, folders: dict[str, dict[str, Path]]) -> None:
+        self.folders = folders
+        self.asked: list[tuple[str, str, int]] = []
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def commit(self, kind: str, name: str) -> str:
+        """The one commit of a repository; `kind` is "models" or "datasets"."""
+        return hashlib.sha1(f"{kind}/{name}".encode()).hexdigest()
+
+    def __enter__(self) -> "HubStandIn":
+        self.thread = Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: HubStandIn
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        path = unquote(address.path)
+        if asked := FILE.fullmatch(path):
+            kind = "datasets" if asked["kind"] else "models"
+        elif asked := API.fullmatch(path):
+            kind = asked["kind"]
+        else:
+            return self.answer(501)
+        folder = self.hub.folders[kind].get(asked["name"])
+        if folder is None:
+            # The hub does not tell a stranger whether a repository is private or is not there: 401 for both.
+            return self.answer(401, error="RepoNotFound")
+        commit = self.hub.commit(kind, asked["name"])
+        if asked["revision"] not in (None, BRANCHES[kind], commit):
+            return self.answer(404, error="RevisionNotFound", commit=commit)
+        place = folder / (asked["path"] or "")
+        if not (place.is_file() if asked.re is FILE else place.is_dir()):
+            return self.answer(404, error="EntryNotFound", commit=commit)
+        if asked.re is FILE:
+            return self.answer(200, place.read_bytes(), commit)
+        if asked["verb"] == "tree":
+            recursive = parse_qs(address.query).get("recursive") == ["True"]
+            found = [_entry(folder, below) for below in sorted(place.rglob("*") if recursive else place.iterdir())]
+        else:
+            found = {"id": asked["name"], "sha": commit}
+        return self.answer(200, json.dumps(found).encode(), commit, "application/json")
+
+    do_HEAD = do_GET
+
+    def answer(
+        self,
+        status: int,
+        body: bytes = b"",
+        commit: str | None = None,
+        kind: str = "application/octet-stream",
+        error: str | None = None,
+    ) -> None:
+        self.hub.asked.append((self.command, self.path, status))
+        self.send_response(status)
+        headers = {"X-Repo-Commit": commit, "X-Error-Code": error, "Content-Type": kind, "Accept-Ranges": "none"}
+        if status == 200:
+            headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()}"'
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing; `asked` holds it all."""
+
+
+def _entry(folder: Path, place: Path) -> dict[str, object]:
+    """A file or folder as the hub's tree lists it."""
+    path = str(place.relative_to(folder))
+    oid = hashlib.sha1(path.encode()).hexdigest()
+    if place.is_dir():
+        return {"type": "directory", "path": path, "oid": oid, "size": 0}
+    return {"type": "file", "path": path, "oid": oid, "size": place.stat().st_size}
