@@ -16,12 +16,17 @@ rm -rf .venv
 # uv reads no pip configuration; a machine may offer a CPU build of torch by that way.
 links=${PIP_FIND_LINKS:-$(.venv/bin/pip config get global.find-links 2>/dev/null || true)}
 [ -z "$links" ] || export UV_FIND_LINKS="$links"
-install() { .venv/bin/uv pip install --python .venv/bin/python --requirements "requirements/$flavour.txt" "$@"; }
+install() {
+  .venv/bin/uv pip install --system-certs --python .venv/bin/python --requirements "requirements/$flavour.txt" "$@"
+}
 
-if [ "$flavour" = gpu ] || compgen -G "${links:-/nowhere}/torch-*+cpu*" >/dev/null; then
-  install
-else
+if [ "$flavour" = cpu ] && ! compgen -G "${links:-/nowhere}/torch-*+cpu*" >/dev/null; then
   # The CPU build is a tenth of the size, where PyTorch's own index can be reached.
   install --torch-backend cpu || install
-fi
+else
+  install
+fi || {
+  echo "uv could not install; trying pip, which knows this machine's own package index." >&2
+  .venv/bin/pip install --disable-pip-version-check --requirement "requirements/$flavour.txt"
+}
 touch ".venv/installed-$flavour"

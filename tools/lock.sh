@@ -6,7 +6,7 @@ links=${PIP_FIND_LINKS:-$(.venv/bin/pip config get global.find-links 2>/dev/null
 [ -z "$links" ] || export UV_FIND_LINKS="$links"
 
 resolve() { # NAME, then uv's arguments
-  .venv/bin/uv pip compile --quiet pyproject.toml "${@:2}" --python-version 3.11 --no-header --no-annotate \
+  .venv/bin/uv pip compile --quiet --system-certs pyproject.toml "${@:2}" --python-version 3.11 --no-header --no-annotate \
     --no-emit-index-url --no-emit-find-links --output-file "requirements/$1.txt"
   # One lock for all builds of torch: the build is chosen where it is installed.
   sed -i 's/+cpu$//' "requirements/$1.txt"
