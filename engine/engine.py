@@ -56,7 +56,7 @@ class _Request:
             self.parts = [codec.encode(piece) for piece in texts]
         else:
             self.parts = [ids]
-        # A piece can come out longer than it was inside the text; what does not fit is said, not hidden.
+        # What does not fit is said, not hidden.
         self.truncated_tokens = sum(max(0, len(part) - codec.limit) for part in self.parts)
 
     def jobs(self) -> list[Job]:
