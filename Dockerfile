@@ -17,7 +17,8 @@ ENV PATH=/venv/bin:$PATH \
     BENTOML_DO_NOT_TRACK=True \
     ORT_DISABLE_TELEMETRY=1 \
     PYTHONUNBUFFERED=1
-USER precis
+# A number, so that an orchestrator can see that it is not root.
+USER 1000
 EXPOSE 3000
 HEALTHCHECK --start-period=30s --interval=10s --timeout=3s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=2)"]
