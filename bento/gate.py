@@ -73,12 +73,11 @@ class _Errors:
         await respond(self.send, status, error_body(kind, message))
 
 
-async def respond(send: Any, status: int, body: dict, headers: dict[str, str] | None = None) -> None:
+async def respond(send: Any, status: int, body: dict) -> None:
     """Sends one JSON answer over ASGI."""
     content = json.dumps(body, ensure_ascii=False).encode()
-    pairs = {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}
-    encoded = [(name.encode(), value.encode()) for name, value in pairs.items()]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
 

@@ -47,7 +47,7 @@ class _Request:
         if not text.strip():
             raise TextError("The text is empty.")
         ids = codec.encode(text)
-        self.input_tokens, self.pieces, self.truncated_tokens = len(ids), 1, 0
+        self.input_tokens, self.pieces = len(ids), 1
         if len(ids) > codec.limit and generation.long_text == "refuse":
             raise TextError(f"The text has {len(ids)} tokens, and the model reads {codec.limit}.")
         if len(ids) > codec.limit and generation.long_text == "split":
@@ -179,7 +179,7 @@ class Engine:
     def __init__(self, bundle: Bundle, codec: Codec, model: Seq2SeqModel) -> None:
         self.bundle, self._codec = bundle, codec
         self._worker = _Worker(model)
-        self._finalizer = weakref.finalize(self, self._worker.stop)
+        weakref.finalize(self, self._worker.stop)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "cpu", threads: int | None = None) -> "Engine":

@@ -69,25 +69,26 @@ def measure(
     return Parity(report, differing, rouge)
 
 
-def _is_tie(model: PreTrainedModel, ids: list[int], ours: list[int], theirs: list[int], recipe: Recipe) -> bool:
-    """Whether PyTorch itself was undecided where the two part.
+def _is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], served: list[int], recipe: Recipe) -> bool:
+    """Whether PyTorch itself was undecided where the two part: `expected` with, `served` without its end token.
 
-    Greedy: its two best scores at the first step that differs; beams: its scores of the two whole summaries.
+    Greedy: its scores of the two tokens at the first step that differs; beams: its scores of the two whole summaries.
     """
+    end = model.generation_config.eos_token_id
     config = generation_config(recipe, model)
     if config.num_beams == 1:
         step = next(
-            (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+            (i for i, (a, b) in enumerate(zip(expected, served, strict=False)) if a != b),
+            min(len(expected), len(served)),
         )
         config.output_scores = config.return_dict_in_generate = True
         scores = model.generate(torch.tensor([ids]), generation_config=config).scores
         if step >= len(scores):
             return False
-        best, second = scores[step][0].topk(2).values.tolist()
-        return best - second < TIE
-    end = model.generation_config.eos_token_id
-    theirs = [*theirs, end] if len(theirs) < config.max_new_tokens else theirs
-    return abs(_sequence_score(model, ids, ours, config) - _sequence_score(model, ids, theirs, config)) < TIE
+        token = served[step] if step < len(served) else end
+        return float(scores[step][0].max() - scores[step][0][token]) < TIE
+    served = [*served, end] if len(served) < config.max_new_tokens else served
+    return abs(_sequence_score(model, ids, expected, config) - _sequence_score(model, ids, served, config)) < TIE
 
 
 def _sequence_score(model: PreTrainedModel, ids: list[int], tokens: list[int], config) -> float:

@@ -1,5 +1,6 @@
 """LoRA fine-tuning of a T5 with PEFT and transformers' Seq2SeqTrainer."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
 )
@@ -124,6 +126,8 @@ def train(
         eval_strategy="epoch",
         save_strategy="no",
         logging_steps=10,
+        # By default a loss that is not a number never reaches the log.
+        logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -136,11 +140,9 @@ def train(
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8),
         callbacks=[TrainingBar()],
     )
-    trainer.remove_callback(
-        next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback")
-    )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
-    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    if not all(loss == loss for loss in losses):
+    log = trainer.state.log_history
+    if not all(math.isfinite(row[key]) for row in log for key in ("loss", "eval_loss", "train_loss") if key in row):
         raise UserError("training.learning_rate: the loss is no longer a number; try a lower rate.")
-    return trainer.state.log_history
+    return log

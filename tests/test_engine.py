@@ -1,6 +1,7 @@
 """The engine against transformers' `generate`, text by text and token by token, and its own contract."""
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -13,7 +14,17 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from engine import BundleError, Engine, EngineClosed, EngineError, Generation, GenerationError, TextError
+from engine import (
+    BundleError,
+    Engine,
+    EngineClosed,
+    EngineError,
+    EngineFull,
+    Generation,
+    GenerationError,
+    Summary,
+    TextError,
+)
 from engine.bundle import sha256
 from export.onnx_model import write_onnx
 from tests.conftest import ROOT, gazette, tiny_t5
@@ -242,6 +253,34 @@ def test_a_failing_batch_fails_its_own_callers_and_no_others(bundle, monkeypatch
         engine.generate([TEXTS[-1]], Generation(long_text="truncate"))
     assert engine.generate(["A short text."], Generation(max_new_tokens=4))[0].output_tokens
     engine.close()
+
+
+def test_beyond_the_bound_a_caller_is_told_when_to_come_back(bundle, monkeypatch):
+    import engine.engine
+
+    monkeypatch.setattr(engine.engine, "MAX_WAITING_TOKENS", 1000)
+    crowded = Engine.load(bundle)
+
+    async def crowd():
+        jobs = [crowded.summarize(text, Generation(long_text="truncate")) for text in TEXTS * 8]
+        return await asyncio.gather(*jobs, return_exceptions=True)
+
+    outcomes = asyncio.run(crowd())
+    refused = [outcome for outcome in outcomes if isinstance(outcome, EngineFull)]
+    assert 0 < len(refused) < len(outcomes)
+    assert all(outcome.retry_after >= 1 for outcome in refused)
+    assert all(isinstance(outcome, EngineFull | Summary) for outcome in outcomes), "what was accepted is answered"
+    crowded.close()
+
+
+def test_an_engine_nobody_holds_ends_its_thread(bundle):
+    forgotten = Engine.load(bundle)
+    forgotten.generate(["A text."], Generation(max_new_tokens=2))
+    thread = forgotten._worker.thread
+    del forgotten
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_a_closed_engine_says_so(bundle):

@@ -111,6 +111,30 @@ def test_rows_of_unlike_age_share_a_decoder_batch_under_the_mask(tiny_run):
         np.testing.assert_allclose(together[row], alone.numpy(), atol=1e-4)
 
 
+def test_only_a_token_that_pytorch_scored_alike_is_a_tie(tiny_run):
+    """Two tokens are given the same embedding, which is the output layer too: PyTorch cannot tell them apart."""
+    from export.parity import _is_tie
+    from finetune.recipe import parse_recipe
+    from finetune.scoring import encode, generate
+
+    recipe = parse_recipe(json.loads((tiny_run / "run.json").read_text())["recipe"])
+    tokenizer = AutoTokenizer.from_pretrained(tiny_run / "merged")
+    model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged")
+    (ids,) = encode(tokenizer, [gazette("validation")[0]["document"]], recipe)
+    (tokens,) = generate(model, tokenizer, [ids], recipe, "")
+    step = 4
+    twin, other = 7001, 7002
+    assert not {twin, other} & set(tokens)
+    with torch.no_grad():
+        model.shared.weight[twin] = model.shared.weight[tokens[step]]
+    (expected,) = generate(model, tokenizer, [ids], recipe, "")
+    assert expected[:step] == tokens[:step]
+    swapped = twin if expected[step] == tokens[step] else tokens[step]
+    assert _is_tie(model, ids, expected, [*expected[:step], swapped, *expected[step + 1 :]], recipe)
+    assert not _is_tie(model, ids, expected, [*expected[:step], other, *expected[step + 1 :]], recipe)
+    assert not _is_tie(model, ids, expected, expected[:step], recipe)
+
+
 def test_a_failed_gate_exits_with_its_reason_and_leaves_nothing_to_serve(run, capsys):
     info = json.loads((run / "run.json").read_text())
     info["recipe"]["export"]["tolerance"] = 1e-12

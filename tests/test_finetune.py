@@ -92,6 +92,17 @@ def test_an_empty_data_set_is_named(tiny_recipe, tmp_path, capsys):
     assert "empty.jsonl is empty" in capsys.readouterr().err
 
 
+def test_weights_that_are_no_numbers_stop_the_run(tiny_recipe, tiny_base, tmp_path, capsys):
+    broken = AutoModelForSeq2SeqLM.from_pretrained(tiny_base)
+    with torch.no_grad():
+        broken.decoder.final_layer_norm.weight[0] = float("nan")
+    broken.save_pretrained(tmp_path / "broken")
+    AutoTokenizer.from_pretrained(tiny_base).save_pretrained(tmp_path / "broken")
+    assert main([str(tiny_recipe), f"output={tmp_path / 'run'}", f"model.name={tmp_path / 'broken'}"]) == 1
+    assert "the loss is no longer a number" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
 def test_a_folder_that_is_no_run_is_not_overwritten(tiny_recipe, tmp_path, capsys):
     (tmp_path / "precious.txt").write_text("mine")
     assert main([str(tiny_recipe), f"output={tmp_path}"]) == 1
