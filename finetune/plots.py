@@ -1,4 +1,4 @@
-"""The training curve as a picture."""
+"""Training curves as pictures."""
 
 from pathlib import Path
 
@@ -17,6 +17,18 @@ def training_curve(log: list[dict[str, float]], path: Path) -> None:
             axes.plot(*zip(*rows, strict=True), label=label, marker=marker)
     axes.set(xlabel="optimizer step", ylabel="cross-entropy (nats a token)", title="LoRA fine-tuning")
     axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def pretraining_curves(history: list[dict[str, float]], tasks: list[str], path: Path) -> None:
+    """Held-out loss of each pre-training task against time, from the rows of `finetune.pretrain.training`."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for task in tasks:
+        axes.plot([row["seconds"] / 60 for row in history], [row[task] for row in history], label=task, marker=".")
+    axes.set(xlabel="minutes", ylabel="held-out cross-entropy (nats a token)", title="Pre-training the base")
+    axes.legend(ncols=2)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     plt.close(figure)

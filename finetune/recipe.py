@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -21,6 +21,9 @@ def _number(value: Any) -> Any:
 
 
 Float = Annotated[float, BeforeValidator(_number)]
+
+
+R = TypeVar("R", bound="Section")
 
 
 class Section(BaseModel):
@@ -99,8 +102,8 @@ class Recipe(Section):
     export: Export = Export()
 
 
-def read_recipe(path: str | Path, overrides: list[str] = ()) -> Recipe:
-    """The recipe at `path` with `section.key=value` overrides applied.
+def read_recipe(path: str | Path, overrides: list[str] = (), schema: type[R] = Recipe) -> R:
+    """The recipe at `path`, of the form `schema`, with `section.key=value` overrides applied.
 
     Raises UserError with one sentence that names the key at fault.
     """
@@ -116,15 +119,15 @@ def read_recipe(path: str | Path, overrides: list[str] = ()) -> Recipe:
     for override in overrides:
         _apply(tree, override)
     tree = {**tree, "output": tree.get("output") or f"artifacts/{path.stem}"}
-    return parse_recipe(tree)
+    return parse_recipe(tree, schema)
 
 
-def parse_recipe(tree: dict[str, Any]) -> Recipe:
-    """The recipe of a mapping as `Recipe.model_dump` gives it. Raises UserError."""
+def parse_recipe(tree: dict[str, Any], schema: type[R] = Recipe) -> R:
+    """The recipe of a mapping as its `model_dump` gives it. Raises UserError."""
     try:
-        return Recipe.model_validate(tree)
+        return schema.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(_sentence(error, schema)) from error
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -145,18 +148,34 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise UserError(f"Override {override!r}: the value is not valid YAML.") from error
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, schema: type[Section]) -> str:
     """The first complaint of pydantic as one sentence with the key's full name."""
     first = error.errors()[0]
-    # A union (targets) adds its member's type to the place; the key is what the reader knows.
-    place = [str(part) for part in first["loc"]][:2]
+    place, section = _place(first["loc"], schema)
     key = ".".join(place)
     if first["type"] == "extra_forbidden":
-        section = Recipe if len(place) == 1 else Recipe.model_fields[place[0]].annotation
         near = difflib.get_close_matches(place[-1], section.model_fields, n=1, cutoff=0.0)
         hint = ".".join([*place[:-1], near[0]])
         return f"Unknown key {key} in the recipe; the nearest valid one is {hint}."
     if first["type"] == "missing":
         return f"The recipe lacks the key {key}."
     message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if not place:
+        return f"The recipe: {message}."
     return f"Recipe key {key}: {message}, and it is {first['input']!r}."
+
+
+def _place(location: tuple[str | int, ...], schema: type[Section]) -> tuple[list[str], type[Section]]:
+    """The parts of a key's name without what pydantic adds (a union's member, say), and the section that holds it."""
+    names, section, inside = [], schema, schema
+    for part in location:
+        if isinstance(inside, type) and issubclass(inside, Section):
+            section = inside
+            field = section.model_fields.get(part)
+            inside = field.annotation if field else None
+        elif get_origin(inside) in (dict, list):
+            inside = get_args(inside)[-1]
+        else:
+            break
+        names.append(str(part))
+    return names, section

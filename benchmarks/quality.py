@@ -1,0 +1,139 @@
+"""Quality on documents that training never saw: lead sentence, base and fine-tuned, with the same settings.
+
+    python -m benchmarks.quality artifacts/embedded [NAME=FILE ...]
+
+FILE is JSONL with `document` and `summary` or, with several references, `summaries` (the best one counts, as SciTLDR
+scores). Gazette validation is always in it. Prints one table and writes benchmarks/results/quality.json.
+"""
+
+import argparse
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from finetune.errors import UserError
+from finetune.files import write_json
+from finetune.recipe import Recipe, parse_recipe
+from finetune.rouge import lead_sentence, mean_interval, rouge_by_document
+from finetune.scoring import summarize
+from finetune.training import load_base
+
+ROOT = Path(__file__).parent.parent
+GAZETTE = ROOT / "data/gazette/validation.jsonl"
+RESULTS = ROOT / "benchmarks/results/quality.json"
+KINDS = ("rouge1", "rouge2", "rougeL")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_WORD = re.compile(r"\w+(?:['’]\w+)?")
+
+
+def read(path: Path) -> list[tuple[str, list[str]]]:
+    """(document, references) of each row. Raises UserError."""
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [(row["document"], row.get("summaries") or [row["summary"]]) for row in rows]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is no JSONL with `document` and `summary`: {error}.") from error
+
+
+def scores(summaries: list[str], references: list[list[str]]) -> dict[str, np.ndarray]:
+    """ROUGE F1 in points, shape (documents,), of each kind: the best of a document's references."""
+    flat = [(s, r) for s, group in zip(summaries, references, strict=True) for r in group]
+    values = rouge_by_document([s for s, _ in flat], [r for _, r in flat])
+    starts = np.cumsum([0, *(len(group) for group in references)])[:-1]
+    return {kind: np.maximum.reduceat(values[kind], starts) for kind in KINDS}
+
+
+def unsupported(summary: str, document: str) -> list[str]:
+    """Numbers, and capitalised words that do not begin a sentence, which the document lacks."""
+    known = {word.lower() for word in _WORD.findall(document)}
+    numbers = set(_NUMBER.findall(document))
+    found = [number for number in _NUMBER.findall(summary) if number not in numbers]
+    for match in _WORD.finditer(summary):
+        word, before = match.group(), summary[: match.start()].rstrip(" \"'“‘(")
+        inside = before and before[-1] not in ".!?"
+        if inside and word[0].isupper() and word.lower() not in known and not any(c.isdigit() for c in word):
+            found.append(word)
+    return found
+
+
+def novel_bigrams(summary: str, document: str) -> float:
+    """Share of the summary's word pairs that do not stand side by side in the document."""
+    own, known = (list(pairwise(_WORD.findall(text.lower()))) for text in (summary, document))
+    return len([pair for pair in own if pair not in set(known)]) / max(1, len(own))
+
+
+def measured(summaries: list[str], rows: list[tuple[str, list[str]]]) -> dict[str, object]:
+    """One line of the table: ROUGE with 95% intervals, words, shares of unsupported summaries and of novel bigrams."""
+    by_kind = {kind: mean_interval(values) for kind, values in scores(summaries, [r for _, r in rows]).items()}
+    pairs = [(summary, document) for summary, (document, _) in zip(summaries, rows, strict=True)]
+    return {
+        **{kind: round(mean, 2) for kind, (mean, _) in by_kind.items()},
+        "ci95": {kind: [round(end, 2) for end in ends] for kind, (_, ends) in by_kind.items()},
+        "words": round(float(np.mean([len(summary.split()) for summary in summaries])), 1),
+        "unsupported": round(float(np.mean([bool(unsupported(*pair)) for pair in pairs])), 3),
+        "novel_bigrams": round(float(np.mean([novel_bigrams(*pair) for pair in pairs])), 3),
+    }
+
+
+def compare(run: Path, sets: dict[str, Path]) -> dict[str, dict[str, object]]:
+    """The whole benchmark of a run's folder; summaries of each system are kept in the result."""
+    try:
+        manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{run} holds no finished run: {error}.") from error
+    recipe: Recipe = parse_recipe(manifest["recipe"])
+    content = {name: read(path) for name, path in sets.items()}
+    found: dict[str, dict[str, object]] = {}
+    for name, rows in content.items():
+        leads = [lead_sentence(document) for document, _ in rows]
+        found[name] = {"documents": len(rows), "systems": {"lead": measured(leads, rows)}, "samples": {}}
+    for system, folder in (("base", recipe.model.name), ("finetuned", str(run / "merged"))):
+        model, tokenizer = load_base(recipe.model.model_copy(update={"name": folder, "revision": None}))
+        for name, rows in content.items():
+            summaries = summarize(model, tokenizer, [document for document, _ in rows], recipe, f"{system} on {name}")
+            found[name]["systems"][system] = measured(summaries, rows)
+            found[name]["samples"][system] = summaries
+    return {"generation": recipe.generation.model_dump(), "sets": found}
+
+
+def table(found: dict[str, dict[str, object]]) -> Table:
+    """The figures for people."""
+    shown = Table("documents", "system", "ROUGE-1", "ROUGE-2", "ROUGE-L", "words", "unsupported", "novel bigrams")
+    for name, part in found["sets"].items():
+        for system, figures in part["systems"].items():
+            rouge = [f"{figures[k]:.1f} ({figures['ci95'][k][0]:.1f}–{figures['ci95'][k][1]:.1f})" for k in KINDS]
+            shares = [f"{100 * figures[key]:.0f}%" for key in ("unsupported", "novel_bigrams")]
+            shown.add_row(f"{name} ({part['documents']})", system, *rouge, f"{figures['words']:.1f}", *shares)
+        shown.add_section()
+    return shown
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="a run's folder, for example artifacts/embedded")
+    parser.add_argument("sets", nargs="*", metavar="NAME=FILE", help="more documents: JSONL")
+    options = parser.parse_args()
+    sets = {"Gazette validation": GAZETTE}
+    try:
+        for given in options.sets:
+            name, equals, path = given.partition("=")
+            if not equals:
+                raise UserError(f"{given!r} should read NAME=FILE.")
+            sets[name] = Path(path)
+        found = compare(options.run, sets)
+    except UserError as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False)
+        return 1
+    Console().print(table(found))
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    write_json(RESULTS, found)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,74 @@
+"""The recipe of a pre-training run, read as strictly as a fine-tuning recipe is."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from finetune.recipe import Float, Section
+
+Task = Literal["random", "copy", "after", "fill", "continue", "gap", "lead", "title", "summarize"]
+
+
+class TextSet(Section):
+    """One file of the corpus."""
+
+    file: str = Field(description="JSONL, may be .xz: `document`, and `title` or `summary` where there is one.")
+    rows: int | None = Field(None, ge=1, description="Take at most so many documents, drawn by the seed.")
+    title: Literal["title", "summary"] | None = Field(None, description="Column with the document's title.")
+    summary_weight: Float = Field(0.0, ge=0, description="Share of the `summarize` task, before normalization.")
+    prose: bool = Field(True, description="Whether gap, lead, fill and continue draw from it.")
+
+
+class Corpus(Section):
+    folder: str = Field(description="Folder of the text sets; part of no checkout, so given on the command line.")
+    apart: list[str] = Field([], description="Evaluation files: what shares 13 words in a row with them is dropped.")
+    sets: dict[str, TextSet]
+
+
+class Network(Section):
+    """A gated-GELU T5 with tied embeddings."""
+
+    vocabulary: int = Field(8000, ge=300, le=32000, description="SentencePiece pieces, byte fallback among them.")
+    layers: int = Field(4, ge=1, le=24, description="Of the encoder, and of the decoder.")
+    d_model: int = Field(256, ge=16)
+    heads: int = Field(4, ge=2)
+    d_kv: int = Field(64, ge=8)
+    d_ff: int = Field(768, ge=16)
+
+
+class Stage(Section):
+    """A part of the run with its own mixture; document lengths are drawn evenly from `document_tokens`."""
+
+    share: Float = Field(gt=0, le=1, description="Share of the run's tokens.")
+    document_tokens: list[int] = Field(min_length=1, description="Lengths of inputs, in tokens.")
+    mixture: dict[Task, Float] = Field(description="Examples of each task, as shares before normalization.")
+
+
+class Training(Section):
+    tokens: int = Field(ge=1, description="Input and target tokens of the whole run.")
+    batch_tokens: int = Field(12000, ge=256, description="Tokens in an optimizer step.")
+    micro_batch_tokens: int = Field(6000, ge=128, description="Tokens in one forward pass.")
+    optimizer: Literal["adamw", "muon"] = Field("muon", description="For the matrices; embeddings are AdamW's.")
+    learning_rate: Float = Field(gt=0, lt=1, description="Of the matrices.")
+    embedding_rate: Float = Field(gt=0, lt=1, description="Of the embeddings, norms and position biases.")
+    weight_decay: Float = Field(0.01, ge=0, lt=1)
+    warmup: Float = Field(0.02, ge=0, lt=1, description="Share of the tokens in which the rate rises.")
+    decay: Float = Field(0.4, gt=0, le=1, description="Share of the tokens, at the end, in which it falls to nothing.")
+    compile: bool = Field(True, description="torch.compile: two minutes of waiting, then half as fast again.")
+    checkpoint_minutes: Float = Field(5.0, gt=0, description="A checkpoint is written this often, and at the end.")
+    seed: int = Field(0, ge=0)
+
+
+class PretrainRecipe(Section):
+    output: str | None = Field(None, description="Folder of the run; null is artifacts/<name of the recipe>.")
+    start: str | None = Field(None, description="A model folder to go on from; null begins from nothing.")
+    corpus: Corpus
+    network: Network = Network()
+    stages: list[Stage] = Field(min_length=1)
+    training: Training
+
+    @model_validator(mode="after")
+    def _stages_make_a_whole(self):
+        if abs(sum(stage.share for stage in self.stages) - 1) > 1e-6:
+            raise ValueError("the shares of the stages should sum to 1")
+        return self

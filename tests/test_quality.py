@@ -1,0 +1,72 @@
+"""The quality benchmark: its measures by hand, and its whole on a small set."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import quality
+from tests.conftest import ROOT, gazette, write_jsonl
+
+DOCUMENT = "The harbour in Lysøyvåg closed on Monday. Captain Ask counted 1,200 boats and 31 gulls."
+
+
+@pytest.mark.parametrize(
+    ("summary", "found"),
+    [
+        ("The harbour in Lysøyvåg closed with 1,200 boats.", []),
+        ("Harbour closed in Lysøyvåg. Gulls came.", []),
+        ("The harbour in Bergen closed with 12 boats.", ["12", "Bergen"]),
+        ('"Ask" counted 31,000 gulls on Tuesday.', ["31,000", "Tuesday"]),
+    ],
+)
+def test_what_the_document_lacks_is_found(summary, found):
+    assert quality.unsupported(summary, DOCUMENT) == found
+
+
+def test_novel_bigrams_by_hand():
+    # the harbour, harbour closed*, closed on, on monday, monday morning*
+    assert quality.novel_bigrams("The harbour closed on Monday morning.", DOCUMENT) == pytest.approx(2 / 5)
+    assert quality.novel_bigrams("", DOCUMENT) == 0
+
+
+def test_the_best_of_several_references_counts():
+    found = quality.scores(["a cat sat", "a dog"], [["no match", "a cat sat"], ["a dog ran off"]])
+    # The second: precision 1, recall 2/4.
+    assert found["rouge1"] == pytest.approx([100, 100 * 2 / 3])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    rows = gazette("validation")[:4]
+    rows[0]["summaries"] = [rows[0]["summary"], "Another."]
+    return write_jsonl(tmp_path_factory.mktemp("quality") / "small.jsonl", rows)
+
+
+def test_the_benchmark_prints_and_writes_every_system(tiny_run, small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(quality, "RESULTS", tmp_path / "quality.json")
+    monkeypatch.setattr(quality, "GAZETTE", small)
+    monkeypatch.setattr(sys, "argv", ["quality", str(tiny_run), f"again={small}"])
+    assert quality.main() == 0
+    found = json.loads((tmp_path / "quality.json").read_text())
+    assert list(found["sets"]) == ["Gazette validation", "again"]
+    for part in found["sets"].values():
+        assert part["documents"] == 4
+        assert list(part["systems"]) == ["lead", "base", "finetuned"]
+        assert part["systems"]["lead"]["unsupported"] == 0
+        assert part["systems"]["lead"]["novel_bigrams"] == 0
+        low, high = part["systems"]["lead"]["ci95"]["rouge1"]
+        assert low <= part["systems"]["lead"]["rouge1"] <= high
+        assert len(part["samples"]["finetuned"]) == 4
+    assert "finetuned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["no-equals-sign", "set=/nowhere.jsonl"])
+def test_a_wrong_set_is_one_sentence(tiny_run, given):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.quality", str(tiny_run), given], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert given.split("=")[-1] in done.stderr
+    assert "Traceback" not in done.stderr
