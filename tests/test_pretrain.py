@@ -44,12 +44,14 @@ def recipe_file(tmp_path_factory):
 corpus:
   folder: {folder}
   sets:
-    prose: {{file: prose.jsonl, title: title}}
-    pairs: {{file: pairs.jsonl, prose: false, summary_weight: 1}}
+    prose: {{file: prose.jsonl, weights: {{prose: 1, title: 1}}}}
+    pairs: {{file: pairs.jsonl, weights: {{summarize: 1}}}}
 network: {{vocabulary: 1000, layers: 2, d_model: 32, heads: 2, d_kv: 16, d_ff: 48}}
 stages:
   - {{share: 0.5, document_tokens: [64], mixture: {{copy: 1, after: 1, random: 1}}}}
-  - {{share: 0.5, document_tokens: [64, 128], mixture: {{fill: 1, continue: 1, gap: 1, lead: 1, title: 1, summarize: 1}}}}
+  - share: 0.5
+    document_tokens: [64, 128]
+    mixture: {{fill: 1, continue: 1, gap: 1, lead: 1, title: 1, summarize: 1}}
 training: {{tokens: 12000, batch_tokens: 1000, micro_batch_tokens: 600, learning_rate: 4e-3, embedding_rate: 4e-3,
            compile: false, checkpoint_minutes: 1000}}
 """
@@ -62,18 +64,27 @@ def recipe(path, *overrides) -> PretrainRecipe:
 
 
 @pytest.fixture(scope="module")
-def tasks(recipe_file, tokenizer):
-    settings = recipe(recipe_file).corpus
-    documents, held_out, _ = corpus.load(settings, 0)
-    return Tasks(documents + held_out, settings, tokenizer)
+def documents(recipe_file):
+    kept, held_out, _ = corpus.load(recipe(recipe_file).corpus, 0)
+    return kept + held_out
+
+
+@pytest.fixture(scope="module")
+def texts(documents):
+    return [" ".join(document.sentences) for document in documents]
+
+
+@pytest.fixture(scope="module")
+def tasks(recipe_file, documents, tokenizer):
+    return Tasks(documents, recipe(recipe_file).corpus, tokenizer)
 
 
 # The corpus
 
 
 def test_sentences_end_where_a_reader_would_end_them():
-    text = 'Dr. Lund met Sen. J. K. Ask in the U.S. Capitol. "We agree." They left at 4 p.m. on Jan. 3.\nA heading\nIt rained.'
-    assert corpus.sentences(text) == [
+    text = 'Dr. Lund met Sen. J. K. Ask in the U.S. Capitol. "We agree." They left at 4 p.m. on Jan. 3.'
+    assert corpus.sentences(text + "\nA heading\nIt rained.") == [
         "Dr. Lund met Sen. J. K. Ask in the U.S. Capitol.",
         '"We agree."',
         "They left at 4 p.m. on Jan. 3.",
@@ -123,7 +134,7 @@ def test_doubles_boilerplate_leads_and_evaluation_text_are_dropped(tmp_path):
             "corpus": {
                 "folder": str(tmp_path),
                 "apart": [str(tmp_path / "evaluation.jsonl")],
-                "sets": {"text": {"file": "text.jsonl"}},
+                "sets": {"text": {"file": "text.jsonl", "weights": {}}},
             },
             "stages": [{"share": 1.0, "document_tokens": [64], "mixture": {"copy": 1.0}}],
             "training": {"tokens": 1, "learning_rate": 0.1, "embedding_rate": 0.1},
@@ -159,7 +170,7 @@ def test_a_missing_corpus_is_one_sentence(recipe_file):
     [
         ("stages=[{share: 0.4, document_tokens: [64], mixture: {copy: 1}}]", "sum to 1"),
         ("stages=[{share: 1.0, document_tokens: [64], mixture: {cpoy: 1}}]", "stages.0.mixture.cpoy"),
-        ("corpus.sets.prose.titel=title", "the nearest valid one is corpus.sets.prose.title"),
+        ("corpus.sets.prose.weights.titel=1", "the nearest valid one is corpus.sets.prose.weights.title"),
         ("training.tokens=many", "training.tokens"),
     ],
 )
@@ -216,10 +227,9 @@ def test_what_is_to_be_copied_stands_in_the_source(tasks, tokenizer):
             assert any(source[i : i + len(wanted)] == wanted for i in range(len(source))), task
 
 
-def test_filling_the_gaps_gives_the_text_back(tasks, tokenizer):
+def test_filling_the_gaps_gives_the_text_back(tasks, texts, tokenizer):
     draw = random.Random(4)
     prefix = len(tokenizer.encode("fill: "))
-    texts = [" ".join(document.sentences) for document in tasks._prose]
     for _ in range(40):
         source, target = tasks.example("fill", 128, draw)
         spans: dict[int, list[int]] = {}
@@ -233,10 +243,9 @@ def test_filling_the_gaps_gives_the_text_back(tasks, tokenizer):
         assert any(tokenizer.decode(whole) in text for text in texts)
 
 
-def test_a_continuation_goes_on_where_the_source_stops(tasks, tokenizer):
+def test_a_continuation_goes_on_where_the_source_stops(tasks, texts, tokenizer):
     draw = random.Random(5)
     prefix = len(tokenizer.encode("continue: "))
-    texts = [" ".join(document.sentences) for document in tasks._prose]
     for _ in range(20):
         source, target = tasks.example("continue", 96, draw)
         whole = tokenizer.decode(source[prefix:-1] + target[:-1])
@@ -247,7 +256,30 @@ def test_a_lead_is_taken_out_of_its_text(tasks, tokenizer):
     draw = random.Random(6)
     for _ in range(40):
         source, target = (tokenizer.decode(part) for part in tasks.example("lead", 200, draw))
+        assert source.startswith("lead: ")
         assert target[:60] not in source
+
+
+def test_a_gap_sentence_goes_by_the_served_prefix_only_while_it_stands_in_the_text(tasks, tokenizer):
+    draw = random.Random(7)
+    served = 0
+    for _ in range(60):
+        source, target = (tokenizer.decode(part) for part in tasks.example("gap", 500, draw))
+        if source.startswith("summarize: ") and len(tokenizer.encode(source)) < 480:
+            served += 1
+            assert target[:60] in source
+    assert served > 5
+
+
+def test_sets_are_drawn_by_their_weights(documents, tokenizer, recipe_file):
+    """Pairs are a sixth of the documents here, and summarize draws from them alone, title never."""
+    summaries = {row["summary"] for row in gazette("train")[200:240]}
+    tasks = Tasks(documents, recipe(recipe_file).corpus, tokenizer)
+    draw = random.Random(8)
+    drawn = [tokenizer.decode(tasks.example("summarize", 200, draw)[1][:-1]) for _ in range(60)]
+    assert sum(text in summaries for text in drawn) > 30  # a quarter has other names, a long one is cut
+    titles = {row["topic"] for row in gazette("train")[:200]}
+    assert all(tokenizer.decode(tasks.example("title", 200, draw)[1][:-1]) in titles for _ in range(20))
 
 
 # Batches
@@ -256,7 +288,8 @@ def test_a_lead_is_taken_out_of_its_text(tasks, tokenizer):
 def test_steps_are_the_same_whenever_they_are_asked_for(recipe_file, tasks):
     first, second = (Steps(recipe(recipe_file), tasks) for _ in range(2))
     assert len(first) == 12
-    list(first[i] for i in range(4))
+    for i in range(4):
+        first[i]
     for one, other in zip(first[7], second[7], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert first.stage(0).mixture.keys() == {"copy", "after", "random"}
@@ -354,8 +387,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(recipe_file, whole, tmp_path):
 
 def test_a_run_can_start_from_a_model(recipe_file, whole, tmp_path):
     subprocess.run(
-        command(recipe_file, tmp_path, f"start={whole}/model", "training.tokens=1000", "training.learning_rate=1e-9",
-                "training.embedding_rate=1e-9"),
+        command(
+            recipe_file,
+            tmp_path,
+            f"start={whole}/model",
+            "training.tokens=1000",
+            "training.learning_rate=1e-9",
+            "training.embedding_rate=1e-9",
+        ),
         check=True,
         cwd=ROOT,
     )

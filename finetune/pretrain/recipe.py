@@ -9,14 +9,21 @@ from finetune.recipe import Float, Section
 Task = Literal["random", "copy", "after", "fill", "continue", "gap", "lead", "title", "summarize"]
 
 
+class Weights(Section):
+    """How often a task draws from a set, against the other sets; before normalization."""
+
+    prose: Float = Field(0.0, ge=0, description="copy, after, fill, continue, gap and lead.")
+    title: Float = Field(0.0, ge=0)
+    summarize: Float = Field(0.0, ge=0)
+
+
 class TextSet(Section):
     """One file of the corpus."""
 
     file: str = Field(description="JSONL, may be .xz: `document`, and `title` or `summary` where there is one.")
     rows: int | None = Field(None, ge=1, description="Take at most so many documents, drawn by the seed.")
-    title: Literal["title", "summary"] | None = Field(None, description="Column with the document's title.")
-    summary_weight: Float = Field(0.0, ge=0, description="Share of the `summarize` task, before normalization.")
-    prose: bool = Field(True, description="Whether gap, lead, fill and continue draw from it.")
+    title: Literal["title", "summary"] = Field("title", description="Column with the document's title.")
+    weights: Weights
 
 
 class Corpus(Section):

@@ -64,15 +64,18 @@ class Tasks:
 
     def __init__(self, documents: list[Document], settings: Corpus, tokenizer: sentencepiece.SentencePieceProcessor):
         self._sp = tokenizer
-        prose = {name for name, text_set in settings.sets.items() if text_set.prose}
-        self._prose = [document for document in documents if document.source in prose]
-        self._titled = [document for document in documents if document.title]
-        self._summarized: dict[str, list[Document]] = defaultdict(list)
-        for document in documents:
-            if document.summary and settings.sets[document.source].summary_weight:
-                self._summarized[document.source].append(document)
-        self._weights = [settings.sets[name].summary_weight for name in self._summarized]
-        sample = " ".join(s for d in self._prose[:: max(1, len(self._prose) // 8000)] for s in d.sentences[:4])
+        fit = {"prose": lambda document: True, "title": lambda document: document.title}
+        fit["summarize"] = lambda document: document.summary
+        self._sets: dict[str, list[list[Document]]] = {}
+        self._weights: dict[str, list[float]] = {}
+        for kind, fits in fit.items():
+            sets: dict[str, list[Document]] = defaultdict(list)
+            for document in documents:
+                if fits(document) and getattr(settings.sets[document.source].weights, kind):
+                    sets[document.source].append(document)
+            self._sets[kind] = list(sets.values())
+            self._weights[kind] = [getattr(settings.sets[name].weights, kind) for name in sets]
+        sample = " ".join(s for group in self._sets["prose"] for d in group[:800] for s in d.sentences[:4])
         # Words that also go without a capital are no names.
         self._names = sorted(
             set(_NAME.findall(sample)) - {word.capitalize() for word in sample.split() if word.islower()}
@@ -87,6 +90,11 @@ class Tasks:
                 source, target = made
                 return [*source[: length - 1], END], [*target[:MAX_TARGET], END]
 
+    def _pick(self, kind: str, draw: random.Random) -> Document:
+        """A document for a kind of task: a set by its weight, then any of its documents."""
+        (group,) = draw.choices(self._sets[kind], self._weights[kind])
+        return draw.choice(group)
+
     def _window(self, document: Document, limit: int, first: int = 0) -> list[str]:
         """Sentences from `first` on, as many as `limit` tokens hold (about; the caller cuts)."""
         taken, used = [], 0
@@ -99,7 +107,7 @@ class Tasks:
 
     def _text(self, draw: random.Random, limit: int) -> list[int]:
         """A run of `limit` tokens of prose, from anywhere in a document."""
-        document = draw.choice(self._prose)
+        document = self._pick("prose", draw)
         first = draw.randrange(len(document.sentences))
         return self._sp.encode(" ".join(self._window(document, limit + 40, first)))[:limit]
 
@@ -149,40 +157,38 @@ class Tasks:
         return self._sp.encode(prefix + body), self._sp.encode(target)
 
     def _gap(self, length, draw):
-        """sentence: a text, a quarter of the time without its principal sentence: that sentence."""
-        document = draw.choice(self._prose)
+        """sentence: (or summarize:) a text, a quarter of the time without its principal sentence: that sentence."""
+        document = self._pick("prose", draw)
         first = 0 if draw.random() < 0.7 else draw.randrange(len(document.sentences))
         body = self._window(document, length, first)
         chosen = gap_sentence(body) if len(body) >= 4 else None
         if chosen is None:
             return None
         target = body[chosen]
+        prefix = "sentence: "
         if draw.random() < 0.25:
             del body[chosen]
-        return self._pair(self._own_or_summarize("sentence: ", draw), " ".join(body), target, draw)
+        elif draw.random() < 0.5:
+            # What will be served should pick before it invents, so only this form goes by its prefix.
+            prefix = "summarize: "
+        return self._pair(prefix, " ".join(body), target, draw)
 
     def _lead(self, length, draw):
         """lead: a text without its first sentence: that sentence, as XSum was built."""
-        document = draw.choice(self._prose)
+        document = self._pick("prose", draw)
         body = self._window(document, length + 40)
         if not document.opening or len(body) < 4 or not 8 <= body[0].count(" ") + 1 <= 45:
             return None
         if len(content(body[0]) & content(" ".join(body[1:]))) < 3:
             return None
-        return self._pair(self._own_or_summarize("lead: ", draw), " ".join(body[1:]), body[0], draw)
-
-    @staticmethod
-    def _own_or_summarize(prefix: str, draw: random.Random) -> str:
-        """A third of the pseudo-summaries go by the prefix that will be served."""
-        return "summarize: " if draw.random() < 1 / 3 else prefix
+        return self._pair("lead: ", " ".join(body[1:]), body[0], draw)
 
     def _title(self, length, draw):
         """title: the document's title."""
-        document = draw.choice(self._titled)
+        document = self._pick("title", draw)
         return self._pair("title: ", " ".join(self._window(document, length)), document.title, draw)
 
     def _summarize(self, length, draw):
         """summarize: people's own one-sentence summaries, sets weighted by the recipe."""
-        (source,) = draw.choices(list(self._summarized), self._weights)
-        document = draw.choice(self._summarized[source])
+        document = self._pick("summarize", draw)
         return self._pair("summarize: ", " ".join(self._window(document, length)), document.summary, draw)
