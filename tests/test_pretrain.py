@@ -43,6 +43,7 @@ def recipe_file(tmp_path_factory):
         f"""
 corpus:
   folder: {folder}
+  held_out: 6
   sets:
     prose: {{file: prose.jsonl, weights: {{prose: 1, title: 1}}}}
     pairs: {{file: pairs.jsonl, weights: {{summarize: 1}}}}
@@ -172,6 +173,8 @@ def test_a_missing_corpus_is_one_sentence(recipe_file):
         ("stages=[{share: 1.0, document_tokens: [64], mixture: {cpoy: 1}}]", "stages.0.mixture.cpoy"),
         ("corpus.sets.prose.weights.titel=1", "the nearest valid one is corpus.sets.prose.weights.title"),
         ("training.tokens=many", "training.tokens"),
+        ("corpus.sets.pairs.weights={}", "for summarize"),
+        ("stages=[{share: 1.0, document_tokens: [16], mixture: {after: 1}}]", "the task after at 16 tokens"),
     ],
 )
 def test_a_wrong_recipe_names_its_key(recipe_file, override, told):

@@ -17,7 +17,6 @@ from finetune.progress import track
 
 SHARED_WORDS = 13  # a run of so many words in common marks evaluation text, as in GPT-3's decontamination
 BOILERPLATE = 6  # a sentence that stands in so many documents says nothing of any of them
-HELD_OUT = 200  # one document in so many is kept for the held-out losses
 
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|Sen|Sens|Rep|Reps|Gov|Gen|Col|Lt|Sgt|Capt|Rev|Hon|St|Jr|Sr|Inc|Co|Corp|Ltd|No|Nos|Vol|vs"
@@ -121,7 +120,7 @@ def load(settings: Corpus, seed: int) -> tuple[list[Document], list[Document], d
     kept, held_out = [], []
     for document in documents:
         if len(document.sentences) >= 3:
-            last = zlib.crc32(document.sentences[0].encode()) % HELD_OUT == 0
+            last = zlib.crc32(document.sentences[0].encode()) % settings.held_out == 0
             (held_out if last else kept).append(document)
             told[document.source].update(used=1, words=sum(s.count(" ") + 1 for s in document.sentences))
             told[document.source].update(summaries=document.summary is not None)

@@ -29,6 +29,7 @@ class TextSet(Section):
 class Corpus(Section):
     folder: str = Field(description="Folder of the text sets; part of no checkout, so given on the command line.")
     apart: list[str] = Field([], description="Evaluation files: what shares 13 words in a row with them is dropped.")
+    held_out: int = Field(200, ge=2, description="One document in so many is kept for the held-out losses.")
     sets: dict[str, TextSet]
 
 

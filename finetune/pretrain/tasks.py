@@ -9,11 +9,13 @@ from collections import defaultdict
 
 import sentencepiece
 
+from finetune.errors import UserError
 from finetune.pretrain.corpus import Document
 from finetune.pretrain.recipe import Corpus
 
 END = 1
 FIRST_WHOLE_PIECE = 300  # below lie the special tokens, the bytes and the commonest scraps
+TRIES = 1000  # documents that do not fit a task before it is given up
 MAX_TARGET = 63  # tokens, before the end token
 _CONTENT = re.compile(r"[A-Za-z]{4,}|\d+")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{3,}")
@@ -83,15 +85,21 @@ class Tasks:
         self._pieces = tokenizer.get_piece_size()
 
     def example(self, task: str, length: int, draw: random.Random) -> tuple[list[int], list[int]]:
-        """An example of `task` with at most `length` input tokens, both parts with their end token."""
-        while True:
+        """An example of `task` with at most `length` input tokens, both parts with their end token.
+
+        Raises UserError where the corpus has nothing for it.
+        """
+        for _ in range(TRIES):
             made = getattr(self, f"_{task}")(length - 1, draw)
             if made and made[1]:
                 source, target = made
                 return [*source[: length - 1], END], [*target[:MAX_TARGET], END]
+        raise UserError(f"stages: no document of the corpus fits the task {task} at {length} tokens.")
 
     def _pick(self, kind: str, draw: random.Random) -> Document:
         """A document for a kind of task: a set by its weight, then any of its documents."""
+        if not self._sets[kind]:
+            raise UserError(f"corpus.sets: none has documents with a weight for {kind}.")
         (group,) = draw.choices(self._sets[kind], self._weights[kind])
         return draw.choice(group)
 
