@@ -129,7 +129,8 @@ def main() -> int:
     except UserError as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False)
         return 1
-    Console().print(table(found))
+    # A table cut to the 80 columns of a pipe says nothing.
+    Console(width=max(150, Console().width)).print(table(found))
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     write_json(RESULTS, found)
     return 0
