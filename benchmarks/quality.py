@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality artifacts/embedded [NAME=FILE ...]
 
-FILE is JSONL with `document` and `summary` or, with several references, `summaries` (the best one counts, as SciTLDR
-scores). Gazette validation is always in it. Prints one table and writes benchmarks/results/quality.json.
+FILE is JSONL with `document` and `summary`; Gazette validation is always in it. Prints one table and writes
+benchmarks/results/quality.json.
 """
 
 import argparse
@@ -31,21 +31,13 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 
-def read(path: Path) -> list[tuple[str, list[str]]]:
-    """(document, references) of each row. Raises UserError."""
+def read(path: Path) -> list[tuple[str, str]]:
+    """(document, summary) of each row. Raises UserError."""
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [(row["document"], row.get("summaries") or [row["summary"]]) for row in rows]
+        return [(row["document"], row["summary"]) for row in rows]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is no JSONL with `document` and `summary`: {error}.") from error
-
-
-def scores(summaries: list[str], references: list[list[str]]) -> dict[str, np.ndarray]:
-    """ROUGE F1 in points, shape (documents,), of each kind: the best of a document's references."""
-    flat = [(s, r) for s, group in zip(summaries, references, strict=True) for r in group]
-    values = rouge_by_document([s for s, _ in flat], [r for _, r in flat])
-    starts = np.cumsum([0, *(len(group) for group in references)])[:-1]
-    return {kind: np.maximum.reduceat(values[kind], starts) for kind in KINDS}
 
 
 def unsupported(summary: str, document: str) -> list[str]:
@@ -67,9 +59,10 @@ def novel_bigrams(summary: str, document: str) -> float:
     return len([pair for pair in own if pair not in set(known)]) / max(1, len(own))
 
 
-def measured(summaries: list[str], rows: list[tuple[str, list[str]]]) -> dict[str, object]:
+def measured(summaries: list[str], rows: list[tuple[str, str]]) -> dict[str, object]:
     """One line of the table: ROUGE with 95% intervals, words, shares of unsupported summaries and of novel bigrams."""
-    by_kind = {kind: mean_interval(values) for kind, values in scores(summaries, [r for _, r in rows]).items()}
+    scores = rouge_by_document(summaries, [reference for _, reference in rows])
+    by_kind = {kind: mean_interval(scores[kind]) for kind in KINDS}
     pairs = [(summary, document) for summary, (document, _) in zip(summaries, rows, strict=True)]
     return {
         **{kind: round(mean, 2) for kind, (mean, _) in by_kind.items()},

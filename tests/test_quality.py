@@ -31,16 +31,18 @@ def test_novel_bigrams_by_hand():
     assert quality.novel_bigrams("", DOCUMENT) == 0
 
 
-def test_the_best_of_several_references_counts():
-    found = quality.scores(["a cat sat", "a dog"], [["no match", "a cat sat"], ["a dog ran off"]])
-    # The second: precision 1, recall 2/4.
-    assert found["rouge1"] == pytest.approx([100, 100 * 2 / 3])
+def test_a_line_of_the_table_by_hand():
+    found = quality.measured(["a cat sat", "a dog"], [("A cat sat.", "a cat sat"), ("None.", "a dog ran off")])
+    # The second: precision 1, recall 2/4; its one bigram is new.
+    assert found["rouge1"] == pytest.approx(100 * (1 + 2 / 3) / 2, abs=0.01)
+    assert found["words"] == 2.5
+    assert found["novel_bigrams"] == 0.5
+    assert found["unsupported"] == 0
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     rows = gazette("validation")[:4]
-    rows[0]["summaries"] = [rows[0]["summary"], "Another."]
     return write_jsonl(tmp_path_factory.mktemp("quality") / "small.jsonl", rows)
 
 
