@@ -84,10 +84,7 @@ def held_out_losses(model: T5ForConditionalGeneration, tasks: Tasks, names: list
     for name in names:
         draw = random.Random(name)
         examples = [tasks.example(name, 256, draw) for _ in range(MEASURED)]
-        values = [
-            losses(model, model.encoder, model.decoder, [part.to(model.device) for part in padded(group)])
-            for group in grouped(examples, 4096)
-        ]
+        values = [losses(model, [part.to(model.device) for part in padded(group)]) for group in grouped(examples, 4096)]
         found[name] = round(torch.cat(values).mean().item(), 3)
     return found
 

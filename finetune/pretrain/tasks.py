@@ -17,6 +17,7 @@ END = 1
 FIRST_WHOLE_PIECE = 300  # below lie the special tokens, the bytes and the commonest scraps
 TRIES = 1000  # documents that do not fit a task before it is given up
 MAX_TARGET = 63  # tokens, before the end token
+CONTINUATION = 160  # tokens: fluency comes from target tokens, so this task has many
 _CONTENT = re.compile(r"[A-Za-z]{4,}|\d+")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{3,}")
 _NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?![\d.,]*\d)")
@@ -85,7 +86,7 @@ class Tasks:
         self._pieces = tokenizer.get_piece_size()
 
     def example(self, task: str, length: int, draw: random.Random) -> tuple[list[int], list[int]]:
-        """An example of `task` with at most `length` input tokens, both parts with their end token.
+        """An example of `task` with at most `length` input tokens; a target that was cut short has no end token.
 
         Raises UserError where the corpus has nothing for it.
         """
@@ -93,7 +94,9 @@ class Tasks:
             made = getattr(self, f"_{task}")(length - 1, draw)
             if made and made[1]:
                 source, target = made
-                return [*source[: length - 1], END], [*target[:MAX_TARGET], END]
+                limit = CONTINUATION if task == "continue" else MAX_TARGET
+                ends = [END] if len(target) <= limit and task not in ("continue", "after") else []
+                return [*source[: length - 1], END], [*target[:limit], *ends]
         raise UserError(f"stages: no document of the corpus fits the task {task} at {length} tokens.")
 
     def _pick(self, kind: str, draw: random.Random) -> Document:
@@ -153,10 +156,12 @@ class Tasks:
         return source + text[last:], target
 
     def _continue(self, length, draw):
-        """continue: a text: how it goes on."""
-        text = self._text(draw, length - 3 + MAX_TARGET)
-        cut = len(text) - MAX_TARGET
-        return (self._sp.encode("continue: ") + text[:cut], text[cut:]) if cut >= 20 else None
+        """continue: the beginning of a text, long or short: how it goes on."""
+        text = self._text(draw, length - 3 + CONTINUATION)
+        if len(text) < 60:
+            return None
+        cut = max(draw.randint(12, length - 3), len(text) - CONTINUATION)
+        return (self._sp.encode("continue: ") + text[:cut], text[cut:]) if len(text) - cut >= 20 else None
 
     def _pair(self, prefix: str, body: str, target: str, draw: random.Random):
         """A quarter of the examples get other names and numbers, the same in both."""

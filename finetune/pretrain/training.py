@@ -1,5 +1,6 @@
 """The pre-training loop: bf16, compiled, Muon, resumable from its checkpoint folder at any moment."""
 
+import functools
 import json
 import math
 import os
@@ -44,18 +45,25 @@ def optimizers(model: T5ForConditionalGeneration, training: Training) -> list[to
     return [first, second]
 
 
-def losses(model: T5ForConditionalGeneration, encoder: Callable, decoder: Callable, batch) -> torch.Tensor:
+def cross_entropy(hidden: torch.Tensor, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Of each row of `hidden` (rows, d_model) against its label (rows,), in nats."""
+    # T5 with tied embeddings scales before the head (Raffel et al. 2020, mesh-tensorflow).
+    logits = functional.linear(hidden * hidden.shape[-1] ** -0.5, embeddings)
+    return functional.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def losses(
+    model: T5ForConditionalGeneration, batch, compiled: Callable[[Callable], Callable] = lambda part: part
+) -> torch.Tensor:
     """Cross-entropy of each target token in nats, shape (target tokens,); those of padding are not computed."""
     inputs, mask, labels = batch
     started = model._shift_right(labels)
-    states = encoder(input_ids=inputs, attention_mask=mask).last_hidden_state
-    hidden = decoder(
+    states = compiled(model.encoder)(input_ids=inputs, attention_mask=mask).last_hidden_state
+    hidden = compiled(model.decoder)(
         input_ids=started, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
     ).last_hidden_state
     wanted = labels != -100
-    # T5 with tied embeddings scales before the head (Raffel et al. 2020, mesh-tensorflow).
-    logits = model.lm_head(hidden[wanted] * model.model_dim**-0.5)
-    return functional.cross_entropy(logits.float(), labels[wanted], reduction="none")
+    return compiled(cross_entropy)(hidden[wanted], model.shared.weight, labels[wanted])
 
 
 def train(
@@ -75,9 +83,9 @@ def train(
     both = optimizers(model, training)
     history = restore(folder, model, both)
     start = history[-1]["step"] if history else 0
-    encoder, decoder = model.encoder, model.decoder
-    if training.compile:
-        encoder, decoder = (torch.compile(stack, dynamic=True) for stack in (encoder, decoder))
+    compiled = (
+        functools.cache(functools.partial(torch.compile, dynamic=True)) if training.compile else lambda part: part
+    )
     # A GPU waits for no text; on a CPU the cores are the trainer's.
     workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
     loader = DataLoader(steps, batch_size=None, sampler=range(start, len(steps)), num_workers=workers)
@@ -99,7 +107,7 @@ def train(
             total = 0.0
             for batch in batches:
                 with autocast:
-                    loss = losses(model, encoder, decoder, batch).sum() / targets
+                    loss = losses(model, batch, compiled).sum() / targets
                 loss.backward()
                 total += loss.item()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
