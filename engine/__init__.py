@@ -5,12 +5,22 @@ engine = Engine.load("artifacts/embedded/bundle", threads=2)
 engine.generate(texts, Generation(max_new_tokens=64))
 """
 
-from engine.engine import Engine, Summary
-from engine.errors import BundleError, EngineClosed, EngineError, EngineFull, GenerationError, TextError
+from engine.engine import Engine
+from engine.errors import (
+    BundleError,
+    DeadlineExceeded,
+    EngineClosed,
+    EngineError,
+    EngineFull,
+    GenerationError,
+    TextError,
+)
 from engine.generation import Generation
+from engine.request import Summary
 
 __all__ = [
     "BundleError",
+    "DeadlineExceeded",
     "Engine",
     "EngineClosed",
     "EngineError",

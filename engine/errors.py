@@ -29,5 +29,9 @@ class EngineFull(EngineError):
         self.retry_after = retry_after
 
 
+class DeadlineExceeded(EngineError):
+    """The caller's time was over before the summary was there."""
+
+
 class EngineClosed(EngineError):
     """The engine was closed before the work was done."""

@@ -1,5 +1,6 @@
 """Search settings: what a caller may ask for, and what a bundle's generation_config.json fills in."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ MAX_BEAMS = 8
 OBEYED = {
     "max_new_tokens", "max_length", "min_new_tokens", "min_length", "num_beams", "length_penalty", "early_stopping",
     "no_repeat_ngram_size", "repetition_penalty", "decoder_start_token_id", "eos_token_id", "pad_token_id",
+    "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens",
 }  # fmt: skip
 WITHOUT_EFFECT = {
     "_from_model_config", "transformers_version", "bos_token_id", "use_cache", "temperature", "top_k", "top_p",
@@ -65,6 +67,21 @@ class Settings:
     start: int
     ends: tuple[int, ...]
     pad: int
+    forced_first: int | None
+    forced_last: tuple[int, ...]
+    suppressed: tuple[int, ...]
+    suppressed_first: tuple[int, ...]
+
+    @functools.cached_property
+    def plain(self) -> bool:
+        """Whether no rule changes the model's own scores."""
+        return (
+            self.repetition_penalty == 1.0
+            and not self.no_repeat_ngram_size
+            and not self.min_new_tokens
+            and self.forced_first is None
+            and not (self.forced_last or self.suppressed or self.suppressed_first)
+        )
 
 
 def check_config(config: dict[str, Any]) -> None:
@@ -94,7 +111,6 @@ def resolve(asked: Generation, config: dict[str, Any]) -> Settings:
         if asked.min_new_tokens is not None:
             raise GenerationError("min_new_tokens", f"is {shortest}, more than max_new_tokens, which is {longest}.")
         shortest = longest
-    ends = config["eos_token_id"]
     return Settings(
         max_new_tokens=longest,
         min_new_tokens=shortest,
@@ -104,9 +120,17 @@ def resolve(asked: Generation, config: dict[str, Any]) -> Settings:
         no_repeat_ngram_size=pick("no_repeat_ngram_size", 0),
         repetition_penalty=pick("repetition_penalty", 1.0),
         start=config["decoder_start_token_id"],
-        ends=tuple(ends) if isinstance(ends, list) else (ends,),
+        ends=_tokens(config["eos_token_id"]),
         pad=config["pad_token_id"],
+        forced_first=config.get("forced_bos_token_id"),
+        forced_last=_tokens(config.get("forced_eos_token_id")),
+        suppressed=_tokens(config.get("suppress_tokens")),
+        suppressed_first=_tokens(config.get("begin_suppress_tokens")),
     )
+
+
+def _tokens(value: int | list[int] | None) -> tuple[int, ...]:
+    return () if value is None else tuple(value) if isinstance(value, list) else (value,)
 
 
 def _whole(field: str, value: Any, low: int, high: int) -> None:

@@ -110,10 +110,12 @@ def new_search(settings: Settings) -> Greedy | Beam:
 
 
 def _ruled(sequences: np.ndarray, scores: np.ndarray, settings: Settings) -> np.ndarray:
-    """Scores (rows, vocabulary) after repetition penalty, repeated n-grams and the shortest length, in that order.
+    """Scores (rows, vocabulary) under the settings' rules, in transformers' order (`_get_logits_processor`).
 
-    `sequences`, (rows, length), include the start token, which transformers lets count in the first two.
+    `sequences`, (rows, length), include the start token, which transformers lets count as a repetition.
     """
+    if settings.plain:
+        return scores
     scores = scores.astype(np.float32, copy=True)
     if settings.repetition_penalty != 1.0:
         penalty = np.float32(settings.repetition_penalty)
@@ -127,9 +129,23 @@ def _ruled(sequences: np.ndarray, scores: np.ndarray, settings: Settings) -> np.
                 sequence[i + size - 1] for i in range(len(sequence) - size + 1) if sequence[i : i + size - 1] == last
             ]
             scores[row, banned] = -np.inf
-    if sequences.shape[1] - 1 < settings.min_new_tokens:
-        scores[:, list(settings.ends)] = -np.inf
+    new = sequences.shape[1] - 1
+    if new < settings.min_new_tokens:
+        scores[:, settings.ends] = -np.inf
+    if settings.forced_first is not None and new == 0:
+        scores = _only((settings.forced_first,), scores)
+    if settings.forced_last and new == settings.max_new_tokens - 1:
+        scores = _only(settings.forced_last, scores)
+    scores[:, settings.suppressed] = -np.inf
+    if new == (settings.forced_first is not None):
+        scores[:, settings.suppressed_first] = -np.inf
     return scores
+
+
+def _only(tokens: tuple[int, ...], scores: np.ndarray) -> np.ndarray:
+    forced = np.full_like(scores, -np.inf)
+    forced[:, tokens] = 0.0
+    return forced
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

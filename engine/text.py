@@ -1,6 +1,7 @@
 """Text to tokens and back: the model's prefix, cutting long texts into pieces, and pieces of text while it grows."""
 
 import re
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -10,6 +11,7 @@ from engine.errors import BundleError
 
 SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n+")
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+OVERLAP = 8  # a repeated sentence takes at most this part of what the model reads
 SLACK = 8  # tokens; a piece cut out of a text can encode to a few more than it had inside it
 
 
@@ -48,24 +50,28 @@ class Codec:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
     def pieces(self, text: str) -> list[str]:
-        """Cuts `text` into pieces of about equal length that the model can read, at sentence ends if it can."""
-        offsets = self.tokenizer.encode(text, add_special_tokens=False).offsets
-        overhead = len(self.encode(""))
-        room = max(1, self.limit - overhead - SLACK)
+        """Cuts `text` into pieces of about equal length that the model can read, at sentence ends if it can.
+
+        A piece begins with the last sentence of the one before it, if that is short: what it refers to stays in sight.
+        """
+        firsts = [start for start, _ in self.tokenizer.encode(text, add_special_tokens=False).offsets]
+        room = max(1, self.limit - len(self.encode("")) - SLACK)
         ends = [match.end() for match in SENTENCE_END.finditer(text)]
         spaces = [match.end() for match in re.finditer(r"\s+", text)]
-        pieces, first, start = [], 0, 0
-        while len(offsets) - first > room:
-            left = len(offsets) - first
+        pieces, start, first = [], 0, 0  # a character of the text, and the token that begins there
+        while (left := len(firsts) - first) > room:
             even = -(-left // -(-left // room))
-            target, farthest = offsets[first + even][0], offsets[first + room][0]
+            target, farthest = firsts[first + even], firsts[first + room]
             stop = _nearest(ends, start, target, farthest) or _nearest(spaces, start, target, farthest)
             # A single word longer than the model reads is cut where it must be.
             stop = stop or max(farthest, start + 1)
             pieces.append(text[start:stop])
-            start = stop
-            while first < len(offsets) and offsets[first][0] < start:
-                first += 1
+            before = bisect_left(ends, stop)
+            sentence = ends[before - 1] if before else 0  # where the last one of the piece begins
+            after = bisect_left(firsts, stop)
+            repeated = sentence > start and after - bisect_left(firsts, sentence) <= room // OVERLAP
+            start = sentence if repeated else stop
+            first = bisect_left(firsts, start)
         pieces.append(text[start:])
         return [part for piece in pieces if piece.strip() for part in self._halved(piece.strip())]
 
@@ -78,10 +84,11 @@ class Codec:
 
 
 def _nearest(places: list[int], start: int, target: int, farthest: int) -> int | None:
-    """The place in (start, farthest] that lies nearest to `target`, if any lies past half way there."""
-    half = start + (target - start) // 2
-    inside = [place for place in places if half < place <= farthest]
-    return min(inside, key=lambda place: abs(place - target)) if inside else None
+    """The one of the sorted `places` in (start, farthest] nearest to `target`, if any lies past half way there."""
+    low = bisect_right(places, start + (target - start) // 2)
+    at = bisect_left(places, target)
+    near = [places[i] for i in (at - 1, at) if low <= i < len(places) and places[i] <= farthest]
+    return min(near, key=lambda place: abs(place - target), default=None)
 
 
 class Pieces:

@@ -42,7 +42,7 @@ def tiny_t5(folder: Path, shape: str) -> Path:
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=32,
-        d_kv=12 if gated else 8,
+        d_kv=16 if gated else 8,
         num_heads=4,
         d_ff=48,
         num_layers=3 if gated else 2,

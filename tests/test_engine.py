@@ -162,8 +162,15 @@ def test_characters_of_several_tokens_stream_whole(bundle):
 def test_a_long_text_is_cut_into_pieces_that_leave_nothing_out(engine):
     text = " ".join(row["document"] for row in gazette("validation")[:4])
     pieces = engine._codec.pieces(text)
-    assert " ".join(pieces).split() == text.split()
     assert all(len(engine._codec.encode(piece)) <= LIMIT for piece in pieces)
+    joined = pieces[0]
+    repeated = 0
+    for piece in pieces[1:]:
+        shared = next(n for n in range(len(piece), -1, -1) if joined.endswith(piece[:n].strip()))
+        repeated += shared > 0
+        joined += " " + piece[shared:]
+    assert joined.split() == text.split(), "nothing is left out"
+    assert repeated > 2, "a short last sentence stands at the head of the next piece again"
     ended = [piece[-1] in ".!?”\"'" for piece in pieces]
     assert sum(ended) > len(ended) / 2
 
@@ -241,14 +248,14 @@ def test_a_cancelled_caller_frees_the_engine(engine):
 
 def test_a_failing_batch_fails_its_own_callers_and_no_others(bundle, monkeypatch):
     engine = Engine.load(bundle)
-    encode = engine._worker.model.encode
+    encode = engine._model.encode
 
     def broken(ids):
         if len(ids) > 40:
             raise RuntimeError("out of luck")
         return encode(ids)
 
-    monkeypatch.setattr(engine._worker.model, "encode", broken)
+    monkeypatch.setattr(engine._model, "encode", broken)
     with pytest.raises(EngineError, match="out of luck"):
         engine.generate([TEXTS[-1]], Generation(long_text="truncate"))
     assert engine.generate(["A short text."], Generation(max_new_tokens=4))[0].output_tokens
@@ -256,9 +263,9 @@ def test_a_failing_batch_fails_its_own_callers_and_no_others(bundle, monkeypatch
 
 
 def test_beyond_the_bound_a_caller_is_told_when_to_come_back(bundle, monkeypatch):
-    import engine.engine
+    import engine.worker
 
-    monkeypatch.setattr(engine.engine, "MAX_WAITING_TOKENS", 1000)
+    monkeypatch.setattr(engine.worker, "MAX_WAITING_TOKENS", 1000)
     crowded = Engine.load(bundle)
 
     async def crowd():

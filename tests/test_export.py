@@ -4,13 +4,14 @@ import json
 import shutil
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from engine import Engine, Generation
-from engine.bundle import sha256
+from engine.bundle import open_bundle, sha256
+from engine.model import Seq2SeqModel
+from engine.slots import Slots
 from export.__main__ import main
 from tests.conftest import gazette
 
@@ -67,48 +68,31 @@ def test_the_bundle_says_what_the_merged_model_says(tiny_run):
     engine.close()
 
 
-def test_rows_of_unlike_age_share_a_decoder_batch_under_the_mask(tiny_run):
-    """Right-aligned caches with masked padding give each row the logits it has alone: what joining a batch needs."""
+def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run):
+    """Each row gets the logits it has alone, whatever else the caches' memory holds."""
     model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged").eval()
-    session = onnxruntime.InferenceSession(str(tiny_run / "bundle/decoder_model_merged.onnx"))
-    hidden = np.random.default_rng(0).normal(size=(2, 7, model.config.d_model)).astype(np.float32)
-    tokens = [[0, 50, 61, 72, 83], [0, 94]]
-    outputs = [entry.name for entry in session.get_outputs()]
-    past_names = [entry.name for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
-
-    def step(feeds):
-        return dict(zip(outputs, session.run(None, feeds), strict=True))
-
-    def feeds(row, ids, mask, past, use):
-        return {
-            "input_ids": np.array(ids),
-            "attention_mask": np.array(mask),
-            "encoder_attention_mask": np.ones((len(row), 7), dtype=np.int64),
-            "encoder_hidden_states": hidden[row],
-            "use_cache_branch": np.array([use]),
-            **past,
-        }
-
-    empty = {name: np.zeros((1, 4, 0, 8), dtype=np.float32) for name in past_names}
-    caches, masks = [], []
-    for row in (0, 1):
-        first = step(feeds([row], [tokens[row][:1]], [[1]], empty, False))
-        past = {name: first[name.replace("past_key_values", "present")] for name in past_names}
-        for i, token in enumerate(tokens[row][1:-1], start=1):
-            grown = step(feeds([row], [[token]], [[1] * (i + 1)], past, True))
-            past |= {n: grown[n.replace("past_key_values", "present")] for n in past_names if ".decoder." in n}
-        missing = len(tokens[0]) - len(tokens[row])
-        noise = np.full((1, 4, missing, 8), 9.0, dtype=np.float32)
-        caches.append({n: np.concatenate([noise, p], axis=2) if ".decoder." in n else p for n, p in past.items()})
-        masks.append([0] * missing + [1] * len(tokens[row]))
-    joined = {name: np.concatenate([cache[name] for cache in caches]) for name in past_names}
-    together = step(feeds([0, 1], [[tokens[0][-1]], [tokens[1][-1]]], masks, joined, True))["logits"][:, -1]
-    for row in (0, 1):
+    graphs = Seq2SeqModel(open_bundle(tiny_run / "bundle"), "cpu", 1)
+    slots = Slots(graphs, 8, 64)
+    for cache in slots._own + slots._cross:
+        cache[:] = 9.0
+    sources = [list(range(20, 27)), list(range(40, 90)), [5, 6]]
+    fed = [[0, 50, 61, 72, 83], [0, 94], [0, 8, 9]]
+    rows = slots.take(3)
+    for row, ids in enumerate(sources):
+        slots.fill(rows[row : row + 1], graphs.encode(ids))
+    seen = [[] for _ in rows]
+    for step in range(7):
+        # Row 0 begins at once, row 1 at the third step, row 2 at the fifth.
+        active = {row: step - 2 * row for row in range(3) if 0 <= step - 2 * row < len(fed[row])}
+        tokens = np.array([[fed[row][active[row]] if row in active else 0] for row in range(3)])
+        logits = slots.step(tokens)
+        for row in active:
+            seen[row].append(logits[row, 0].copy())
+            slots.past_length[row] += 1
+    for row in range(3):
         with torch.no_grad():
-            alone = model(
-                encoder_outputs=(torch.tensor(hidden[[row]]),), decoder_input_ids=torch.tensor([tokens[row]])
-            ).logits[0, -1]
-        np.testing.assert_allclose(together[row], alone.numpy(), atol=1e-4)
+            alone = model(input_ids=torch.tensor([sources[row]]), decoder_input_ids=torch.tensor([fed[row]])).logits[0]
+        np.testing.assert_allclose(np.stack(seen[row]), alone.numpy(), atol=1e-4)
 
 
 def test_only_a_token_that_pytorch_scored_alike_is_a_tie(tiny_run):

@@ -1,0 +1,103 @@
+"""A caller's text on its way to its summary; long texts go in stages."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+
+from engine.errors import TextError
+from engine.generation import Generation, Settings
+from engine.scheduler import Job
+from engine.text import Codec
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One text's summary. `token_ids` are without pad and end tokens; `pieces` counts the parts a long text was cut
+    into (1: read whole); `truncated_tokens` those the model did not read; `finish_reason` is "end" or "length"."""
+
+    text: str
+    token_ids: list[int]
+    input_tokens: int
+    output_tokens: int
+    pieces: int
+    truncated_tokens: int
+    finish_reason: str
+
+
+class Request:
+    """The pieces of a text are decoded, and where there are several, their summaries after them.
+
+    `deadline` is a reading of time.monotonic(), or None. Raises TextError for an empty text and a refused length.
+    """
+
+    def __init__(
+        self, codec: Codec, text: str, generation: Generation, settings: Settings, seconds: float | None = None
+    ) -> None:
+        self.codec, self.settings = codec, settings
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.future: Future[Summary] = Future()
+        self.grown: Callable[[list[int]], None] | None = None
+        self.waiting_tokens = 0  # the queue's
+        if not text.strip():
+            raise TextError("The text is empty.")
+        ids = codec.encode(text)
+        self.input_tokens, self.pieces = len(ids), 1
+        if len(ids) > codec.limit and generation.long_text == "refuse":
+            raise TextError(f"The text has {len(ids)} tokens, and the model reads {codec.limit}.")
+        if len(ids) > codec.limit and generation.long_text == "split":
+            texts = codec.pieces(text)
+            self.pieces = len(texts)
+            self.parts = [codec.encode(piece) for piece in texts]
+        else:
+            self.parts = [ids]
+        # What does not fit is said, not hidden.
+        self.truncated_tokens = sum(max(0, len(part) - codec.limit) for part in self.parts)
+
+    def jobs(self) -> list[Job]:
+        """What is to be decoded now; only the last stage of a text streams."""
+        last = len(self.parts) == 1
+        self.stage = [
+            Job(self.codec.cut(part), self.settings, self.future.done, self.grown if last else None)
+            for part in self.parts
+        ]
+        return self.stage
+
+    def advance(self) -> list[Job]:
+        """Called when a job of the stage is done: the next stage's jobs after the last one, or none."""
+        if not all(job.finish_reason for job in self.stage):
+            return []
+        texts = [self.codec.decode(job.tokens) for job in self.stage]
+        if len(texts) > 1:
+            joined = " ".join(text for text in texts if text) or texts[0]
+            ids = self.codec.encode(joined)
+            parts = [ids] if len(ids) <= self.codec.limit else [self.codec.encode(p) for p in self.codec.pieces(joined)]
+            # Summaries that are no shorter than their texts would go round for ever.
+            if len(parts) >= len(self.parts):
+                parts = [ids]
+                self.truncated_tokens += max(0, len(ids) - self.codec.limit)
+            self.parts = parts
+            return self.jobs()
+        job = self.stage[0]
+        self.settle(
+            Summary(
+                texts[0],
+                job.tokens,
+                self.input_tokens,
+                len(job.tokens),
+                self.pieces,
+                self.truncated_tokens,
+                job.finish_reason,
+            )
+        )
+        return []
+
+    def settle(self, outcome: Summary | Exception) -> None:
+        """Sets the outcome unless the caller has gone or has it already."""
+        try:
+            if isinstance(outcome, Exception):
+                self.future.set_exception(outcome)
+            else:
+                self.future.set_result(outcome)
+        except InvalidStateError:
+            pass

@@ -1,0 +1,163 @@
+"""The queue of waiting work and the thread that feeds the scheduler from it."""
+
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+
+from engine.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull
+from engine.request import Request
+from engine.scheduler import ENCODED_TOKENS, Job, Scheduler
+
+MAX_WAITING_TOKENS = 1 << 18
+HALF_LIFE = 10.0  # seconds of work after which a measured rate counts half
+
+
+class Drain:
+    """How fast waiting tokens are worked off: a moving average over the time in which there was work."""
+
+    def __init__(self) -> None:
+        self._tokens, self._seconds = 2000.0, 1.0  # a first guess
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """`tokens` left the queue in `seconds` of work."""
+        fade = 0.5 ** (seconds / HALF_LIFE)
+        self._tokens = self._tokens * fade + tokens
+        self._seconds = self._seconds * fade + seconds
+
+    def seconds(self, tokens: int) -> float:
+        """How long `tokens` will take at the present rate; at least a second."""
+        return max(1.0, tokens * self._seconds / max(1.0, self._tokens))
+
+
+class Worker:
+    """Holds no reference to the Engine, so that an engine nobody uses any more is collected and its thread ends."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Request, Job]] = deque()
+        self._waiting_tokens = 0
+        self._owners: dict[Job, Request] = {}  # of the jobs in the batch
+        self._deadlines: list[tuple[float, int, list[Request]]] = []  # a heap; the list is emptied when it is answered
+        self._order = itertools.count()
+        self._drain = Drain()
+        self._closed = False
+        self.thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.thread.start()
+
+    def submit(self, request: Request, bounded: bool) -> None:
+        """Queues the request's first jobs. Raises EngineClosed, and where `bounded` EngineFull when the queue is."""
+        entry = [request]
+        with self._changed:
+            if self._closed:
+                raise EngineClosed("The engine is closed.")
+            if bounded and self._waiting_tokens > MAX_WAITING_TOKENS:
+                raise EngineFull(self._drain.seconds(self._waiting_tokens))
+            for job in request.jobs():
+                self._waiting.append((request, job))
+                self._count(request, len(job.ids))
+            if request.deadline is not None:
+                heapq.heappush(self._deadlines, (request.deadline, next(self._order), entry))
+            self._changed.notify()
+
+        def answered(_: Future) -> None:
+            # A caller that leaves makes room at once; the queue skips its jobs when their turn comes.
+            entry.clear()
+            with self._changed:
+                self._count(request, -request.waiting_tokens)
+
+        request.future.add_done_callback(answered)
+
+    def stop(self) -> None:
+        """Ends the thread at its next step; work that is not done raises EngineClosed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _count(self, request: Request, tokens: int) -> None:
+        request.waiting_tokens += tokens
+        self._waiting_tokens += tokens
+
+    def _run(self) -> None:
+        while self._has_work():
+            began = time.perf_counter()
+            self._expire()
+            tokens = self._admit()
+            self._step()
+            self._drain.add(tokens, time.perf_counter() - began)
+        with self._changed:
+            left = [request for request, _ in self._waiting] + [*self._owners.values()]
+        for request in left:
+            request.settle(EngineClosed("The engine was closed."))
+
+    def _has_work(self) -> bool:
+        """Waits for work; false when the engine is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._owners or self._closed)
+            return not self._closed
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2]):
+            with self._changed:
+                _, _, entry = heapq.heappop(self._deadlines)
+            for request in [*entry]:
+                request.settle(DeadlineExceeded("The summary was not ready in time."))
+
+    def _admit(self) -> int:
+        """Lets waiting jobs join, oldest first, while rows and the budget of tokens last; returns the tokens read."""
+        read = 0
+        while (pair := self._next(read)) is not None:
+            request, job = pair
+            read += len(job.ids)
+            try:
+                self.scheduler.admit(job)
+            except Exception as error:
+                request.settle(EngineError(f"This text could not be read: {error}"))
+            else:
+                self._owners[job] = request
+        return read
+
+    def _next(self, read: int) -> tuple[Request, Job] | None:
+        with self._changed:
+            while self._waiting:
+                request, job = self._waiting[0]
+                if not job.gone():
+                    # One text may always join, however long.
+                    over = read and read + len(job.ids) > ENCODED_TOKENS
+                    if over or not self.scheduler.has_room(job):
+                        return None
+                    self._count(request, -len(job.ids))
+                self._waiting.popleft()
+                if not job.gone():
+                    return request, job
+        return None
+
+    def _step(self) -> None:
+        try:
+            left = self.scheduler.step()
+        except Exception as error:
+            for job in self.scheduler.drop_all():
+                self._owners.pop(job).settle(EngineError(f"A step of this text's batch failed: {error}"))
+            return
+        for job in left:
+            request = self._owners.pop(job)
+            if job.finish_reason:
+                self._advance(request)
+        if not self._waiting:
+            self.scheduler.tidy()
+
+    def _advance(self, request: Request) -> None:
+        """Moves a request on; later stages go first, their caller has waited longest."""
+        try:
+            jobs = request.advance()
+        except Exception as error:
+            request.settle(EngineError(f"This text failed: {error}"))
+            return
+        with self._changed:
+            for job in reversed(jobs):
+                self._waiting.appendleft((request, job))
+                self._count(request, len(job.ids))
