@@ -9,7 +9,7 @@ from typing import Any
 from engine.errors import BundleError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 ENCODER = "encoder_model.onnx"
 DECODER = "decoder_model_merged.onnx"
 NEEDED = (ENCODER, DECODER, "tokenizer.json", "config.json", "generation_config.json")

@@ -32,14 +32,20 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
 
 
 def tiny_t5(folder: Path, shape: str) -> Path:
-    """A random T5 with our tokenizer: "v1.0" (ReLU, tied) or "v1.1" (gated, untied, heads x d_kv != d_model)."""
+    """A random T5 with our tokenizer.
+
+    "v1.0" (ReLU, tied), "v1.1" (gated, untied, heads x d_kv != d_model) or "mt5" (likewise, a class of its own).
+    """
     import torch
-    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+    from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(7)
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
-    gated = shape == "v1.1"
-    config = T5Config(
+    gated = shape != "v1.0"
+    configuration, model = (
+        (MT5Config, MT5ForConditionalGeneration) if shape == "mt5" else (T5Config, T5ForConditionalGeneration)
+    )
+    config = configuration(
         vocab_size=len(tokenizer),
         d_model=32,
         d_kv=16 if gated else 8,
@@ -51,7 +57,7 @@ def tiny_t5(folder: Path, shape: str) -> Path:
         tie_word_embeddings=not gated,
         decoder_start_token_id=0,
     )
-    T5ForConditionalGeneration(config).save_pretrained(folder)
+    model(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -10,12 +10,15 @@ import sys
 import threading
 import time
 
+import hypothesis
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from hypothesis import strategies as st
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from engine import (
     BundleError,
+    DeadlineExceeded,
     Engine,
     EngineClosed,
     EngineError,
@@ -25,7 +28,13 @@ from engine import (
     Summary,
     TextError,
 )
-from engine.bundle import sha256
+from engine.bundle import FORMAT, open_bundle, sha256
+from engine.generation import resolve
+from engine.lookup import Lookup
+from engine.model import Seq2SeqModel
+from engine.scheduler import Job, Scheduler
+from engine.text import Codec
+from engine.worker import Drain
 from export.onnx_model import write_onnx
 from tests.conftest import ROOT, gazette, tiny_t5
 
@@ -47,11 +56,11 @@ SETTINGS = [
 def seal(folder, **manifest):
     """Writes a manifest for what lies in `folder`."""
     files = {path.name: sha256(path) for path in folder.iterdir() if path.name != "manifest.json"}
-    content = {"format": 1, "prefix": "summarize: ", "max_input_tokens": LIMIT, "files": files, **manifest}
+    content = {"format": FORMAT, "prefix": "summarize: ", "max_input_tokens": LIMIT, "files": files, **manifest}
     (folder / "manifest.json").write_text(json.dumps(content))
 
 
-@pytest.fixture(scope="module", params=["v1.0", "v1.1", "base"])
+@pytest.fixture(scope="module", params=["v1.0", "v1.1", "mt5", "base"])
 def pair(request, tmp_path_factory):
     """A model in PyTorch with its tokenizer, and the engine on its bundle."""
     folder = tmp_path_factory.mktemp("pair")
@@ -72,6 +81,18 @@ def bundle(tmp_path_factory):
     folder.mkdir()
     write_onnx(ROOT / "models/base", folder)
     seal(folder, name="base")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory):
+    """The base in 8 bits."""
+    folder = tmp_path_factory.mktemp("base-int8") / "bundle"
+    folder.mkdir()
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
+    texts = ["summarize: " + row["document"] for row in gazette("train")[:8]]
+    write_onnx(ROOT / "models/base", folder, tokenizer(texts, truncation=True, max_length=LIMIT).input_ids)
+    seal(folder, name="base-int8")
     return folder
 
 
@@ -112,6 +133,146 @@ def test_settings_of_all_kinds_share_a_batch(pair):
 
     for text, settings, summary in zip(TEXTS, SETTINGS, asyncio.run(all_at_once()), strict=False):
         assert summary.token_ids == reference(model, tokenizer, text, settings)[0]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"forced_bos_token_id": 40, "begin_suppress_tokens": [41, 42], "suppress_tokens": [43, 1]},
+        {"forced_eos_token_id": 1, "suppress_tokens": [3, 5]},
+        {"forced_eos_token_id": [7], "decoder_start_token_id": 9},
+        {"eos_token_id": [1, 300, 301, 302], "min_length": 6, "max_length": 15},
+    ],
+    ids=lambda rules: "-".join(rules),
+)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_the_bundle_forces_and_forbids_is_done_as_transformers_does_it(pair, tmp_path, rules, beams):
+    model, tokenizer, engine = pair
+    own = shutil.copytree(engine.bundle.folder, tmp_path / "own")
+    config = json.loads((own / "generation_config.json").read_text()) | {"max_length": 14} | rules
+    (own / "generation_config.json").write_text(json.dumps(config))
+    seal(own)
+    changed = Engine.load(own)
+    settings = GenerationConfig(**config, num_beams=beams)
+    for text in TEXTS[:4]:
+        inputs = tokenizer("summarize: " + text, truncation=True, max_length=LIMIT, return_tensors="pt")
+        tokens = model.generate(**inputs, generation_config=settings)[0].tolist()[1:]
+        ends = config["eos_token_id"] if isinstance(config["eos_token_id"], list) else [config["eos_token_id"]]
+        expected = [token for token in tokens if token != 0 and token not in ends]
+        found = changed.generate([text], Generation(num_beams=beams, long_text="truncate"))[0]
+        assert found.token_ids == expected
+    changed.close()
+
+
+ARRIVAL = st.tuples(
+    st.integers(0, 25), st.integers(0, len(TEXTS) - 1), st.integers(0, len(SETTINGS) - 1), st.none() | st.integers(1, 9)
+)
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def scheduled(request):
+    """A scheduler with few rows on the base, and a memory of what each job gave alone."""
+    folder = request.getfixturevalue("bundle" if request.param == "fp32" else "rounded")
+    bundle = open_bundle(folder)
+    return Scheduler(Seq2SeqModel(bundle, "cpu", 1), 8, LIMIT), Codec.load(bundle), bundle.generation_config, {}
+
+
+def job(codec, config, text, settings, gone=lambda: False):
+    ids = codec.cut(codec.encode(TEXTS[text]))
+    return Job(ids, resolve(Generation(**SETTINGS[settings]), config), gone)
+
+
+@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.given(arrivals=st.lists(ARRIVAL, min_size=2, max_size=9))
+def test_a_text_says_the_same_alone_in_any_company_and_from_any_step_on(scheduled, arrivals):
+    """Texts of all lengths and settings arrive at random steps; some callers leave in the middle."""
+    scheduler, codec, config, known = scheduled
+    left_at = {}
+    jobs = []
+    for arrival, text, settings, stays in sorted(arrivals):
+        at = [10**6]
+        jobs.append((arrival, text, settings, job(codec, config, text, settings, lambda at=at: step >= at[0])))
+        left_at[jobs[-1][3]] = (at, stays)
+    waiting, step = list(jobs), 0
+    while waiting or scheduler.running:
+        while waiting and waiting[0][0] <= step and scheduler.has_room(waiting[0][3]):
+            new = waiting.pop(0)[3]
+            scheduler.admit(new)
+            at, stays = left_at[new]
+            at[0] = step + stays if stays else 10**6
+        scheduler.step()
+        scheduler.tidy()
+        step += 1
+    for _, text, settings, done in jobs:
+        if (text, settings) not in known:
+            known[text, settings] = alone(scheduler, job(codec, config, text, settings))
+        if done.finish_reason:
+            assert done.tokens == known[text, settings]
+        else:
+            assert left_at[done][1], "only those whose caller left are without an end"
+
+
+def test_looking_up_saves_steps_and_changes_nothing(bundle):
+    opened = open_bundle(bundle)
+    model, codec = Seq2SeqModel(opened, "cpu", 1), Codec.load(opened)
+    copied = 0
+    for text in range(4):
+        scheduler = Scheduler(model, 8, LIMIT)
+        first = job(codec, opened.generation_config, text, 0)
+        scheduler.admit(first)
+        steps = 0
+        while scheduler.running:
+            scheduler.step()
+            steps += 1
+        second = job(codec, opened.generation_config, text, 0)
+        scheduler.admit(second)
+        scheduler._running[0].lookup = None
+        slow = 0
+        while scheduler.running:
+            scheduler.step()
+            slow += 1
+        assert first.tokens == second.tokens
+        assert steps <= slow
+        copied += slow - steps
+    assert copied > 4
+
+
+def test_a_draft_is_what_follows_in_the_text():
+    lookup = Lookup([5, 6, 7, 8, 5, 6, 9, 1])
+    assert lookup.draft([0, 5, 6], 3) == [7, 8, 5], "the first place counts"
+    assert lookup.draft([0, 6, 9], 3) == [1]
+    assert lookup.draft([0, 5, 6], 0) == []
+    assert lookup.draft([0, 6, 5], 3) == lookup.draft([0], 3) == []
+
+
+def test_gaps_are_filled_in_place_and_closed_when_nobody_comes(bundle):
+    opened = open_bundle(bundle)
+    model, codec = Seq2SeqModel(opened, "cpu", 1), Codec.load(opened)
+    scheduler = Scheduler(model, 8, LIMIT)
+    left = set()
+    jobs = [job(codec, opened.generation_config, text, 0) for text in range(5)]
+    for number, each in enumerate(jobs):
+        each.gone = lambda number=number: number in left
+        scheduler.admit(each)
+    left |= {1, 3}
+    scheduler.step()
+    assert (scheduler._slots.height, scheduler._slots.gaps()) == (5, 2)
+    scheduler.admit(job(codec, opened.generation_config, 6, 0))
+    assert (scheduler._slots.height, scheduler._slots.gaps()) == (5, 1)
+    left |= {0}
+    scheduler.step()
+    scheduler.tidy()
+    assert (scheduler._slots.height, scheduler._slots.gaps()) == (3, 0)
+    while scheduler.running:
+        scheduler.step()
+    assert jobs[4].tokens == alone(scheduler, job(codec, opened.generation_config, 4, 0))
+
+
+def alone(scheduler, single):
+    scheduler.admit(single)
+    while scheduler.running:
+        scheduler.step()
+    return single.tokens
 
 
 def test_more_texts_than_a_batch_holds_keep_their_order(engine):
@@ -280,6 +441,94 @@ def test_beyond_the_bound_a_caller_is_told_when_to_come_back(bundle, monkeypatch
     crowded.close()
 
 
+def test_a_deadline_ends_what_waits_and_what_runs(bundle):
+    engine = Engine.load(bundle)
+    long = Generation(max_new_tokens=512, min_new_tokens=512, no_repeat_ngram_size=1, long_text="truncate")
+    began = time.perf_counter()
+    running = [engine.submit(TEXTS[-1], long, seconds=0.3) for _ in range(40)]
+    for future in running:
+        with pytest.raises(DeadlineExceeded):
+            future.result(20)
+    assert 0.3 <= time.perf_counter() - began < 5
+    assert engine.submit("A short text.", Generation(max_new_tokens=3), seconds=20).result(20).output_tokens <= 3
+    assert not engine._worker.scheduler.running
+    assert not engine._worker._deadlines or not engine._worker._deadlines[0][2], "who was answered is not held"
+    engine.close()
+
+
+def test_callers_who_leave_make_room_at_once(bundle, monkeypatch):
+    import engine.worker
+
+    crowded = Engine.load(bundle, rows=8)
+    long = Generation(max_new_tokens=512, min_new_tokens=512, long_text="truncate")
+    futures = [crowded.submit(TEXTS[-1], long) for _ in range(16)]
+    monkeypatch.setattr(engine.worker, "MAX_WAITING_TOKENS", 100)
+    with pytest.raises(EngineFull):
+        crowded.submit(TEXTS[-1], long)
+    for future in futures:
+        future.cancel()
+    assert crowded._worker._waiting_tokens == 0
+    assert crowded.submit("A short text.", Generation(max_new_tokens=3)).result(20)
+    crowded.close()
+
+
+def test_the_expected_wait_follows_the_measured_rate():
+    drain = Drain()
+    for _ in range(100):
+        drain.add(500, 1.0)
+    assert drain.seconds(5000) == pytest.approx(10, rel=0.05)
+    assert drain.seconds(1) == 1.0
+    for _ in range(100):
+        drain.add(5000, 1.0)
+    assert drain.seconds(50_000) == pytest.approx(10, rel=0.05)
+
+
+def test_a_failing_step_fails_those_in_it_and_the_engine_goes_on(bundle, monkeypatch):
+    engine = Engine.load(bundle)
+    slots = engine._worker.scheduler._slots
+    step, calls = slots.step, []
+
+    def broken(tokens):
+        calls.append(tokens)
+        if len(calls) == 3:
+            raise RuntimeError("the cable came loose")
+        return step(tokens)
+
+    monkeypatch.setattr(slots, "step", broken)
+    with pytest.raises(EngineError, match="the cable came loose"):
+        engine.generate([TEXTS[-1]], Generation(max_new_tokens=9, min_new_tokens=9, long_text="truncate"))
+    again = engine.generate([TEXTS[3]], Generation(max_new_tokens=9))[0]
+    fresh = Engine.load(bundle)
+    assert again == fresh.generate([TEXTS[3]], Generation(max_new_tokens=9))[0]
+    assert slots.free_rows == slots.rows
+    engine.close()
+    fresh.close()
+
+
+def test_the_memory_of_the_caches_is_stated(bundle, rounded, caplog):
+    with caplog.at_level("INFO", "precis.engine"):
+        for folder in (bundle, rounded):
+            Engine.load(folder, threads=2, rows=16).close()
+    # 4 layers of keys and values, 4 heads of 64: 528 own entries and 112 of the source, of 4 bytes or 1.
+    config = json.loads((bundle / "config.json").read_text())
+    width = config["num_decoder_layers"] * 2 * config["num_heads"] * config["d_kv"]
+    for record, size in zip(caplog.records, (4, 1), strict=True):
+        each = width * (528 * 4 + (LIMIT + 16) * size) / 1e6
+        assert record.getMessage() == (f"2 threads, 16 rows of {each:.1f} MB: caches of at most {16 * each:.0f} MB")
+
+
+def test_threads_are_what_the_container_may_use(tmp_path, monkeypatch):
+    from engine import machine
+
+    allowed = len(os.sched_getaffinity(0))
+    for content, expected in [("150000 100000\n", min(2, allowed)), ("50000 100000\n", 1), ("max 100000\n", None)]:
+        (tmp_path / "cpu.max").write_text(content)
+        monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+        found = machine.default_threads()
+        assert 1 <= found <= allowed
+        assert expected is None or found <= expected
+
+
 def test_an_engine_nobody_holds_ends_its_thread(bundle):
     forgotten = Engine.load(bundle)
     forgotten.generate(["A text."], Generation(max_new_tokens=2))
@@ -342,8 +591,8 @@ def test_bundles_that_are_not_whole_are_refused(bundle, tmp_path):
     with pytest.raises(BundleError, match=r"manifest\.json is not valid JSON"):
         Engine.load(part)
     own = shutil.copytree(bundle, tmp_path / "own")
-    seal(own, format=2)
-    with pytest.raises(BundleError, match="format 2"):
+    seal(own, format=1)
+    with pytest.raises(BundleError, match="format 1"):
         Engine.load(own)
     outside = json.loads((bundle / "manifest.json").read_text())
     outside["files"]["../secret"] = "0"
