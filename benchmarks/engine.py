@@ -1,66 +1,174 @@
-"""Summaries a second: our engine on the bundle beside PyTorch `generate` on the merged model, same texts and settings.
+"""Our engine beside its peers: PyTorch `generate`, Optimum's ONNX Runtime classes and CTranslate2.
 
-python -m benchmarks.engine [RUN]
+python -m benchmarks.engine [--quick]
 
-The two take turns on each batch, so that a noisy machine disturbs both alike. The last line is JSON.
+t5-small's shape with random weights, 400 input and 64 new tokens. Every system has a process of its own with the same
+number of threads, and they take turns, so that a noisy machine disturbs all alike; the others sleep meanwhile. The
+whole run adds 4 beams, mixed load, long texts and ten thousand short requests, and draws docs/engine.png. The table
+stands in benchmarks/results/engine.json; the last line is JSON.
 """
 
+import argparse
 import json
+import platform
+import random
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-from transformers.utils import logging
 
-from engine import Engine, Generation
-from finetune.data import load_pairs
-from finetune.recipe import parse_recipe
+from benchmarks.peers import SYSTEMS, peer
+from engine.machine import default_threads
+from finetune.files import write_json
 
+SOURCE, NEW = 400, 64
 BATCHES = (1, 8, 32)
-ROUNDS = 3
+RESULTS = Path(__file__).parent / "results"
+console = Console()
+
+
+def texts(count: int, length: int = SOURCE) -> list[list[int]]:
+    """Token ids as the model reads them: prefix, words, end."""
+    draw = random.Random(1)
+    return [[3, *(draw.randrange(10, 32000) for _ in range(length - 2)), 1] for _ in range(count)]
+
+
+class System:
+    """A peer in its own process, which answers one command a line."""
+
+    def __init__(self, name: str, folder: Path, threads: int) -> None:
+        self.name = name
+        command = [sys.executable, "-m", "benchmarks.engine", "--system", name, str(folder), str(threads)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ask()
+
+    def ask(self, *command) -> dict:
+        """Sends a command and waits for its answer."""
+        if command:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        while line := self._process.stdout.readline():
+            if line.startswith("{"):
+                return json.loads(line)
+        raise SystemExit(f"{self.name} stopped: see above.")
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve(name: str, folder: Path, threads: int) -> None:
+    """The other side of System."""
+    system = peer(name, folder, threads)
+    print("{}", flush=True)
+    for line in sys.stdin:
+        batch, beams = json.loads(line)
+        inputs = texts(batch)
+        inside = 0.0
+        if name.startswith("Precis"):
+            inside = -system.inside()
+        began = time.perf_counter()
+        found = system.run(inputs, NEW, beams)
+        seconds = time.perf_counter() - began
+        assert all(len(tokens) == NEW for tokens in found), "every system writes as many tokens"
+        if name.startswith("Precis"):
+            inside += system.inside()
+        print(json.dumps({"seconds": seconds, "inside": inside}), flush=True)
+
+
+def measure(systems: list[System], beams: int, rounds: int) -> dict[str, dict[int, dict[str, float]]]:
+    """Best times of each system and batch, the systems taking turns."""
+    found: dict[str, dict[int, dict[str, float]]] = {system.name: {} for system in systems}
+    for batch in BATCHES:
+        for turn in range(rounds):
+            for system in systems:
+                answer = system.ask(batch, beams)
+                best = found[system.name].get(batch)
+                if best is None or answer["seconds"] < best["seconds"]:
+                    found[system.name][batch] = answer
+            console.print(f"  batch {batch}, {beams} beams: round {turn + 1} of {rounds}", style="dim")
+    return found
+
+
+def rates(found: dict[str, dict[int, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {str(batch): round(batch / answer["seconds"], 3) for batch, answer in times.items()}
+        for name, times in found.items()
+    }
+
+
+def show(title: str, given: dict[str, dict[str, float]]) -> None:
+    table = Table("summaries a second", *(f"batch {batch}" for batch in BATCHES), title=title)
+    for name, row in given.items():
+        table.add_row(name, *(f"{row[str(batch)]:.2f}" for batch in BATCHES))
+    console.print(table)
+
+
+def ratios(given: dict[str, dict[str, float]], ours: str, theirs: str) -> dict[str, float]:
+    return {batch: round(rate / given[theirs][batch], 2) for batch, rate in given[ours].items()}
 
 
 def main(argv: list[str]) -> int:
-    logging.set_verbosity_error()
-    run = Path(argv[0] if argv else "artifacts/embedded")
-    recipe = parse_recipe(json.loads((run / "run.json").read_text())["recipe"])
-    documents = list(load_pairs(recipe.data, seed=0).validation["document"])
-    model = AutoModelForSeq2SeqLM.from_pretrained(run / "merged").eval()
-    tokenizer = AutoTokenizer.from_pretrained(run / "merged")
-    engine = Engine.load(run / "bundle", threads=torch.get_num_threads())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="greedy alone, one round: under two minutes")
+    parser.add_argument("--system", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.system:
+        name, folder, threads = options.system
+        serve(name, Path(folder), int(threads))
+        return 0
+    from benchmarks import roofline, scale, shapes
 
-    @torch.inference_mode()
-    def pytorch(texts: list[str]) -> None:
-        texts = [recipe.model.prefix + text for text in texts]
-        limit = recipe.data.max_document_tokens
-        model.generate(**tokenizer(texts, truncation=True, max_length=limit, padding=True, return_tensors="pt"))
-
-    def ours(texts: list[str]) -> None:
-        engine.generate(texts, Generation(long_text="truncate"))
-
-    table = Table("batch", "PyTorch (summaries/s)", "Precis (summaries/s)", "ratio")
-    result = {"run": str(run), "threads": torch.get_num_threads(), "summaries_per_second": {}, "ratio_to_pytorch": {}}
-    for size in BATCHES:
-        pytorch(documents[:size])
-        ours(documents[:size])
-        seconds = {"pytorch": 0.0, "precis": 0.0}
-        for turn in range(ROUNDS):
-            texts = [documents[(turn * size + i) % len(documents)] for i in range(size)]
-            for name, system in (("pytorch", pytorch), ("precis", ours)):
-                began = time.perf_counter()
-                system(texts)
-                seconds[name] += time.perf_counter() - began
-        rates = {name: ROUNDS * size / spent for name, spent in seconds.items()}
-        ratio = rates["precis"] / rates["pytorch"]
-        table.add_row(str(size), f"{rates['pytorch']:.1f}", f"{rates['precis']:.1f}", f"{ratio:.2f}")
-        result["summaries_per_second"][size] = {name: round(rate, 2) for name, rate in rates.items()}
-        result["ratio_to_pytorch"][size] = round(ratio, 2)
-    engine.close()
-    Console().print(table)
+    threads = default_threads()
+    limits = roofline.ceilings(threads)
+    result = {"machine": platform.processor() or platform.machine(), "threads": threads, "ceilings": limits}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        console.print("a random model of t5-small's shape, and its bundles")
+        shapes.write_model(folder / "model")
+        shapes.write_bundle(folder / "model", folder / "fp32")
+        shapes.write_bundle(folder / "model", folder / "int8", texts(16))
+        systems = [System(name, folder, threads) for name in SYSTEMS]
+        for system in systems:
+            system.ask(1, 1)
+        found = measure(systems, 1, 1 if options.quick else 3)
+        result["greedy"] = rates(found)
+        show("greedy", result["greedy"])
+        result["outside_onnxruntime"] = {
+            name: {str(batch): round(1 - answer["inside"] / answer["seconds"], 3) for batch, answer in times.items()}
+            for name, times in found.items()
+            if name.startswith("Precis")
+        }
+        result["roofline_share"] = {
+            f"Precis {precision}": {
+                str(batch): round(
+                    roofline.seconds(batch, SOURCE, NEW, precision, limits)
+                    / found[f"Precis {precision}"][batch]["seconds"],
+                    2,
+                )
+                for batch in BATCHES
+            }
+            for precision in ("int8", "fp32")
+        }
+        for key in ("outside_onnxruntime", "roofline_share"):
+            console.print(key, result[key])
+        if not options.quick:
+            result["beams4"] = rates(measure(systems, 4, 2))
+            show("4 beams", result["beams4"])
+        for system in systems:
+            system.close()
+        if not options.quick:
+            result |= scale.everything(folder, threads)
+            scale.picture(result, Path("docs/engine.png"))
+    for ours, theirs in (("int8", "int8"), ("fp32", "fp32")):
+        result[f"ratio_to_ctranslate2_{theirs}"] = ratios(result["greedy"], f"Precis {ours}", f"CTranslate2 {theirs}")
+    for name in ("Optimum", "PyTorch"):
+        result[f"ratio_to_{name.lower()}"] = ratios(result["greedy"], "Precis int8", f"{name} fp32")
+    write_json(RESULTS / ("engine-quick.json" if options.quick else "engine.json"), result)
     print(json.dumps(result))
     return 0
 

@@ -1,0 +1,118 @@
+"""The engine and its peers behind one face: token ids in, token ids out, a fixed number of new tokens."""
+
+import os
+import time
+from pathlib import Path
+
+END = 1
+
+
+class Precis:
+    """Our engine; texts are given as words, so that tokenizing is in the time."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        from engine import Engine
+
+        self.engine = Engine.load(folder, threads=threads)
+        self._seconds = 0.0
+        model = self.engine._model
+        self._timed(model._encoder, "run")
+        self._timed(model.decoder, "run_with_iobinding")
+
+    def _timed(self, session, method: str) -> None:
+        call = getattr(session, method)
+
+        def timed(*given):
+            began = time.perf_counter()
+            try:
+                return call(*given)
+            finally:
+                self._seconds += time.perf_counter() - began
+
+        setattr(session, method, timed)
+
+    def inside(self) -> float:
+        """Seconds spent in ONNX Runtime so far."""
+        return self._seconds
+
+    def run(self, inputs: list[list[int]], new: int, beams: int) -> list[list[int]]:
+        from engine import Generation
+
+        texts = [" ".join(f"w{token}" for token in ids[1:-1]) for ids in inputs]
+        generation = Generation(max_new_tokens=new, min_new_tokens=new, num_beams=beams)
+        return [summary.token_ids for summary in self.engine.generate(texts, generation)]
+
+
+class _Padded:
+    """What PyTorch and Optimum have in common."""
+
+    def run(self, inputs: list[list[int]], new: int, beams: int) -> list[list[int]]:
+        import torch
+
+        width = max(map(len, inputs))
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in inputs])
+        with torch.inference_mode():
+            rows = self.model.generate(
+                input_ids=ids, attention_mask=(ids != 0).long(), max_new_tokens=new, min_new_tokens=new, num_beams=beams
+            )
+        return [[token for token in row[1:] if token != END] for row in rows.tolist()]
+
+
+class PyTorch(_Padded):
+    def __init__(self, folder: Path, threads: int) -> None:
+        import torch
+        from transformers import AutoModelForSeq2SeqLM
+
+        torch.set_num_threads(threads)
+        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+
+
+class Optimum(_Padded):
+    """`folder` is a model folder; it is exported as Optimum does by itself."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        import onnxruntime
+        from optimum.onnxruntime import ORTModelForSeq2SeqLM
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        made = folder.parent / "optimum"
+        if not made.exists():
+            ORTModelForSeq2SeqLM.from_pretrained(folder, export=True).save_pretrained(made)
+        self.model = ORTModelForSeq2SeqLM.from_pretrained(made, session_options=options)
+
+
+class CTranslate2:
+    def __init__(self, folder: Path, threads: int, compute_type: str) -> None:
+        import ctranslate2
+
+        made = folder.parent / "ctranslate2"
+        if not made.exists():
+            ctranslate2.converters.TransformersConverter(str(folder)).convert(str(made))
+        self.translator = ctranslate2.Translator(
+            str(made), compute_type=compute_type, intra_threads=threads, inter_threads=1
+        )
+
+    def run(self, inputs: list[list[int]], new: int, beams: int) -> list[list[int]]:
+        found = self.translator.translate_batch(
+            [[f"w{token}" for token in ids] for ids in inputs],
+            beam_size=beams,
+            max_decoding_length=new,
+            min_decoding_length=new,
+            max_batch_size=len(inputs),
+        )
+        return [[int(word[1:]) for word in result.hypotheses[0]] for result in found]
+
+
+def peer(name: str, folder: Path, threads: int):
+    """`name` of SYSTEMS; `folder` holds model/, fp32/ and int8/."""
+    kind, _, precision = name.partition(" ")
+    if kind == "Precis":
+        return Precis(folder / precision, threads)
+    if kind == "CTranslate2":
+        return CTranslate2(folder / "model", threads, {"fp32": "float32", "int8": "int8"}[precision])
+    return {"PyTorch": PyTorch, "Optimum": Optimum}[kind](folder / "model", threads)
+
+
+SYSTEMS = ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32")

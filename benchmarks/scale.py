@@ -1,0 +1,86 @@
+"""What happens beyond a batch: mixed load, texts longer than the model reads, ten thousand requests."""
+
+import resource
+import time
+from pathlib import Path
+
+import matplotlib
+
+from benchmarks import mixed, shapes
+from engine import Engine, Generation
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+LENGTHS = (512, 1024, 2048, 4096)
+SHORT = 10_000
+
+
+def everything(folder: Path, threads: int) -> dict:
+    """The measurements of this module on the int8 bundle; `folder` is the benchmark's."""
+    reads_all = folder / "int8-1024"
+    ids = [[3, *range(10 + i, 400 + i), 1] for i in range(16)]
+    shapes.write_bundle(folder / "model", reads_all, ids, limit=1024)
+    engine = Engine.load(reads_all, threads=threads)
+    work = mixed.calls(240, 2)
+    mixed.capacity(engine, work[:32])
+    rate = 0.8 * mixed.capacity(engine, work)
+    times = mixed.arrivals(len(work), rate, 3)
+    found = {
+        "mixed_load": {
+            "arrivals_per_second": round(rate, 2),
+            "continuous": mixed.continuous(engine, work, times),
+            "static": mixed.static(engine, work, times),
+        }
+    }
+    engine.close()
+    print(found, flush=True)
+    engine = Engine.load(folder / "int8", threads=threads)
+    found["seconds_by_input_tokens"] = {str(length): _long(engine, length) for length in LENGTHS}
+    found["short_requests"] = _many(engine)
+    engine.close()
+    print(found, flush=True)
+    return found
+
+
+def _long(engine: Engine, length: int) -> float:
+    """Seconds for one text of so many tokens, in sentences of 20 words; the best of three."""
+    sentences = (" ".join(f"w{10 + (i * 20 + j) % 30000}" for j in range(19)) + " w5.\n" for i in range(length // 20))
+    text = "".join(sentences)
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        engine.generate([text], Generation(max_new_tokens=32, min_new_tokens=32))
+        best = min(best, time.perf_counter() - began)
+    return round(best, 3)
+
+
+def _many(engine: Engine) -> dict[str, float]:
+    """Seconds and peak memory of SHORT requests, a thousand at a time."""
+    text = " ".join(f"w{i}" for i in range(20, 40))
+    peaks, seconds = [], []
+    for _ in range(SHORT // 1000):
+        began = time.perf_counter()
+        engine.generate([text] * 1000, Generation(max_new_tokens=4))
+        seconds.append(time.perf_counter() - began)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return {
+        "first_thousand_s": round(seconds[0], 2),
+        "last_thousand_s": round(seconds[-1], 2),
+        "peak_mib_after_1000": round(peaks[0]),
+        "peak_mib_after_10000": round(peaks[-1]),
+    }
+
+
+def picture(result: dict, path: Path) -> None:
+    """Throughput against batch, greedy and with four beams."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
+    for axis, key, title in zip(axes, ("greedy", "beams4"), ("greedy", "4 beams"), strict=True):
+        for name, row in result[key].items():
+            ours = name.startswith("Precis")
+            axis.plot(list(row), list(row.values()), marker="o", label=name, linewidth=2.4 if ours else 1.2)
+        axis.set(title=title, xlabel="batch")
+    axes[0].set(ylabel="summaries a second")
+    axes[0].legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,47 @@
+"""A T5 of t5-small's shape with random weights, and its bundles: speed does not depend on what the weights say."""
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from engine.bundle import FORMAT, MANIFEST, sha256
+from export.onnx_model import write_onnx
+
+VOCABULARY = 32128
+PREFIX = "w3 "
+
+
+def write_model(folder: Path) -> None:
+    """An ordinary model folder; its tokenizer has one token a word, "w17" being number 17."""
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=VOCABULARY,
+        d_model=512,
+        d_kv=64,
+        d_ff=2048,
+        num_layers=6,
+        num_heads=8,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w2"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A w1", special_tokens=[("w1", 1)])
+    tokenizer.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", eos_token="w1", unk_token="w2").save_pretrained(
+        folder
+    )
+
+
+def write_bundle(model: Path, folder: Path, calibration: list[list[int]] | None = None, limit: int = 512) -> None:
+    """A bundle that the engine loads, in fp32 or, with `calibration`, in 8 bits."""
+    folder.mkdir(parents=True)
+    write_onnx(model, folder, calibration)
+    files = {path.name: sha256(path) for path in folder.iterdir()}
+    manifest = {"format": FORMAT, "prefix": PREFIX, "max_input_tokens": limit, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
