@@ -11,11 +11,17 @@ from engine.bundle import FORMAT, MANIFEST, sha256
 from export.onnx_model import write_onnx
 
 VOCABULARY = 32128
+SPECIAL = ("<pad>", "</s>", "<unk>")
 PREFIX = "w3 "
 
 
+def word(token: int) -> str:
+    """What the model's tokenizer calls a token."""
+    return SPECIAL[token] if token < len(SPECIAL) else f"w{token}"
+
+
 def write_model(folder: Path) -> None:
-    """An ordinary model folder; its tokenizer has one token a word, "w17" being number 17."""
+    """An ordinary model folder; its tokenizer has one token a word."""
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=VOCABULARY,
@@ -29,13 +35,13 @@ def write_model(folder: Path) -> None:
         eos_token_id=1,
     )
     T5ForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w2"))
+    tokenizer = Tokenizer(models.WordLevel({word(i): i for i in range(VOCABULARY)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A w1", special_tokens=[("w1", 1)])
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     tokenizer.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", eos_token="w1", unk_token="w2").save_pretrained(
-        folder
-    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
 
 
 def write_bundle(model: Path, folder: Path, calibration: list[list[int]] | None = None, limit: int = 512) -> None:

@@ -189,7 +189,7 @@ def test_a_text_says_the_same_alone_in_any_company_and_from_any_step_on(schedule
     scheduler, codec, config, known = scheduled
     left_at = {}
     jobs = []
-    for arrival, text, settings, stays in sorted(arrivals):
+    for arrival, text, settings, stays in sorted(arrivals, key=lambda arrival: arrival[0]):
         at = [10**6]
         jobs.append((arrival, text, settings, job(codec, config, text, settings, lambda at=at: step >= at[0])))
         left_at[jobs[-1][3]] = (at, stays)
