@@ -45,7 +45,7 @@ lint: | env ## ruff, rules and format
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-bench: | env ## Summaries a second: our engine beside PyTorch, Optimum and CTranslate2, a quarter of an hour
+bench: | env ## Summaries a second: our engine beside PyTorch, Optimum and CTranslate2
 	$(PYTHON) -m benchmarks.engine
 
 image: model ## Container image precis:latest (needs a container engine)

@@ -114,7 +114,7 @@ def ratios(given: dict[str, dict[str, float]], ours: str, theirs: str) -> dict[s
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="greedy alone, one round: under two minutes")
+    parser.add_argument("--quick", action="store_true", help="greedy alone, one round")
     parser.add_argument("--system", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.system:

@@ -158,6 +158,8 @@ class Worker:
             request.settle(EngineError(f"This text failed: {error}"))
             return
         with self._changed:
+            if request.future.done():  # its share of the count was given back; nothing may be added to it
+                return
             for job in reversed(jobs):
                 self._waiting.appendleft((request, job))
                 self._count(request, len(job.ids))

@@ -83,7 +83,7 @@ def test_the_example_answer_has_the_fields_of_a_real_one(service):
 
 
 def test_the_benchmark_prints_its_tables_and_ends_with_json(tmp_path):
-    """The quick one; the whole run takes a quarter of an hour. Its speeds are nobody's business here."""
+    """The quick one, of greedy search alone. Its speeds are nobody's business here."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine", "--quick"], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
