@@ -14,10 +14,10 @@ FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help env run model serve test lint bench image lock clean
+.PHONY: help env run model serve test test-all lint bench image lock clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: model ## Everything: environment, fine-tuning, export, parity, then the service and the page at /ui (PORT, RECIPE)
 	$(MAKE) serve
@@ -38,7 +38,10 @@ $(RUN)/bundle/manifest.json: $(RUN)/run.json $(wildcard export/*.py) | env
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
 	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) .venv/bin/bentoml serve bento.service:Summarizer --port $(PORT)
 
-test: model ## The whole suite
+test: model ## The suite, without what is marked slow
+	$(PYTHON) -m pytest -m "not slow"
+
+test-all: model ## The whole suite
 	$(PYTHON) -m pytest
 
 lint: | env ## ruff, rules and format
