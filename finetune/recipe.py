@@ -47,6 +47,13 @@ class Data(Section):
     summary_column: str = Field("summary", description="Column with its summary.")
     max_document_tokens: int = Field(512, ge=16, le=16384, description="Longer documents are cut here.")
     max_summary_tokens: int = Field(64, ge=4, le=2048, description="Longer summaries are cut here in training.")
+    extractive_share: Float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the training pairs, chosen by a hash, whose target is the source sentence (8 to 45 "
+        "words) closest to the summary: a small model learns to pick before it invents.",
+    )
     validation_documents: int | None = Field(
         None, ge=1, description="Score at most so many validation documents, drawn by the seed; null scores all."
     )

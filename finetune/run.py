@@ -13,6 +13,7 @@ from transformers.utils import logging
 from finetune import provenance
 from finetune.data import load_pairs
 from finetune.errors import UserError
+from finetune.extractive import with_extracts
 from finetune.files import replaced_folder, write_json
 from finetune.plots import training_curve
 from finetune.progress import console
@@ -36,12 +37,22 @@ def fit(recipe: Recipe) -> Path:
     network, tokenizer = load_base(recipe.model)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     set_seed(recipe.training.seed)
-    train_set, cut = tokenized(pairs.train, tokenizer, recipe)
+    train_pairs, extracts = pairs.train, 0
+    if recipe.data.extractive_share:
+        train_pairs, extracts = with_extracts(
+            pairs.train,
+            recipe.data.extractive_share,
+            tokenizer,
+            recipe.model.prefix,
+            recipe.data.max_document_tokens,
+        )
+    train_set, cut = tokenized(train_pairs, tokenizer, recipe)
     validation_set, _ = tokenized(pairs.validation, tokenizer, recipe)
     counts = {
         "train_pairs": len(train_set),
         "validation_pairs": len(validation_set),
         "left_out_empty": pairs.left_out,
+        "extracts": extracts,
         "train_cut": cut,
     }
     console.print(

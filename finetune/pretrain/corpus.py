@@ -4,7 +4,6 @@ import json
 import lzma
 import random
 import re
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,16 +13,11 @@ from pathlib import Path
 from finetune.errors import UserError
 from finetune.pretrain.recipe import Corpus
 from finetune.progress import track
+from finetune.sentences import sentences
 
 SHARED_WORDS = 13  # a run of so many words in common marks evaluation text, as in GPT-3's decontamination
 BOILERPLATE = 6  # a sentence that stands in so many documents says nothing of any of them
 
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|Sen|Sens|Rep|Reps|Gov|Gen|Col|Lt|Sgt|Capt|Rev|Hon|St|Jr|Sr|Inc|Co|Corp|Ltd|No|Nos|Vol|vs"
-    r"|etc|e\.g|i\.e|cf|al|approx|Fig|Figs|Eq|Eqs|Sec|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec|a\.m|p\.m)"
-    r"|\b[A-Z]|\b(?:[A-Z]\.)+[A-Z])\.$"
-)
-_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
 _DATELINE = re.compile(
     r"^[\[(]?(?:[A-Z][A-Za-z.']*[,.]? ){0,3}[A-Z]{3,}[A-Za-z.,' ()/\d]{0,40}?[\])]?\s*(?:–|—|--|-)\s*(?=[A-Z\"“])"
 )
@@ -39,21 +33,6 @@ class Document:
     opening: bool  # whether the first of them is where the document begins
     title: str | None = None
     summary: str | None = None
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of `text`; lines are sentence ends, abbreviations are not."""
-    found = []
-    for line in text.splitlines():
-        line = " ".join(unicodedata.normalize("NFC", line).split())
-        start = 0
-        for match in _END.finditer(line):
-            if not _ABBREVIATION.search(line[start : match.start()].rstrip("\"'”’)]")):
-                found.append(line[start : match.end()].strip())
-                start = match.end()
-        if line[start:].strip():
-            found.append(line[start:].strip())
-    return found
 
 
 def is_prose(sentence: str) -> bool:
