@@ -1,6 +1,7 @@
 """The locks, and which of them make env picks."""
 
 import os
+import re
 import subprocess
 import tomllib
 
@@ -13,12 +14,14 @@ EXTRAS = {
     "cpu": ("train", "serve", "cpu", "bench", "dev"),
     "gpu": ("train", "serve", "gpu", "bench", "dev"),
     "serve": ("serve", "cpu"),
+    "serve-cuda": ("serve", "cuda"),
 }
 
 
 def lock(name: str) -> dict[str, str]:
-    lines = (ROOT / f"requirements/{name}.txt").read_text().split()
-    return dict(line.split("==") for line in lines)
+    """Versions by name."""
+    text = (ROOT / f"requirements/{name}.txt").read_text()
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.M))
 
 
 @pytest.mark.parametrize("name", EXTRAS)
@@ -31,22 +34,33 @@ def test_a_lock_pins_all_that_its_extras_ask_for(name):
         assert requirement.specifier.contains(pinned[requirement.name.lower()]), requirement
 
 
-def test_the_locks_never_hold_both_runtimes_and_differ_in_nothing_else():
-    cpu, gpu, serve = lock("cpu"), lock("gpu"), lock("serve")
-    assert ("onnxruntime" in cpu, "onnxruntime-gpu" in cpu) == (True, False)
-    assert ("onnxruntime" in gpu, "onnxruntime-gpu" in gpu) == (False, True)
-    del cpu["onnxruntime"], gpu["onnxruntime-gpu"]
-    assert cpu == gpu
-    assert set(serve.items()) <= set(lock("cpu").items())
+def test_the_locks_never_hold_both_runtimes_and_agree_otherwise():
+    runtimes = {"onnxruntime", "onnxruntime-gpu"}
+    locks = {name: lock(name) for name in EXTRAS}
+    held = {name: runtimes & pinned.keys() for name, pinned in locks.items()}
+    cpu, gpu = {"onnxruntime"}, {"onnxruntime-gpu"}
+    assert held == {"cpu": cpu, "gpu": gpu, "serve": cpu, "serve-cuda": gpu}
+    everything = dict(item for pinned in locks.values() for item in pinned.items())
+    assert all(pinned.items() <= everything.items() for pinned in locks.values())
+    assert locks["cpu"].keys() - runtimes <= locks["gpu"].keys()
 
 
-def test_serving_needs_nothing_of_training():
-    assert not {"torch", "transformers", "optimum", "optimum-onnx", "peft", "datasets"} & lock("serve").keys()
+def test_only_the_gpu_locks_bring_the_cuda_libraries():
+    """Torch's CUDA build asks for three gigabytes of them."""
+    for name in EXTRAS:
+        cuda = {package for package in lock(name) if re.match(r"nvidia-|cuda-|triton", package)} - {"nvidia-ml-py"}
+        assert bool(cuda) == (name in {"gpu", "serve-cuda"})
 
 
-def test_bento_and_container_read_the_serving_lock():
-    assert "requirements/serve.txt" in (ROOT / "Dockerfile").read_text()
-    assert "requirements/serve.txt" in (ROOT / "bentofile.yaml").read_text()
+@pytest.mark.parametrize("name", ["serve", "serve-cuda"])
+def test_what_an_image_holds_is_pinned_by_hash(name):
+    text = (ROOT / f"requirements/{name}.txt").read_text().replace("\\\n", " ")
+    assert all("--hash=sha256:" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", ["serve", "serve-cuda"])
+def test_serving_needs_nothing_of_training(name):
+    assert not {"torch", "transformers", "optimum", "optimum-onnx", "peft", "datasets"} & lock(name).keys()
 
 
 @pytest.mark.parametrize(("answer", "flavour"), [(0, "gpu"), (9, "cpu")])
