@@ -17,6 +17,7 @@ from engine.errors import (
 )
 from engine.generation import Generation
 from engine.request import Summary
+from engine.stats import Stats
 
 __all__ = [
     "BundleError",
@@ -27,6 +28,7 @@ __all__ = [
     "EngineFull",
     "Generation",
     "GenerationError",
+    "Stats",
     "Summary",
     "TextError",
 ]

@@ -16,8 +16,9 @@ from engine.model import Seq2SeqModel
 from engine.request import Request, Summary
 from engine.scheduler import Scheduler
 from engine.slots import Slots
+from engine.stats import Stats
 from engine.text import Codec, Pieces
-from engine.worker import Worker
+from engine.worker import MAX_WAITING_TOKENS, Worker
 
 ROWS = 32  # sequences decoded at once, a beam being one, where their caches fit into CACHE_BYTES
 CACHE_BYTES = 2 << 30
@@ -28,7 +29,9 @@ log = logging.getLogger("precis.engine")
 class Engine:
     """A loaded bundle. Thread-safe; close it, or leave that to the garbage collector or the program's end."""
 
-    def __init__(self, bundle: Bundle, codec: Codec, model: Seq2SeqModel, rows: int | None) -> None:
+    def __init__(
+        self, bundle: Bundle, codec: Codec, model: Seq2SeqModel, rows: int | None, max_waiting_tokens: int
+    ) -> None:
         self.bundle, self._codec, self._model = bundle, codec, model
         each = Slots.bytes_per_row(model, codec.limit)
         rows = max(MAX_BEAMS, rows or min(ROWS, CACHE_BYTES // each))
@@ -39,22 +42,36 @@ class Engine:
             each / 1e6,
             rows * each / 1e6,
         )
-        self._worker = Worker(Scheduler(model, rows, codec.limit))
+        self._cache_bytes = rows * each
+        self._worker = Worker(Scheduler(model, rows, codec.limit), max_waiting_tokens)
         weakref.finalize(self, self._worker.stop)
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, device: str = "cpu", threads: int | None = None, rows: int | None = None
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        rows: int | None = None,
+        max_waiting_tokens: int = MAX_WAITING_TOKENS,
     ) -> "Engine":
         """Verifies and loads the bundle at `folder`.
 
         `threads` None is one a core that this process may use; `rows` sequences are decoded at once (a beam is one; at
-        least MAX_BEAMS), None is ROWS or what fits into CACHE_BYTES. Raises BundleError, or EngineError where `device`
+        least MAX_BEAMS), None is ROWS or what fits into CACHE_BYTES. While more than `max_waiting_tokens`
+        wait, `submit`, `summarize` and `stream` raise EngineFull. Raises BundleError, or EngineError where `device`
         ("cpu" or "cuda") is not to be had.
         """
         bundle = open_bundle(folder)
         check_config(bundle.generation_config)
-        return cls(bundle, Codec.load(bundle), Seq2SeqModel(bundle, device, threads or default_threads()), rows)
+        return cls(
+            bundle,
+            Codec.load(bundle),
+            Seq2SeqModel(bundle, device, threads or default_threads()),
+            rows,
+            max_waiting_tokens,
+        )
 
     def generate(self, texts: list[str], generation: Generation | None = None) -> list[Summary]:
         """Summaries of `texts` in order; blocks. Raises TextError, GenerationError or EngineError."""
@@ -108,6 +125,14 @@ class Engine:
             yield summary
         finally:
             request.future.cancel()
+
+    def check_room(self) -> None:
+        """Raises EngineFull where `submit` would now, before anything is spent on a text."""
+        self._worker.check_room()
+
+    def stats(self) -> Stats:
+        """What is running and waiting at this moment."""
+        return self._worker.stats(self._cache_bytes)
 
     def teacher_forced_logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[np.ndarray]:
         """Logits (steps, vocabulary) for each input where the decoder is fed the given tokens, as one batch.

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.errors import TextError
 from engine.generation import Generation, Settings
@@ -14,7 +14,10 @@ from engine.text import Codec
 @dataclass(frozen=True)
 class Summary:
     """One text's summary. `token_ids` are without pad and end tokens; `pieces` counts the parts a long text was cut
-    into (1: read whole); `truncated_tokens` those the model did not read; `finish_reason` is "end" or "length"."""
+    into (1: read whole); `truncated_tokens` those the model did not read; `finish_reason` is "end" or "length".
+
+    Seconds since it was asked for: `waiting_seconds` until its first piece joined the batch, `first_token_seconds`
+    until the summary's first token was there, `seconds` until all was."""
 
     text: str
     token_ids: list[int]
@@ -23,6 +26,9 @@ class Summary:
     pieces: int
     truncated_tokens: int
     finish_reason: str
+    waiting_seconds: float = field(default=0.0, compare=False)
+    first_token_seconds: float = field(default=0.0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Request:
@@ -35,7 +41,9 @@ class Request:
         self, codec: Codec, text: str, generation: Generation, settings: Settings, seconds: float | None = None
     ) -> None:
         self.codec, self.settings = codec, settings
-        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.asked = time.monotonic()
+        self.joined: float | None = None  # when its first piece joined the batch
+        self.deadline = None if seconds is None else self.asked + seconds
         self.future: Future[Summary] = Future()
         self.grown: Callable[[list[int]], None] | None = None
         self.waiting_tokens = 0  # the queue's
@@ -88,6 +96,9 @@ class Request:
                 self.pieces,
                 self.truncated_tokens,
                 job.finish_reason,
+                waiting_seconds=self.joined - self.asked,
+                first_token_seconds=job.first_token - self.asked,
+                seconds=time.monotonic() - self.asked,
             )
         )
         return []

@@ -1,5 +1,6 @@
 """Continuous batching: sequences join and leave the running batch between two steps of the decoder."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ class Job:
     grown: Callable[[list[int]], None] | None = None
     tokens: list[int] = field(default_factory=list)
     finish_reason: str = ""
+    first_token: float | None = None  # time.monotonic() when it was there
 
 
 @dataclass(eq=False)
@@ -48,6 +50,14 @@ class Scheduler:
     @property
     def running(self) -> list[Job]:
         return [sequence.job for sequence in self._running]
+
+    @property
+    def rows(self) -> int:
+        return self._slots.rows
+
+    @property
+    def running_rows(self) -> int:
+        return self._slots.rows - self._slots.free_rows
 
     def has_room(self, job: Job) -> bool:
         """Whether there are rows for the job's beams."""
@@ -77,6 +87,9 @@ class Scheduler:
             self._step_alone(self._running[0])
         else:
             self._step_together()
+        now = time.monotonic()
+        for sequence in self._running:
+            sequence.job.first_token = sequence.job.first_token or now
         done = [sequence for sequence in self._running if sequence.search.finished]
         for sequence in done:
             sequence.job.tokens = sequence.search.tokens()

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from engine.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull
 from engine.request import Request
 from engine.scheduler import ENCODED_TOKENS, Job, Scheduler
+from engine.stats import Stats
 
 MAX_WAITING_TOKENS = 1 << 18
 HALF_LIFE = 10.0  # seconds of work after which a measured rate counts half
@@ -27,6 +28,11 @@ class Drain:
         self._tokens = self._tokens * fade + tokens
         self._seconds = self._seconds * fade + seconds
 
+    @property
+    def rate(self) -> float:
+        """Tokens a second at present."""
+        return self._tokens / self._seconds
+
     def seconds(self, tokens: int) -> float:
         """How long `tokens` will take at the present rate; at least a second."""
         return max(1.0, tokens * self._seconds / max(1.0, self._tokens))
@@ -35,8 +41,8 @@ class Drain:
 class Worker:
     """Holds no reference to the Engine, so that an engine nobody uses any more is collected and its thread ends."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self.scheduler = scheduler
+    def __init__(self, scheduler: Scheduler, max_waiting_tokens: int = MAX_WAITING_TOKENS) -> None:
+        self.scheduler, self.max_waiting_tokens = scheduler, max_waiting_tokens
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Request, Job]] = deque()
         self._waiting_tokens = 0
@@ -54,8 +60,8 @@ class Worker:
         with self._changed:
             if self._closed:
                 raise EngineClosed("The engine is closed.")
-            if bounded and self._waiting_tokens > MAX_WAITING_TOKENS:
-                raise EngineFull(self._drain.seconds(self._waiting_tokens))
+            if bounded:
+                self.check_room()
             for job in request.jobs():
                 self._waiting.append((request, job))
                 self._count(request, len(job.ids))
@@ -70,6 +76,24 @@ class Worker:
                 self._count(request, -request.waiting_tokens)
 
         request.future.add_done_callback(answered)
+
+    def check_room(self) -> None:
+        """Raises EngineFull when more than the bound waits."""
+        if self._waiting_tokens > self.max_waiting_tokens:
+            raise EngineFull(self._drain.seconds(self._waiting_tokens))
+
+    def stats(self, cache_bytes: int) -> Stats:
+        """A snapshot; from any thread."""
+        with self._changed:
+            return Stats(
+                rows=self.scheduler.rows,
+                running_rows=self.scheduler.running_rows,
+                waiting_requests=len({id(request) for request, job in self._waiting if not job.gone()}),
+                waiting_tokens=self._waiting_tokens,
+                max_waiting_tokens=self.max_waiting_tokens,
+                tokens_per_second=self._drain.rate,
+                cache_bytes=cache_bytes,
+            )
 
     def stop(self) -> None:
         """Ends the thread at its next step; work that is not done raises EngineClosed."""
@@ -119,6 +143,7 @@ class Worker:
                 request.settle(EngineError(f"This text could not be read: {error}"))
             else:
                 self._owners[job] = request
+                request.joined = request.joined or time.monotonic()
         return read
 
     def _next(self, read: int) -> tuple[Request, Job] | None:

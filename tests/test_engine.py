@@ -423,11 +423,8 @@ def test_a_failing_batch_fails_its_own_callers_and_no_others(bundle, monkeypatch
     engine.close()
 
 
-def test_beyond_the_bound_a_caller_is_told_when_to_come_back(bundle, monkeypatch):
-    import engine.worker
-
-    monkeypatch.setattr(engine.worker, "MAX_WAITING_TOKENS", 1000)
-    crowded = Engine.load(bundle)
+def test_beyond_the_bound_a_caller_is_told_when_to_come_back(bundle):
+    crowded = Engine.load(bundle, max_waiting_tokens=1000)
 
     async def crowd():
         jobs = [crowded.summarize(text, Generation(long_text="truncate")) for text in TEXTS * 8]
@@ -456,13 +453,11 @@ def test_a_deadline_ends_what_waits_and_what_runs(bundle):
     engine.close()
 
 
-def test_callers_who_leave_make_room_at_once(bundle, monkeypatch):
-    import engine.worker
-
+def test_callers_who_leave_make_room_at_once(bundle):
     crowded = Engine.load(bundle, rows=8)
     long = Generation(max_new_tokens=512, min_new_tokens=512, long_text="truncate")
     futures = [crowded.submit(TEXTS[-1], long) for _ in range(16)]
-    monkeypatch.setattr(engine.worker, "MAX_WAITING_TOKENS", 100)
+    crowded._worker.max_waiting_tokens = 100
     with pytest.raises(EngineFull):
         crowded.submit(TEXTS[-1], long)
     for future in futures:
