@@ -1,0 +1,104 @@
+"""python -m engine.bulk IN... OUT --bundle BUNDLE: the rows of files with their summaries.
+
+Exit codes: 0 done (rejected rows are in OUT.rejects.jsonl), 1 stopped with a reason, 2 wrong usage, 130 interrupted.
+After 1 and 130, and after a kill, the same command goes on where it stopped.
+"""
+
+import argparse
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from engine import Engine, EngineError, Generation
+from engine.bulk.errors import BulkError
+from engine.bulk.files import compressor, find, kind_of
+from engine.bulk.journal import Journal
+from engine.bulk.progress import Watch
+from engine.bulk.rows import Columns, format_of
+from engine.bulk.run import Feeder, windows
+from engine.bundle import MANIFEST
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.bulk",
+        description="Writes the rows of JSONL, CSV or Parquet files with a summary of each. Bad rows go to "
+        "OUT.rejects.jsonl. A run that was stopped goes on with the same command.",
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="IN", help="files, folders or globs of one format; .gz and the like"
+    )
+    parser.add_argument("out", metavar="OUT", help="file of the same format")
+    parser.add_argument("--bundle", required=True, help="folder made by python -m export")
+    parser.add_argument("--column", default="document", help="the texts' column (default: document)")
+    parser.add_argument("--summary-column", default="summary", help="the summaries' column (default: summary)")
+    parser.add_argument("--max-new-tokens", type=int)
+    parser.add_argument("--num-beams", type=int)
+    parser.add_argument("--long-text", choices=("split", "truncate", "refuse"), default="split")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, help="of the engine (default: one a core)")
+    options = parser.parse_args(argv)
+    console = Console(stderr=True)
+    try:
+        generation = Generation(
+            max_new_tokens=options.max_new_tokens, num_beams=options.num_beams, long_text=options.long_text
+        )
+        _run(options, generation, console)
+    except EngineError as error:
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except OSError as error:
+        console.print(f"{error.filename or options.out}: {error.strerror}.", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command goes on where it stopped.")
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace, generation: Generation, console: Console) -> None:
+    out, paths = Path(options.out), find(options.inputs)
+    kind, compression = kind_of(out)
+    for path in paths:
+        if kind_of(path)[0] != kind:
+            raise BulkError(f"{path} and {out} should be of one format.")
+    form = format_of(kind, Columns(options.column, options.summary_column))
+    form.check(paths)
+    compress = compressor(compression)
+    journal = Journal(out, _job(options, paths, generation), compress(form.header()))
+    if not journal.mark.finished:
+        if done := journal.mark.done:
+            console.print(f"Going on after {done:,} rows.", highlight=False)
+        engine = Engine.load(options.bundle, device=options.device, threads=options.threads)
+        with Watch(sum(path.stat().st_size for path in paths), journal.mark, console) as watch:
+            feeder = Feeder(engine, generation, lambda window: watch.row(window.size / len(window.rows)))
+            for window in feeder.run(windows(paths, form, journal.mark)):
+                rows, rejects = window.encoded(form, paths[window.file])
+                journal.add(compress(rows), rejects, window)
+        engine.close()
+    journal.finish(form.finish)
+    told = f"{journal.mark.written:,} rows in {out}"
+    if journal.mark.rejected:
+        told += f", {journal.mark.rejected:,} rejected in {journal.rejects}"
+    console.print(f"{told}.", markup=False, highlight=False, soft_wrap=True)
+
+
+def _job(options: argparse.Namespace, paths: list[Path], generation: Generation) -> dict[str, Any]:
+    """What a run has to have in common with the one it goes on from."""
+    try:
+        manifest = (Path(options.bundle) / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BulkError(f"There is no bundle in {options.bundle}.") from error
+    return {
+        "input": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths],
+        "bundle": hashlib.sha256(manifest).hexdigest(),
+        "column": [options.column, options.summary_column],
+        "generation setting": asdict(generation),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
