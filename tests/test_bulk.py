@@ -186,18 +186,22 @@ def killed_again_and_again(suffix, kills, folder, bundle):
     frame = pd.DataFrame(rows)
     write = {".csv": lambda: frame.to_csv(source, index=False), ".parquet": lambda: frame.to_parquet(source)}
     write.get(suffix, lambda: frame.to_json(source, orient="records", lines=True))()
-    draw, killed, further = random.Random(4), 0, 0
+    draw, killed, further, windows = random.Random(4), 0, 0, 0
+    journal = partial / "journal.jsonl"
     while True:
         process = start(source, out, "--bundle", bundle)
-        while not partial.exists() and process.poll() is None:
+        # Every second time at least two windows are to be written first, so that it gets on.
+        aim = windows + (2 if killed % 2 else 0)
+        while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < aim):
             time.sleep(0.001)
         try:
-            process.wait(draw.random() * 1.2 if killed < kills else 120)
+            process.wait(draw.random() * 0.3 if killed < kills else 120)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             killed += 1
         said = process.communicate()[1]
         further += "Going on after" in said
+        windows = journal.read_bytes().count(b"\n") if journal.exists() else 0
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL, said

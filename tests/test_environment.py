@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from tests.conftest import ROOT
 
 EXTRAS = {
-    "cpu": ("train", "serve", "cpu", "bench", "dev"),
-    "gpu": ("train", "serve", "gpu", "bench", "dev"),
+    "cpu": ("train", "bulk", "serve", "cpu", "bench", "dev"),
+    "gpu": ("train", "bulk", "serve", "gpu", "bench", "dev"),
     "serve": ("serve", "cpu"),
     "serve-cuda": ("serve", "cuda"),
 }

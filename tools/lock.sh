@@ -10,7 +10,7 @@ resolve() { # NAME, then uv's arguments
     --no-emit-index-url --output-file "requirements/$1.txt"
 }
 
-rest=(--extra train --extra serve --extra bench --extra dev)
+rest=(--extra train --extra serve --extra bulk --extra bench --extra dev)
 resolve gpu --extra gpu "${rest[@]}"
 # The others take what the first one took.
 shared=$(mktemp)

@@ -5,6 +5,7 @@ After 1 and 130, and after a kill, the same command goes on where it stopped.
 """
 
 import argparse
+import contextlib
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
@@ -73,12 +74,12 @@ def _run(options: argparse.Namespace, generation: Generation, console: Console) 
         if done := journal.mark.done:
             console.print(f"Going on after {done:,} rows.", highlight=False)
         engine = Engine.load(options.bundle, device=options.device, threads=options.threads)
-        with Watch(sum(path.stat().st_size for path in paths), journal.mark, console) as watch:
+        total = sum(path.stat().st_size for path in paths)
+        with contextlib.closing(engine), Watch(total, journal.mark, console) as watch:
             feeder = Feeder(engine, generation, lambda window: watch.row(window.size / len(window.rows)))
             for window in feeder.run(windows(paths, form, journal.mark)):
                 rows, rejects = window.encoded(form, paths[window.file])
                 journal.add(compress(rows), rejects, window)
-        engine.close()
     journal.finish(form.finish)
     told = f"{journal.mark.written:,} rows in {out}"
     if journal.mark.rejected:
