@@ -17,13 +17,13 @@ from finetune.pretrain import corpus
 from finetune.pretrain.batches import Steps, grouped, padded
 from finetune.pretrain.initialisation import fresh_model
 from finetune.pretrain.recipe import Network, PretrainRecipe
-from finetune.pretrain.tasks import Tasks, gap_sentence, renamed
+from finetune.pretrain.tasks import Tasks, gap_sentence, nearest_sentence, renamed
 from finetune.pretrain.training import losses, rate
 from finetune.recipe import read_recipe
 from tests.conftest import ROOT, gazette, write_jsonl
 
 SPIECE = ROOT / "models/base/spiece.model"
-TASKS = ("random", "copy", "after", "fill", "continue", "gap", "lead", "title", "summarize")
+TASKS = ("random", "copy", "after", "fill", "continue", "gap", "extract", "lead", "title", "summarize")
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +201,17 @@ def test_the_principal_sentence_by_hand():
     assert gap_sentence(["Too short to choose."] * 3) is None
 
 
+def test_the_nearest_sentence_by_hand():
+    sentences = [
+        "The harbour bridge closed early this week.",
+        "Engineers found cracks inside two pillars of the harbour bridge on Tuesday morning.",
+        "Nobody expected any trouble when breakfast arrived there yesterday morning.",
+    ]
+    # harbour, bridge, cracks and pillars in the second; the first is too short, the third shares morning alone.
+    assert nearest_sentence(sentences, "Cracks in pillars closed a harbour bridge.") == 1
+    assert nearest_sentence(sentences[2:], "Cracks were found one morning.") is None
+
+
 def test_renaming_changes_both_texts_alike():
     text, target = "When Hagel spoke, Hagel named 40 towns.", "Yesterday Hagel named 40 towns, not 41 of them."
     new_text, new_target = renamed(text, target, random.Random(3), ["Quill"])
@@ -282,6 +293,17 @@ def test_a_gap_sentence_goes_by_the_served_prefix_only_while_it_stands_in_the_te
             served += 1
             assert target[:60] in source
     assert served > 5
+
+
+def test_an_extract_is_a_sentence_of_its_text_and_goes_by_the_served_prefix(tasks, tokenizer):
+    draw = random.Random(9)
+    whole = 0
+    for _ in range(40):
+        source, target = tasks.example("extract", 500, draw)
+        source, target = tokenizer.decode(source[:-1]), tokenizer.decode(target)
+        assert source.startswith("summarize: ")
+        whole += target in source
+    assert whole > 35  # a source may be cut at its end, where the sentence stood
 
 
 def test_sets_are_drawn_by_their_weights(documents, tokenizer, recipe_file):

@@ -6,15 +6,15 @@ from pydantic import Field, model_validator
 
 from finetune.recipe import Float, Section
 
-Task = Literal["random", "copy", "after", "fill", "continue", "gap", "lead", "title", "summarize"]
+Task = Literal["random", "copy", "after", "fill", "continue", "gap", "extract", "lead", "title", "summarize"]
 
 
 class Weights(Section):
     """How often a task draws from a set, against the other sets; before normalization."""
 
     prose: Float = Field(0.0, ge=0, description="copy, after, fill, continue, gap and lead.")
-    title: Float = Field(0.0, ge=0)
-    summarize: Float = Field(0.0, ge=0)
+    title: Float = Field(0.0, ge=0, description="title; extract where the document has no summary.")
+    summarize: Float = Field(0.0, ge=0, description="summarize and extract.")
 
 
 class TextSet(Section):

@@ -11,7 +11,7 @@ import sentencepiece
 
 from finetune.errors import UserError
 from finetune.pretrain.corpus import Document
-from finetune.pretrain.recipe import Corpus
+from finetune.pretrain.recipe import Corpus, Weights
 
 END = 1
 FIRST_WHOLE_PIECE = 300  # below lie the special tokens, the bytes and the commonest scraps
@@ -49,6 +49,23 @@ def gap_sentence(sentences: list[str]) -> int | None:
     return chosen
 
 
+def nearest_sentence(sentences: list[str], summary: str) -> int | None:
+    """Index of the sentence of 8 to 40 words that covers most of `summary`, by F2 of content words: recall counts more.
+
+    The extractive oracle of Nallapati et al. (2017) for one sentence. None where none shares two words with it.
+    """
+    wanted = content(summary)
+    best, chosen = 0.0, None
+    for i, sentence in enumerate(sentences):
+        group = content(sentence)
+        shared = len(group & wanted)
+        if shared >= 2 and 8 <= sentence.count(" ") + 1 <= 40:
+            score = 5 * shared / (4 * len(wanted) + len(group))
+            if score > best:
+                best, chosen = score, i
+    return chosen
+
+
 def renamed(text: str, target: str, draw: random.Random, names: list[str]) -> tuple[str, str]:
     """Both texts with a name and a number of the target changed alike in both.
 
@@ -69,15 +86,17 @@ class Tasks:
         self._sp = tokenizer
         fit = {"prose": lambda document: True, "title": lambda document: document.title}
         fit["summarize"] = lambda document: document.summary
+        fit["extract"] = lambda document: document.summary or document.title
         self._sets: dict[str, list[list[Document]]] = {}
         self._weights: dict[str, list[float]] = {}
         for kind, fits in fit.items():
             sets: dict[str, list[Document]] = defaultdict(list)
+            weights = {name: _weight(text_set.weights, kind) for name, text_set in settings.sets.items()}
             for document in documents:
-                if fits(document) and getattr(settings.sets[document.source].weights, kind):
+                if fits(document) and weights[document.source]:
                     sets[document.source].append(document)
             self._sets[kind] = list(sets.values())
-            self._weights[kind] = [getattr(settings.sets[name].weights, kind) for name in sets]
+            self._weights[kind] = [weights[name] for name in sets]
         sample = " ".join(s for group in self._sets["prose"] for d in group[:800] for s in d.sentences[:4])
         # Words that also go without a capital are no names.
         self._names = sorted(
@@ -186,6 +205,13 @@ class Tasks:
             prefix = "summarize: "
         return self._pair(prefix, " ".join(body), target, draw)
 
+    def _extract(self, length, draw):
+        """summarize: a text whose summary or title somebody wrote: the sentence that comes nearest to that."""
+        document = self._pick("extract", draw)
+        body = self._window(document, length)
+        chosen = nearest_sentence(body, document.summary or document.title) if len(body) >= 3 else None
+        return None if chosen is None else self._pair("summarize: ", " ".join(body), body[chosen], draw)
+
     def _lead(self, length, draw):
         """lead: a text without its first sentence: that sentence, as XSum was built."""
         document = self._pick("prose", draw)
@@ -205,3 +231,8 @@ class Tasks:
         """summarize: people's own one-sentence summaries, sets weighted by the recipe."""
         document = self._pick("summarize", draw)
         return self._pair("summarize: ", " ".join(self._window(document, length)), document.summary, draw)
+
+
+def _weight(weights: Weights, kind: str) -> float:
+    """A set's weight for a kind of task; what extracts is wanted for its summaries first, else for its titles."""
+    return (weights.summarize or weights.title) if kind == "extract" else getattr(weights, kind)
