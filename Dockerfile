@@ -1,25 +1,39 @@
+# make image stages the bundle in artifacts/image and labels what it builds with where the model comes from.
 FROM python:3.11-slim-bookworm AS packages
-COPY requirements/serve.txt /serve.txt
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check -r /serve.txt
+# cpu, or cuda: ONNX Runtime for an NVIDIA GPU with the CUDA libraries it asks for.
+ARG DEVICE=cpu
+COPY requirements/serve-${DEVICE}.txt /lock.txt
+RUN python -m venv --without-pip /venv \
+ && pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
+      --no-compile --require-hashes --only-binary :all: --requirement /lock.txt
+COPY tools/slim.sh /
+RUN sh /slim.sh /venv/lib/python3.11/site-packages
 
 FROM python:3.11-slim-bookworm
-LABEL org.opencontainers.image.title="precis" \
-      org.opencontainers.image.description="Summaries by a fine-tuned T5 on ONNX Runtime, over HTTP and on a page"
-RUN useradd --create-home --uid 1000 precis
+ARG DEVICE=cpu
+# What runs needs no installer.
+RUN PYTHONDONTWRITEBYTECODE=1 pip uninstall --yes --quiet --root-user-action ignore setuptools wheel pip \
+ && useradd --no-create-home --home-dir /tmp --uid 1000 precis
 COPY --from=packages /venv /venv
 WORKDIR /app
+COPY artifacts/image ./
 COPY engine engine
 COPY bento bento
-COPY artifacts/embedded/bundle bundle
+RUN python -m compileall -q engine bento
 ENV PATH=/venv/bin:$PATH \
+    LD_LIBRARY_PATH=/venv/lib/python3.11/site-packages/nvidia/cu13/lib:/venv/lib/python3.11/site-packages/nvidia/cudnn/lib \
     PRECIS_BUNDLE=/app/bundle \
+    PRECIS_DEVICE=${DEVICE} \
+    HOME=/tmp \
     BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=True \
     ORT_DISABLE_TELEMETRY=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # A number, so that an orchestrator can see that it is not root.
 USER 1000
 EXPOSE 3000
-HEALTHCHECK --start-period=30s --interval=10s --timeout=3s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=2)"]
-CMD ["bentoml", "serve", "bento.service:Summarizer", "--host", "0.0.0.0", "--port", "3000"]
+HEALTHCHECK --start-period=30s --start-interval=1s --interval=10s --timeout=3s \
+  CMD ["python", "-IS", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=2)"]
+ENTRYPOINT ["python", "-m", "bento"]
+CMD ["--host", "0.0.0.0", "--port", "3000"]

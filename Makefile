@@ -8,13 +8,14 @@ RUN := artifacts/$(basename $(notdir $(RECIPE)))
 BUNDLE ?= $(RUN)/bundle
 PORT ?= 3000
 DEVICE ?= cpu
+IMAGE ?= precis:latest
 PYTHON := .venv/bin/python
 # The gpu lock where an NVIDIA driver answers; the two ONNX Runtimes cannot stand side by side.
 FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help env run model serve test test-all lint bench image lock clean
+.PHONY: help env run model serve test test-all lint bench image image-test lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,8 +52,11 @@ lint: | env ## ruff, rules and format
 bench: | env ## Summaries a second: our engine beside PyTorch, Optimum and CTranslate2
 	$(PYTHON) -m benchmarks.engine
 
-image: model ## Container image precis:latest (needs a container engine)
-	docker build --tag precis:latest .
+image: model ## Container image IMAGE, precis:latest, of RECIPE's model for DEVICE (needs a container engine)
+	$(PYTHON) -m tools.image $(RUN) --device $(DEVICE) --tag $(IMAGE)
+
+image-test: | env ## The API's tests against a container of IMAGE, and the container's own, on PORT (needs a container engine)
+	tools/image_test.sh $(IMAGE) $(PORT)
 
 lock: | env ## Resolve the newest versions pyproject.toml allows into requirements/
 	tools/lock.sh

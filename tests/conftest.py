@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -19,6 +20,16 @@ EMBEDDED = ROOT / "artifacts/embedded"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by what they ask for: `embedded`, the model that make model builds; `api`, only a running service."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        if "embedded" in asked:
+            item.add_marker("embedded")
+        if "service" in asked and "desk" not in asked:
+            item.add_marker("api")
 
 
 def gazette(split: str) -> list[dict[str, str]]:
@@ -153,12 +164,29 @@ class Service:
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 
 
+class Elsewhere:
+    """A service that was started outside of pytest, at PRECIS_URL, with its log in the file PRECIS_LOG."""
+
+    def __init__(self) -> None:
+        self.url = os.environ["PRECIS_URL"].rstrip("/")
+        self.port = urllib.parse.urlsplit(self.url).port
+        self.log = Path(os.environ["PRECIS_LOG"])
+
+
 @pytest.fixture(scope="session")
-def service(embedded, tmp_path_factory):
-    """`bentoml serve bento.service:Summarizer` from the source folder, with the embedded bundle."""
-    running = Service(
-        [BENTOML, "serve", "bento.service:Summarizer"], ROOT, embedded / "bundle", tmp_path_factory.mktemp("service")
-    )
+def served_bundle(embedded) -> Path:
+    """The bundle that `service` serves."""
+    return Path(os.environ.get("PRECIS_BUNDLE") or embedded / "bundle")
+
+
+@pytest.fixture(scope="session")
+def service(served_bundle, tmp_path_factory):
+    """`bentoml serve bento.service:Summarizer` from the source folder, or what runs at PRECIS_URL."""
+    if "PRECIS_URL" in os.environ:
+        yield Elsewhere()
+        return
+    home = tmp_path_factory.mktemp("service")
+    running = Service([BENTOML, "serve", "bento.service:Summarizer"], ROOT, served_bundle, home)
     try:
         running.wait_until_ready()
         yield running

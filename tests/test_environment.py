@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 EXTRAS = {
     "cpu": ("train", "bulk", "serve", "cpu", "bench", "dev"),
     "gpu": ("train", "bulk", "serve", "gpu", "bench", "dev"),
-    "serve": ("serve", "cpu"),
+    "serve-cpu": ("serve", "cpu"),
     "serve-cuda": ("serve", "cuda"),
 }
 
@@ -39,7 +39,7 @@ def test_the_locks_never_hold_both_runtimes_and_agree_otherwise():
     locks = {name: lock(name) for name in EXTRAS}
     held = {name: runtimes & pinned.keys() for name, pinned in locks.items()}
     cpu, gpu = {"onnxruntime"}, {"onnxruntime-gpu"}
-    assert held == {"cpu": cpu, "gpu": gpu, "serve": cpu, "serve-cuda": gpu}
+    assert held == {"cpu": cpu, "gpu": gpu, "serve-cpu": cpu, "serve-cuda": gpu}
     everything = dict(item for pinned in locks.values() for item in pinned.items())
     assert all(pinned.items() <= everything.items() for pinned in locks.values())
     assert locks["cpu"].keys() - runtimes <= locks["gpu"].keys()
@@ -52,13 +52,13 @@ def test_only_the_gpu_locks_bring_the_cuda_libraries():
         assert bool(cuda) == (name in {"gpu", "serve-cuda"})
 
 
-@pytest.mark.parametrize("name", ["serve", "serve-cuda"])
+@pytest.mark.parametrize("name", ["serve-cpu", "serve-cuda"])
 def test_what_an_image_holds_is_pinned_by_hash(name):
     text = (ROOT / f"requirements/{name}.txt").read_text().replace("\\\n", " ")
     assert all("--hash=sha256:" in line for line in text.splitlines())
 
 
-@pytest.mark.parametrize("name", ["serve", "serve-cuda"])
+@pytest.mark.parametrize("name", ["serve-cpu", "serve-cuda"])
 def test_serving_needs_nothing_of_training(name):
     assert not {"torch", "transformers", "optimum", "optimum-onnx", "peft", "datasets"} & lock(name).keys()
 

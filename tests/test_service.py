@@ -28,8 +28,8 @@ def call(url: str, body: bytes | dict | None = None, method: str | None = None, 
 
 
 @pytest.fixture(scope="module")
-def engine(embedded):
-    loaded = Engine.load(embedded / "bundle")
+def engine(served_bundle):
+    loaded = Engine.load(served_bundle)
     yield loaded
     loaded.close()
 
@@ -116,9 +116,9 @@ def test_a_wrong_address_has_the_same_form(service, path, method, status, kind):
     assert (answered, json.loads(content)["error"]["type"]) == (status, kind)
 
 
-def test_model_is_the_manifest(service, embedded):
+def test_model_is_the_manifest(service, served_bundle):
     status, _, content = call(f"{service.url}/model")
-    assert (status, json.loads(content)) == (200, json.loads((embedded / "bundle/manifest.json").read_text()))
+    assert (status, json.loads(content)) == (200, json.loads((served_bundle / "manifest.json").read_text()))
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics"])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Resolves pyproject.toml into requirements/. Run by make lock, from the project's environment.
 #   cpu.txt, gpu.txt               the whole environment
-#   serve.txt, serve-cuda.txt      what an image holds, with the hashes of every file
+#   serve-cpu.txt, serve-cuda.txt   what an image holds, with the hashes of every file
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,5 +20,5 @@ resolve cpu --extra cpu "${rest[@]}" --constraints "$shared"
 # One lock for all builds of torch, which is chosen where it is installed; left out is what only the CUDA builds ask for,
 # three gigabytes of it. (nvidia-ml-py is BentoML's, and small.)
 sed -i -E '/^nvidia-ml-py==/! { /^(nvidia|cuda)-|^triton==/d }' requirements/cpu.txt
-resolve serve --extra cpu --extra serve --constraints "$shared" --generate-hashes
+resolve serve-cpu --extra cpu --extra serve --constraints "$shared" --generate-hashes
 resolve serve-cuda --extra cuda --extra serve --constraints "$shared" --generate-hashes

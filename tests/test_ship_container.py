@@ -1,0 +1,163 @@
+"""A built image, run as an operator would: PRECIS_IMAGE names it (make image-test). Needs a container engine."""
+
+import json
+import os
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conftest import gazette
+
+IMAGE = os.environ.get("PRECIS_IMAGE", "")
+pytestmark = pytest.mark.skipif(not IMAGE, reason="PRECIS_IMAGE names no image; make image-test does")
+
+LOCKED = [
+    *("--read-only", "--tmpfs", "/tmp", "--user", "1000", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+    *("--memory", "1g", "--pids-limit", "256"),
+]
+
+
+def docker(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout)
+
+
+def inspected(thing: str) -> dict:
+    return json.loads(docker("inspect", thing).stdout)[0]
+
+
+@contextmanager
+def container(*arguments: str) -> Iterator[tuple[str, str]]:
+    """Name and address of a started, locked down container."""
+    started = docker("run", "--detach", "--publish", "127.0.0.1::3000", *LOCKED, *arguments, IMAGE)
+    assert started.returncode == 0, started.stderr
+    name = started.stdout.strip()
+    try:
+        port = inspected(name)["NetworkSettings"]["Ports"]["3000/tcp"][0]["HostPort"]
+        yield name, f"http://127.0.0.1:{port}"
+    finally:
+        docker("rm", "--force", name)
+
+
+def wait_until_ready(url: str, seconds: float = 60) -> float:
+    """Seconds until /readyz answered."""
+    began = time.monotonic()
+    while time.monotonic() < began + seconds:
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
+                return time.monotonic() - began
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.05)
+    raise AssertionError(f"not ready after {seconds} s")
+
+
+def summarize(url: str, **body) -> tuple[int, dict]:
+    request = urllib.request.Request(
+        f"{url}/summarize", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status, json.loads(answer.read())
+
+
+@pytest.fixture(scope="module")
+def running():
+    with container() as (name, url):
+        print(f"ready after {wait_until_ready(url):.1f} s")
+        yield name, url
+
+
+def inside(name: str, command: str) -> str:
+    return docker("exec", name, "sh", "-c", command).stdout.strip()
+
+
+def test_the_image_is_small():
+    assert inspected(IMAGE)["Size"] <= 600e6
+
+
+def test_the_image_says_what_it_holds(running):
+    labels = inspected(IMAGE)["Config"]["Labels"]
+    for name in ("title", "description", "licenses", "revision", "base.name"):
+        assert labels[f"org.opencontainers.image.{name}"]
+    assert inspected(IMAGE)["Config"]["User"] == "1000"
+    with urllib.request.urlopen(f"{running[1]}/model") as answer:
+        manifest = json.load(answer)
+    assert labels["precis.model.name"] == manifest["name"]
+    assert labels["precis.model.precision"] == manifest["precision"]
+    assert labels["precis.model.base.sha256"] == manifest["base_model"]["sha256"]
+    assert labels["precis.model.data.sha256"] == manifest["data"]["train_sha256"]
+
+
+def test_no_root_no_compiler_no_installer_no_training(running):
+    name, _ = running
+    assert inside(name, "id -u") == "1000"
+    assert inside(name, "command -v gcc cc git pip pip3 uv curl wget") == ""
+    assert inside(name, "touch /app/x 2>/dev/null; ls /app/x 2>/dev/null") == ""
+    listed = inside(name, "ls /venv/lib/python3.11/site-packages /app")
+    assert "onnxruntime" in listed
+    assert not {"torch", "transformers", "optimum", "peft", "finetune", "export", "tests"} & set(listed.split())
+
+
+def test_it_becomes_healthy(running):
+    name, _ = running
+    end = time.monotonic() + 30
+    while inspected(name)["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < end, inspected(name)["State"]["Health"]
+        time.sleep(0.2)
+
+
+def test_it_ends_on_sigterm_after_the_answers_it_owes():
+    documents = [row["document"] for row in gazette("validation")[:8]]
+    with container() as (name, url), ThreadPoolExecutor(8) as pool:
+        wait_until_ready(url)
+        answers = [pool.submit(summarize, url, text=text, num_beams=8, max_new_tokens=128) for text in documents]
+        time.sleep(0.5)
+        assert not all(answer.done() for answer in answers)
+        began = time.monotonic()
+        docker("stop", "--time", "60", name, timeout=90)
+        assert all(answer.result()[0] == 200 for answer in answers)
+        assert time.monotonic() - began < 45
+        state = inspected(name)["State"]
+        assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
+
+
+def test_the_stated_memory_is_enough_under_load():
+    """As much as the start asks for, the page loaded, and all rows of the engine in use."""
+    refused = docker("run", "--rm", *LOCKED, "--memory", "256m", IMAGE)
+    limit = re.search(r"needs (\d+) MiB", refused.stderr)[1] + "m"
+    documents = [row["document"] * 3 for row in gazette("validation")[:64]]
+    with container("--memory", limit, "--memory-swap", limit) as (name, url), ThreadPoolExecutor(32) as pool:
+        wait_until_ready(url)
+        urllib.request.urlopen(f"{url}/ui/", timeout=60).close()
+        answers = list(pool.map(lambda text: summarize(url, text=text, max_new_tokens=64), documents))
+        assert all(status == 200 for status, _ in answers)
+        assert not inspected(name)["State"]["OOMKilled"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--env", "PRECIS_BUNDLE=/nowhere"], "There is no bundle folder /nowhere."),
+        (["--env", "PRECIS_DEVICE=cuda"], "The device is cuda"),
+        (["--env", "BENTOML_HOME=/app/cache"], "/app/cache cannot be written to"),
+        (["--memory", "256m"], "This container may use 256 MiB of memory"),
+    ],
+)
+def test_what_cannot_start_says_one_sentence_and_exits(arguments, said):
+    done = docker("run", "--rm", *LOCKED, *arguments, IMAGE)
+    assert done.returncode not in (0, 137), done.stderr
+    assert done.stderr.startswith("Not started: ")
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_told(running):
+    name, _ = running
+    done = docker("run", "--rm", "--network", f"container:{name}", *LOCKED, IMAGE)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Not started: Port 3000 cannot be served on 0.0.0.0: address already in use."
