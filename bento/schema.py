@@ -1,19 +1,23 @@
 """What goes over the wire: requests, answers and errors."""
 
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine import Generation, Summary
+from engine.evidence import Evidence as Found
 from engine.generation import MAX_BEAMS, MAX_NEW_TOKENS
 
+MAX_TEXTS = 64
+MAX_TIMEOUT = 3_600_000  # ms; the server's own limit (PRECIS_TIMEOUT_SECONDS) holds besides
 
-class SummarizeRequest(BaseModel):
-    """A text and how to summarize it. Settings that are left out come from the model's bundle."""
+
+class Settings(BaseModel):
+    """How to summarize. What is left out comes from the model's bundle."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    text: str = Field(min_length=1, description="The document to be summarized.")
     max_new_tokens: int | None = Field(None, ge=1, le=MAX_NEW_TOKENS, description="Longest summary, in tokens.")
     min_new_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS, description="Shortest summary, in tokens.")
     num_beams: int | None = Field(None, ge=1, le=MAX_BEAMS, description="Beams; 1 is greedy search.")
@@ -29,10 +33,55 @@ class SummarizeRequest(BaseModel):
         "split", description="What to do with a text longer than the model reads: summarize it piece by piece and then "
         "the summaries, read its beginning only, or refuse it."
     )  # fmt: skip
+    evidence: bool = Field(
+        False, description="Add the sentences of the text that support the summary, and the numbers and names in the "
+        "summary that the text lacks. A comparison of words, not of meaning."
+    )  # fmt: skip
+    timeout_ms: int | None = Field(
+        None, ge=1, le=MAX_TIMEOUT, description="Answer 504 after so many milliseconds; never longer than the server's "
+        "own limit."
+    )  # fmt: skip
 
     def generation(self) -> Generation:
-        """The engine's form of the settings."""
-        return Generation(**self.model_dump(exclude={"text"}))
+        """The engine's form of the settings. Raises GenerationError where they clash."""
+        return Generation(**self.model_dump(include=set(Generation.__dataclass_fields__)))
+
+
+class SummarizeRequest(Settings):
+    """A text and how to summarize it. Settings that are left out come from the model's bundle."""
+
+    text: str = Field(min_length=1, description="The document to be summarized.")
+
+
+class BatchRequest(Settings):
+    """Up to 64 texts, all summarized with the same settings."""
+
+    texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="The documents, in order.")
+
+
+class SourceSentence(BaseModel):
+    """A sentence of the text, at text[start:end] (in Unicode characters); `score` is 0 to 1."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+class UnsupportedSpan(BaseModel):
+    """A number or name of the summary, at summary[start:end], that the text lacks."""
+
+    text: str
+    start: int
+    end: int
+    kind: Literal["number", "name"]
+
+
+class Evidence(BaseModel):
+    """What the summary rests on, by a comparison of words."""
+
+    sentences: list[SourceSentence]
+    unsupported: list[UnsupportedSpan]
 
 
 class SummarizeAnswer(BaseModel):
@@ -46,9 +95,10 @@ class SummarizeAnswer(BaseModel):
     truncated_tokens: int = Field(description="How many tokens were not read.")
     chunks: int = Field(description="Parts the text was cut into; 1 when it was read whole.")
     finish_reason: Literal["end", "length"] = Field(description="Whether the summary ended by itself or was cut.")
+    evidence: Evidence | None = Field(None, description="Where it was asked for.")
 
     @classmethod
-    def of(cls, summary: Summary, model: str) -> "SummarizeAnswer":
+    def of(cls, summary: Summary, model: str, found: Found | None) -> "SummarizeAnswer":
         return cls(
             summary=summary.text,
             model=model,
@@ -58,7 +108,26 @@ class SummarizeAnswer(BaseModel):
             truncated_tokens=summary.truncated_tokens,
             chunks=summary.pieces,
             finish_reason=summary.finish_reason,
+            evidence=None if found is None else Evidence(**asdict(found)),
         )
+
+
+class ErrorDetail(BaseModel):
+    type: str = Field(description="A word that a program can act on.")
+    message: str = Field(description="A sentence for a person.")
+    field: str | None = Field(None, description="The field of the request that is wrong.")
+
+
+class ErrorAnswer(BaseModel):
+    """The one form of every error."""
+
+    error: ErrorDetail
+
+
+class BatchAnswer(BaseModel):
+    """For each text, in order, its summary or its error."""
+
+    results: Annotated[list[SummarizeAnswer | ErrorAnswer], Field(description="In the order of the texts.")]
 
 
 def error_body(kind: str, message: str, field: str | None = None) -> dict[str, Any]:
@@ -78,6 +147,8 @@ def validation_error(error: ValidationError) -> tuple[int, dict[str, Any]]:
         return 400, error_body("invalid_json", "The body should be a JSON object.")
     field = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
+        if len(field) > 64 or not field.isprintable():
+            return 422, error_body("unknown_field", "There is a field that no request has.")
         return 422, error_body("unknown_field", f"There is no field {field}.", field)
     if first["type"] == "missing":
         return 422, error_body("missing_field", f"The field {field} is missing.", field)

@@ -2,69 +2,121 @@
 
 import asyncio
 import gc
-import logging
-import math
-import os
-from pathlib import Path
+from collections.abc import AsyncGenerator
+from importlib.util import find_spec
 
 import bentoml
-from starlette.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, StreamingResponse
 
+from bento import logs, metrics
 from bento.gate import Gate
-from bento.schema import SummarizeAnswer, SummarizeRequest, error_body
+from bento.lifecycle import in_supervisor, lifecycle, refuse
+from bento.schema import BatchAnswer, BatchRequest, SummarizeAnswer, SummarizeRequest
+from bento.settings import SettingsError, settings, split
 from bento.site import make_site
 from bento.state import set_engine
-from engine import Engine, EngineError, EngineFull, Generation, GenerationError, TextError
+from bento.work import Failure, Work
+from engine import Engine, EngineError, Generation
 from engine.bundle import open_bundle
 from engine.model import check_device
 
-log = logging.getLogger("bentoml.precis")
-
-BUNDLE = os.environ.get("PRECIS_BUNDLE") or str(Path(__file__).parent.parent / "artifacts/embedded/bundle")
-DEVICE = os.environ.get("PRECIS_DEVICE") or "cpu"
-DEADLINE = 60.0  # seconds
 WARM_UP = "The council met on Tuesday. It agreed to mend the bridge before the winter."
 
 try:
-    # BentoML's supervisor imports this module and then starts workers again and again, so a bundle that cannot be
-    # served has to end the program here. The workers check what they load once more.
-    open_bundle(BUNDLE)
-    check_device(DEVICE)
-except EngineError as refusal:
+    # BentoML's supervisor imports this module and then starts its worker, so what cannot be served ends the program
+    # here. The worker checks what it loads once more.
+    chosen = settings()
+    open_bundle(chosen.bundle)
+    check_device(chosen.device)
+    if chosen.otlp_endpoint and find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+        raise SettingsError("PRECIS_OTLP_ENDPOINT needs the package opentelemetry-exporter-otlp-proto-http.")
+except (EngineError, SettingsError) as refusal:
     raise SystemExit(f"Not started: {refusal}") from None
 
+logs.configure(chosen.log_format)
+tracing = {"excluded_urls": ".*"}
+if chosen.otlp_endpoint:
+    tracing = {
+        "exporter_type": "otlp",
+        "sample_rate": 1.0,
+        "excluded_urls": ["livez", "healthz", "readyz", "metrics", "ui"],
+        "otlp": {"protocol": "http", "endpoint": chosen.otlp_endpoint},
+    }
 
-@bentoml.service(name="precis", traffic={"timeout": DEADLINE + 5})
-@bentoml.asgi_app(make_site(), path="/")
+
+@bentoml.service(
+    name="precis",
+    # Longer than any request, which the engine ends in time: this one ends them in another form.
+    traffic={"timeout": chosen.timeout_seconds + 60},
+    metrics={"enabled": False},  # its labels hold whatever address a client asks for
+    logging={"access": {"enabled": False}},
+    tracing=tracing,
+)
+@bentoml.asgi_app(make_site(chosen), path="/")
 class Summarizer:
     """Summarizes texts with a fine-tuned T5 on ONNX Runtime."""
 
     def __init__(self) -> None:
-        self.engine = Engine.load(BUNDLE, device=DEVICE)
-        self.engine.generate([WARM_UP], Generation(max_new_tokens=8))
-        self.model = str(self.engine.bundle.manifest.get("name"))
+        try:
+            self.engine = Engine.load(
+                chosen.bundle,
+                device=chosen.device,
+                threads=chosen.threads,
+                rows=chosen.rows,
+                max_waiting_tokens=chosen.max_waiting_tokens,
+            )
+            self.engine.generate([WARM_UP], Generation(max_new_tokens=8))
+        except EngineError as refusal:
+            refuse(str(refusal))
+        self.work = Work(self.engine, chosen.timeout_seconds)
         set_engine(self.engine)
+        metrics.registry.register(metrics.EngineCollector(self.engine))
         # What was loaded stays; collecting over it again and again costs tail latency.
         gc.freeze()
+
+    @bentoml.on_deployment
+    def prepare() -> None:
+        """Runs in BentoML's supervisor."""
+        in_supervisor()
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Ready from here on."""
+
+        async def tell() -> None:
+            await asyncio.to_thread(self.engine.close)
+
+        lifecycle.listen(chosen.linger_seconds, chosen.grace_seconds, tell)
+        lifecycle.ready = True
 
     @bentoml.api(route="/summarize")
     async def summarize(self, request: SummarizeRequest, /) -> SummarizeAnswer:
         """Summarize one text."""
         try:
-            async with asyncio.timeout(DEADLINE):
-                summary = await self.engine.summarize(request.text, request.generation())
-        except GenerationError as error:
-            return _error(422, "invalid_field", str(error), error.field)
-        except TextError as error:
-            return _error(422, "invalid_field", str(error), "text")
-        except EngineFull as error:
-            return _error(429, "full", str(error), headers={"Retry-After": str(math.ceil(error.retry_after))})
-        except TimeoutError:
-            return _error(504, "timeout", f"The summary was not ready within {DEADLINE:.0f} s.")
-        except EngineError as error:
-            log.error("A request failed: %s", error)
-            return _error(500, "internal", "The summary failed; the server's log tells why.")
-        return SummarizeAnswer.of(summary, self.model)
+            answer = await self.work.one(request)
+        except Failure as failure:
+            return _refused(failure)
+        return JSONResponse(answer.model_dump(exclude_none=True))
+
+    @bentoml.api(route="/summarize_batch")
+    async def summarize_batch(self, request: BatchRequest, /) -> BatchAnswer:
+        """Summarize up to 64 texts; each has its summary or its error, in order."""
+        try:
+            results = await self.work.many(request)
+        except Failure as failure:
+            return _refused(failure)
+        return JSONResponse({"results": results})
+
+    @bentoml.api(route="/summarize_stream")
+    async def summarize_stream(self, request: SummarizeRequest, /) -> AsyncGenerator[str, None]:
+        """Summarize one text and send the summary as it grows, as server-sent events `piece`, `done` and `error`."""
+        try:
+            events = await self.work.stream(request)
+        except Failure as failure:
+            return _refused(failure)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     @bentoml.on_shutdown
     def close(self) -> None:
@@ -72,11 +124,23 @@ class Summarizer:
         self.engine.close()
 
 
-def _error(
-    status: int, kind: str, message: str, field: str | None = None, headers: dict[str, str] | None = None
-) -> JSONResponse:
+def _refused(failure: Failure) -> JSONResponse:
     # A response passes through BentoML as it is; its own exceptions would lose the form.
-    return JSONResponse(error_body(kind, message, field), status_code=status, headers=headers)
+    return JSONResponse(failure.body, status_code=failure.status, headers=failure.headers)
 
 
-Summarizer.add_asgi_middleware(Gate)
+# A generator could not answer with another status than 200, so the method returns a response; BentoML's clients are
+# told here that it is a stream.
+streaming = Summarizer.apis["summarize_stream"]
+streaming.is_stream = True
+streaming.output_spec.media_type = "text/event-stream"
+
+if chosen.cors_origins:
+    Summarizer.add_asgi_middleware(
+        CORSMiddleware,
+        allow_origins=split(chosen.cors_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+        expose_headers=["Retry-After", "X-Request-ID"],
+    )
+Summarizer.add_asgi_middleware(Gate, settings=chosen, lifecycle=lifecycle)

@@ -1,18 +1,23 @@
-"""What BentoML does not route itself: GET /model, and the page, which is loaded after the API is up."""
+"""What BentoML does not route itself: our documents and metrics, and the page, which is loaded after the API is up."""
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
+from bento import metrics
+from bento.docs_page import render
+from bento.openapi import describe
+from bento.settings import Settings
 from bento.state import current
 
-log = logging.getLogger("bentoml.precis")
+log = logging.getLogger("precis.page")
 
 
 class Page:
@@ -35,6 +40,8 @@ class Page:
             app = await asyncio.to_thread(load)
             await until.enter_async_context(app.router.lifespan_context(app))
             self.app = app
+            gc.collect()
+            gc.freeze()  # likewise: what Gradio loaded stays
         except Exception:
             # The API goes on without its page; whoever asks for it is told.
             log.exception("The page could not be loaded")
@@ -52,17 +59,38 @@ async def model(_: Request) -> JSONResponse:
     return JSONResponse(current().bundle.manifest)
 
 
-def make_site() -> Starlette:
-    """The app that is mounted beside BentoML's own routes."""
+async def prometheus(_: Request) -> Response:
+    """The metrics in Prometheus' text form."""
+    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def make_site(settings: Settings) -> Starlette:
+    """The app that is mounted beside BentoML's own routes, and before its page at /, which loads a tag manager."""
     page = Page()
+
+    async def openapi(_: Request) -> JSONResponse:
+        return JSONResponse(describe(settings.asks_for_keys))
+
+    async def documentation(request: Request) -> HTMLResponse:
+        address = str(request.base_url).rstrip("/")
+        return HTMLResponse(render(describe(settings.asks_for_keys), address, settings.has_page))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            task = asyncio.create_task(page.build(stack))
+            task = asyncio.create_task(page.build(stack)) if settings.has_page else None
             yield
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
-    return Starlette(routes=[Route("/model", model), Route("/ui", page), Mount("/ui", page)], lifespan=lifespan)
+    routes = [
+        Route("/", documentation),
+        Route("/docs.json", openapi),
+        Route("/model", model),
+        Route("/metrics", prometheus),
+    ]
+    if settings.has_page:
+        routes += [Route("/ui", page), Mount("/ui", page)]
+    return Starlette(routes=routes, lifespan=lifespan)

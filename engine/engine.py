@@ -22,6 +22,7 @@ from engine.worker import MAX_WAITING_TOKENS, Worker
 
 ROWS = 32  # sequences decoded at once, a beam being one, where their caches fit into CACHE_BYTES
 CACHE_BYTES = 2 << 30
+LONG_TEXT = 20_000  # characters
 
 log = logging.getLogger("precis.engine")
 
@@ -96,14 +97,16 @@ class Engine:
         self, text: str, generation: Generation | None = None, *, seconds: float | None = None
     ) -> Summary:
         """The summary of one text, as `submit` queues it; cancelling the task cancels the work."""
-        return await asyncio.wrap_future(self.submit(text, generation, seconds=seconds))
+        request = await self._request_aside(text, generation, seconds)
+        self._worker.submit(request, bounded=True)
+        return await asyncio.wrap_future(request.future)
 
     async def stream(
         self, text: str, generation: Generation | None = None, *, seconds: float | None = None
     ) -> AsyncIterator[str | Summary]:
         """Pieces of the summary as they are certain, which join to its text, and then the Summary. As `submit`."""
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
-        request = self._request(text, generation, seconds)
+        request = await self._request_aside(text, generation, seconds)
 
         def tell(tokens: list[int] | None) -> None:
             try:
@@ -157,6 +160,13 @@ class Engine:
         """Stops at the next step; work that is not done raises EngineClosed."""
         self._worker.stop()
         self._worker.thread.join()
+
+    async def _request_aside(self, text: str, generation: Generation | None, seconds: float | None) -> Request:
+        """A long text is tokenized in a thread, so that the caller's loop goes on meanwhile."""
+        self.check_room()
+        if len(text) <= LONG_TEXT:
+            return self._request(text, generation, seconds)
+        return await asyncio.to_thread(self._request, text, generation, seconds)
 
     def _request(self, text: str, generation: Generation | None, seconds: float | None = None) -> Request:
         generation = generation or Generation()

@@ -1,0 +1,98 @@
+"""From start to stop: what is ready, what still runs, and an orderly end on SIGTERM."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+log = logging.getLogger("precis.lifecycle")
+
+SUPERVISOR = "PRECIS_SUPERVISOR_PID"
+CHECK_SECONDS = 1.0  # between two looks of the supervisor at its worker
+
+
+class Lifecycle:
+    """`ready` after the warm-up; `draining` from SIGTERM on. `running` holds the tasks of requests that are to be
+    finished, `others` those that may be broken off (an open page asks for news without end)."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.draining = False
+        self.running: set[asyncio.Task] = set()
+        self.others: set[asyncio.Task] = set()
+
+    @property
+    def serving(self) -> bool:
+        return self.ready and not self.draining
+
+    def listen(self, linger: float, grace: float, tell: Callable[[], Awaitable[None]]) -> None:
+        """Takes SIGTERM from the server; it gets the signal when nothing runs any more, so that until then it answers.
+
+        After `grace` seconds `tell` makes those that still run answer that the server stops. Called in the main thread.
+        """
+        loop, server = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+        async def drain() -> None:
+            began = time.monotonic()
+            log.info("Stopping: %d requests run", len(self.running))
+            while (waited := time.monotonic() - began) < linger or (self.running and waited < grace):
+                await asyncio.sleep(0.05)
+            left = len(self.running)
+            if left:
+                await tell()
+                await asyncio.wait(self.running, timeout=2)
+            for task in self.running | self.others:
+                task.cancel()
+            log.info("Stopped: %d requests were not done", left)
+            server(signal.SIGTERM, None)
+
+        def on_signal(*_: object) -> None:
+            if not self.draining:
+                self.draining = True
+                loop.call_soon_threadsafe(lambda: self._hold(loop.create_task(drain())))
+
+        signal.signal(signal.SIGTERM, on_signal)
+
+    def _hold(self, task: asyncio.Task) -> None:
+        self._drain = task  # a loop holds its tasks weakly
+
+
+lifecycle = Lifecycle()
+
+
+def in_supervisor() -> None:
+    """What BentoML's supervisor is missing: it sees a dead worker after up to ten seconds, and starts one that cannot
+    load its bundle again and again. Called there before its first worker is started."""
+    import atexit
+
+    from circus.controller import Controller
+
+    if not getattr(Controller, "_looks_often", False):
+        start = Controller.start
+
+        def started(controller: Controller) -> None:
+            controller.check_delay = min(controller.check_delay, CHECK_SECONDS * 1000)
+            start(controller)
+
+        Controller.start, Controller._looks_often = started, True
+    failed = []
+
+    def give_up(*_: object) -> None:
+        failed.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGUSR1, give_up)
+    atexit.register(lambda: os._exit(1) if failed else None)
+    os.environ[SUPERVISOR] = str(os.getpid())
+
+
+def refuse(message: str) -> NoReturn:
+    """Ends a worker that cannot serve, and its supervisor with it, with one sentence and status 1."""
+    print(f"Not started: {message}", file=sys.stderr, flush=True)
+    if os.environ.get(SUPERVISOR) == str(os.getppid()):
+        os.kill(os.getppid(), signal.SIGUSR1)
+    os._exit(1)
