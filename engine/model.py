@@ -22,9 +22,10 @@ class Seq2SeqModel:
         """Raises BundleError for a graph that cannot be loaded, EngineError for a device that is not there."""
         provider = check_device(device)
         self.threads = threads
-        # Each session has its own threads. Those of the encoder would spin for a while beside the decoder's steps.
-        self._encoder = _session(bundle, ENCODER, provider, threads, spin=False)
-        self.decoder = _session(bundle, DECODER, provider, threads, spin=True)
+        self.readers = threads if device == "cpu" else 1  # texts that are worth encoding at the same time
+        # Several readers share the encoder's threads, which may not hold a core for longer than between two operators.
+        self._encoder = _session(bundle, ENCODER, provider, threads, {"session.intra_op.spin_duration_us": "20"})
+        self.decoder = _session(bundle, DECODER, provider, threads, {})
         caches = [entry for entry in self.decoder.get_inputs() if entry.name.startswith("past_key_values")]
         self.own_names = [entry.name for entry in caches if ".decoder." in entry.name]
         self.cross_names = [entry.name for entry in caches if ".encoder." in entry.name]
@@ -40,7 +41,7 @@ class Seq2SeqModel:
     def encode(self, ids: list[int]) -> list[np.ndarray]:
         """What the decoder reads of one text: keys and values by layer, each (1, heads, tokens, d_kv).
 
-        Each text goes alone and unpadded, so that its numbers do not depend on its company.
+        Each text goes alone and unpadded, so that its numbers do not depend on its company. Thread-safe.
         """
         return self._encoder.run(self._given, {"input_ids": np.array([ids], dtype=np.int64)})
 
@@ -55,11 +56,13 @@ def check_device(device: str) -> str:
     return provider
 
 
-def _session(bundle: Bundle, name: str, provider: str, threads: int, spin: bool) -> ort.InferenceSession:
+def _session(bundle: Bundle, name: str, provider: str, threads: int, entries: dict[str, str]) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    # Each session has threads of its own: what waits for its next run leaves the cores to the other.
+    for key, value in {"session.force_spinning_stop": "1", **entries}.items():
+        options.add_session_config_entry(key, value)
     try:
         session = ort.InferenceSession(str(bundle.folder / name), options, providers=[provider])
     except Exception as error:  # ONNX Runtime's exceptions share no base of their own

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from engine.model import Seq2SeqModel
 from engine.search import Beam, Greedy, new_search
 from engine.slots import MAX_STEPS, Slots
 
-ENCODED_TOKENS = 1024  # read between two steps at most, so that what runs does not wait for what comes
+ENCODED_TOKENS = 512  # a thread; read between two steps at most, so that what runs does not wait for what comes
 
 
 @dataclass(eq=False)
@@ -46,6 +47,7 @@ class Scheduler:
         self._model = model
         self._slots = Slots(model, rows, source_tokens)
         self._running: list[_Sequence] = []
+        self._readers = ThreadPoolExecutor(model.readers, "reader")
 
     @property
     def running(self) -> list[Job]:
@@ -59,22 +61,42 @@ class Scheduler:
     def running_rows(self) -> int:
         return self._slots.rows - self._slots.free_rows
 
-    def has_room(self, job: Job) -> bool:
-        """Whether there are rows for the job's beams."""
-        return self._slots.free_rows >= job.settings.num_beams
+    @property
+    def budget(self) -> int:
+        """Tokens to be admitted between two steps at most."""
+        return ENCODED_TOKENS * self._model.readers
 
-    def admit(self, job: Job) -> None:
-        """Encodes the job's text and gives it its rows, for which there has to be room."""
-        rows = self._slots.take(job.settings.num_beams)
-        try:
-            self._slots.fill(rows, self._model.encode(job.ids))
-        except BaseException:
-            self._slots.free(rows)
-            raise
-        search = new_search(job.settings)
-        lookup = Lookup(job.ids) if isinstance(search, Greedy) else None
-        fed = np.full(len(rows), job.settings.start)
-        self._running.append(_Sequence(job, search, rows, fed, lookup))
+    def has_room(self, *jobs: Job) -> bool:
+        """Whether there are rows for the beams of all the jobs."""
+        return self._slots.free_rows >= sum(job.settings.num_beams for job in jobs)
+
+    def admit(self, *jobs: Job) -> dict[Job, Exception]:
+        """Encodes the jobs' texts and gives them their rows, for which there has to be room.
+
+        Returns the jobs that failed and why. Texts are read side by side, each by one thread as far as there are
+        enough: nothing waits for the threads of one text to meet after each operator.
+        """
+        failed = {}
+        for job, outcome in zip(jobs, self._read(jobs), strict=True):
+            if isinstance(outcome, Exception):
+                failed[job] = outcome
+                continue
+            rows = self._slots.take(job.settings.num_beams)
+            self._slots.fill(rows, outcome)
+            search = new_search(job.settings)
+            lookup = Lookup(job.ids) if isinstance(search, Greedy) else None
+            fed = np.full(len(rows), job.settings.start)
+            self._running.append(_Sequence(job, search, rows, fed, lookup))
+        return failed
+
+    def _read(self, jobs: tuple[Job, ...]) -> list[list[np.ndarray] | Exception]:
+        def read(job: Job) -> list[np.ndarray] | Exception:
+            try:
+                return self._model.encode(job.ids)
+            except Exception as error:
+                return error
+
+        return [read(job) for job in jobs] if len(jobs) == 1 else [*self._readers.map(read, jobs)]
 
     def step(self) -> list[Job]:
         """One step of all sequences; returns the jobs that left: done, or gone and without a finish_reason."""

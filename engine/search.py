@@ -19,7 +19,8 @@ class Greedy:
         self.finish_reason = "length"
 
     def advance(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Chooses from logits (1, vocabulary); returns the next tokens (1,) and the rows they continue (1,)."""
+        """Chooses from logits (1, vocabulary), which it overwrites; returns the next tokens (1,) and the rows they
+        continue (1,)."""
         scores = _ruled(np.array([self.sequence]), logits, self.settings)
         token = int(scores[0].argmax())
         self.sequence.append(token)
@@ -110,13 +111,12 @@ def new_search(settings: Settings) -> Greedy | Beam:
 
 
 def _ruled(sequences: np.ndarray, scores: np.ndarray, settings: Settings) -> np.ndarray:
-    """Scores (rows, vocabulary) under the settings' rules, in transformers' order (`_get_logits_processor`).
+    """Scores (rows, vocabulary), changed in place, under the rules in transformers' order (`_get_logits_processor`).
 
     `sequences`, (rows, length), include the start token, which transformers lets count as a repetition.
     """
     if settings.plain:
         return scores
-    scores = scores.astype(np.float32, copy=True)
     if settings.repetition_penalty != 1.0:
         penalty = np.float32(settings.repetition_penalty)
         seen = np.take_along_axis(scores, sequences, axis=1)

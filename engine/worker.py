@@ -5,11 +5,12 @@ import itertools
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future
 
 from engine.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull
 from engine.request import Request
-from engine.scheduler import ENCODED_TOKENS, Job, Scheduler
+from engine.scheduler import Job, Scheduler
 from engine.stats import Stats
 
 MAX_WAITING_TOKENS = 1 << 18
@@ -133,33 +134,29 @@ class Worker:
 
     def _admit(self) -> int:
         """Lets waiting jobs join, oldest first, while rows and the budget of tokens last; returns the tokens read."""
-        read = 0
-        while (pair := self._next(read)) is not None:
-            request, job = pair
-            read += len(job.ids)
-            try:
-                self.scheduler.admit(job)
-            except Exception as error:
-                request.settle(EngineError(f"This text could not be read: {error}"))
+        chosen: dict[Job, Request] = {}
+        with self._changed:
+            while self._waiting and self._joins(chosen, self._waiting[0][1]):
+                request, job = self._waiting.popleft()
+                if not job.gone():
+                    self._count(request, -len(job.ids))
+                    chosen[job] = request
+        failed = self.scheduler.admit(*chosen)
+        for job, request in chosen.items():
+            if job in failed:
+                request.settle(EngineError(f"This text could not be read: {failed[job]}"))
             else:
                 self._owners[job] = request
                 request.joined = request.joined or time.monotonic()
-        return read
+        return sum(len(job.ids) for job in chosen)
 
-    def _next(self, read: int) -> tuple[Request, Job] | None:
-        with self._changed:
-            while self._waiting:
-                request, job = self._waiting[0]
-                if not job.gone():
-                    # One text may always join, however long.
-                    over = read and read + len(job.ids) > ENCODED_TOKENS
-                    if over or not self.scheduler.has_room(job):
-                        return None
-                    self._count(request, -len(job.ids))
-                self._waiting.popleft()
-                if not job.gone():
-                    return request, job
-        return None
+    def _joins(self, chosen: Iterable[Job], job: Job) -> bool:
+        """Whether `job` may join together with those that were chosen before it; one text may always, however long."""
+        if job.gone():
+            return True
+        read = sum(len(other.ids) for other in chosen)
+        within = not read or read + len(job.ids) <= self.scheduler.budget
+        return within and self.scheduler.has_room(*chosen, job)
 
     def _step(self) -> None:
         try:
