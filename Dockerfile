@@ -7,7 +7,7 @@ RUN python -m venv --without-pip /venv \
  && pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
       --no-compile --require-hashes --only-binary :all: --requirement /lock.txt
 COPY tools/slim.sh /
-RUN sh /slim.sh /venv/lib/python3.11/site-packages
+RUN sh /slim.sh /venv/lib/python3.11/site-packages && python -m compileall -q -j 0 /venv
 
 FROM python:3.11-slim-bookworm
 ARG DEVICE=cpu

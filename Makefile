@@ -5,9 +5,10 @@ SHELL := /bin/bash
 
 RECIPE ?= recipes/embedded.yaml
 RUN := artifacts/$(basename $(notdir $(RECIPE)))
-BUNDLE ?= $(RUN)/bundle
 PORT ?= 3000
 DEVICE ?= cpu
+# 8 bits on a CPU, where that bundle passed its gate.
+BUNDLE ?= $(if $(and $(filter cpu,$(DEVICE)),$(wildcard $(RUN)/bundle-int8/manifest.json)),$(RUN)/bundle-int8,$(RUN)/bundle)
 IMAGE ?= precis:latest
 PYTHON := .venv/bin/python
 # The gpu lock where an NVIDIA driver answers; the two ONNX Runtimes cannot stand side by side.
@@ -15,10 +16,11 @@ FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help env run model serve test test-all lint bench image image-test lock clean
+.PHONY: help env run model serve test test-unit test-embedded test-all lint bench \
+	image image-test image-archive image-load push adopt sbom audit lock upgrade clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: model ## Everything: environment, fine-tuning, export, parity, then the service and the page at /ui (PORT, RECIPE)
 	$(MAKE) serve
@@ -37,17 +39,30 @@ $(RUN)/bundle/manifest.json: $(RUN)/run.json $(wildcard export/*.py) | env
 	$(PYTHON) -m export $(RUN)
 
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
-	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) .venv/bin/bentoml serve bento.service:Summarizer --port $(PORT)
+	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(PYTHON) -m bento --port $(PORT)
 
 test: model ## The suite, without what is marked slow
 	$(PYTHON) -m pytest -m "not slow"
 
+test-unit: | env ## The part of it that needs no model: unit and property tests
+	$(PYTHON) -m pytest -m "not slow and not embedded"
+
+test-embedded: model ## The rest of it: what needs the model
+	$(PYTHON) -m pytest -m "not slow and embedded"
+
 test-all: model ## The whole suite
 	$(PYTHON) -m pytest
 
-lint: | env ## ruff, rules and format
+lint: | env ## Rules and form of the code, the Dockerfile, the workflows and the manifests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/hadolint Dockerfile
+	.venv/bin/yamllint --strict .
+	.venv/bin/zizmor --offline --quiet --persona pedantic .github
+	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+	.venv/bin/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/base/*.yaml))
 
 bench: | env ## Summaries a second: our engine beside PyTorch, Optimum and CTranslate2
 	$(PYTHON) -m benchmarks.engine
@@ -58,8 +73,31 @@ image: model ## Container image IMAGE, precis:latest, of RECIPE's model for DEVI
 image-test: | env ## The API's tests against a container of IMAGE, and the container's own, on PORT (needs a container engine)
 	tools/image_test.sh $(IMAGE) $(PORT)
 
-lock: | env ## Resolve the newest versions pyproject.toml allows into requirements/
+image-archive: ## IMAGE as artifacts/image.tar.gz
+	docker save $(IMAGE) | gzip > artifacts/image.tar.gz
+
+image-load: ## The image in artifacts/image.tar.gz
+	docker load --input artifacts/image.tar.gz
+
+push: ## precis:latest as IMAGE to its registry (REGISTRY_USER and REGISTRY_TOKEN log in)
+	tools/push.sh $(IMAGE)
+
+adopt: ## Takes the model in artifacts/ for up to date, whatever its files' times say
+	touch $(RUN)/run.json
+	touch $(wildcard $(RUN)/bundle*/manifest.json)
+
+sbom: | env ## What an image for DEVICE holds: artifacts/sbom.json (CycloneDX) and artifacts/licences.md
+	tools/sbom.sh $(DEVICE)
+
+audit: | env ## Known vulnerabilities of the packages that serve (needs a network)
+	.venv/bin/uv tool run pip-audit==2.10.1 --disable-pip --require-hashes --requirement requirements/serve-$(DEVICE).txt
+
+lock: | env ## pyproject.toml's extras resolved into requirements/, with no more changes than needed
 	tools/lock.sh
+
+upgrade: ## The same from scratch, then the environment and the model made anew
+	rm -f requirements/*.txt && tools/lock.sh && rm -rf artifacts
+	$(MAKE) model
 
 clean: ## Remove the environment and everything made
 	rm -rf .venv artifacts .pytest_cache .ruff_cache

@@ -54,7 +54,7 @@ def test_both_images_keep_quiet_towards_others():
 
 
 def test_labels_say_where_the_model_comes_from():
-    labels = dict(image.labels(MANIFEST))
+    labels = dict(image.labels(MANIFEST, "cpu"))
     model = {key.removeprefix("precis.model."): value for key, value in labels.items() if "model" in key}
     assert model == {
         "name": "mine",
@@ -154,5 +154,5 @@ def test_too_little_memory_is_told(tmp_path, monkeypatch, limit, told):
 
 
 def test_the_manifest_of_the_embedded_default_gives_labels(embedded):
-    labels = dict(image.labels(json.loads((embedded / "bundle/manifest.json").read_text())))
+    labels = dict(image.labels(json.loads((embedded / "bundle/manifest.json").read_text()), "cpu"))
     assert re.fullmatch(r"[0-9a-f]{64}", labels["precis.model.base.sha256"])

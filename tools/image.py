@@ -29,7 +29,7 @@ def stage(bundle: Path) -> None:
         shutil.copytree(base, STAGE / base.name, copy_function=os.link)
 
 
-def labels(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def labels(manifest: dict[str, Any], device: str) -> Iterator[tuple[str, str]]:
     """OCI labels from a bundle's manifest; what it does not know is left out."""
     base, data = manifest.get("base_model", {}), manifest.get("data", {})
     versions = {
@@ -38,6 +38,7 @@ def labels(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "org.opencontainers.image.licenses": "Apache-2.0",
         "org.opencontainers.image.base.name": "docker.io/library/python:3.11-slim-bookworm",
         "org.opencontainers.image.revision": _commit(),
+        "precis.device": device,
         "precis.model.name": manifest.get("name"),
         "precis.model.created": manifest.get("created"),
         "precis.model.precision": manifest.get("precision"),
@@ -74,7 +75,7 @@ def main() -> int:
         return 1
     stage(bundle)
     command = ["docker", "build", "--tag", options.tag, "--build-arg", f"DEVICE={options.device}"]
-    for key, value in labels(manifest):
+    for key, value in labels(manifest, options.device):
         command += ["--label", f"{key}={value}"]
     print(f"{options.tag}: {bundle} for {options.device}")
     return subprocess.run([*command, str(ROOT)], check=False).returncode

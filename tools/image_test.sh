@@ -4,8 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 image=$1 port=$2
 log=$(mktemp)
+gpus=()
+[ "$(docker inspect --format '{{index .Config.Labels "precis.device"}}' "$image")" = cpu ] || gpus=(--gpus all)
 name=$(docker run --detach --publish "127.0.0.1:$port:3000" --read-only --tmpfs /tmp --user 1000 --cap-drop ALL \
-  --security-opt no-new-privileges --memory 1g --pids-limit 256 "$image")
+  --security-opt no-new-privileges --memory 1g --pids-limit 256 "${gpus[@]}" "$image")
 trap 'docker rm --force "$name" >/dev/null; rm -f "$log"' EXIT
 docker logs --follow "$name" > "$log" 2>&1 &
 for _ in $(seq 300); do

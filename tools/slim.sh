@@ -14,4 +14,3 @@ rm -rf gradio/templates/node gradio/media_assets gradio/CHANGELOG.md gradio/_fro
 rm -rf hf_xet hf_xet-*.dist-info
 # CUDA's parts that only profilers, random numbers in other programs and several GPUs ask for.
 rm -rf nvidia/*/include nvidia/cu13/lib/libnv*alt* nvidia/cu13/lib/libnvblas* nvidia/cu13/lib/libcufftw*
-python -m compileall -q -j 0 .

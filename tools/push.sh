@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Pushes precis:latest under another name and tells its digest: tools/push.sh NAME. Run by make push.
+set -euo pipefail
+image=${1,,} # a registry's names have small letters only
+if [ -n "${REGISTRY_TOKEN:-}" ]; then
+  docker login --username "$REGISTRY_USER" --password-stdin "${image%%/*}" <<< "$REGISTRY_TOKEN"
+fi
+docker tag precis:latest "$image"
+docker push "$image"
+digest=$(docker inspect --format '{{index .RepoDigests 0}}' "$image")
+echo "digest=${digest##*@}" | tee -a "${GITHUB_OUTPUT:-/dev/null}"
