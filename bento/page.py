@@ -1,84 +1,212 @@
-"""The Gradio page: a text in, its summary growing, and in words what was read."""
+"""The Gradio page: a text in, its summary growing, what it rests on, and the model that wrote it."""
 
 import json
 import os
-import time
-from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 import gradio as gr
 from fastapi import FastAPI
 
-from engine import Engine, EngineError, Generation, Summary
-from engine.generation import MAX_BEAMS
+from bento import page_about, page_batch, page_options
+from bento.page_batch import Batch
+from bento.page_compare import LEAD, Compare, base_folder
+from bento.page_documents import MAX_BYTES, READERS
+from bento.page_html import escape
+from bento.page_limit import MAX_UPLOAD, BodyLimit
+from bento.page_line import Line
+from bento.page_single import Single
+from bento.page_theme import theme
+from bento.settings import settings
+from engine import Engine
 
-EXAMPLES = Path(__file__).with_name("examples.json")
-# No font is fetched from elsewhere: the theme's own default names Google's.
-FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
+HERE = Path(__file__).parent
+KEPT = 3600  # seconds that a visitor's files of a batch stay, so that it can be run again
+FILE_TYPES = [*READERS]
+# Browsers ask for an icon anyway; this one needs no address of its own.
+ICON = (
+    '<link rel="icon" href="data:image/svg+xml,'
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='%230e5a4c'/>"
+    "<path d='M9 10h14M9 16h14M9 22h8' stroke='white' stroke-width='2.6' stroke-linecap='round'/></svg>\">"
+)
+EMPTY = """
+<div class="empty">
+  <p class="lead">The gist of your text will be written here, while you watch.</p>
+  <ol>
+    <li>Paste an article into the box. It starts at once.</li>
+    <li>Or drop a file anywhere on this page: txt, md, html, pdf or docx. Several make a table.</li>
+    <li>Then see which sentences the summary rests on, and which of its numbers and names the text lacks.</li>
+  </ol>
+</div>
+"""
 
 
 def mount(app: FastAPI, engine: Engine) -> FastAPI:
     """`app` with the page at /ui."""
-    theme = gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"])
-    return gr.mount_gradio_app(app, _page(engine), path="/ui", theme=theme, footer_links=[])
+    app.add_middleware(BodyLimit)
+    return gr.mount_gradio_app(
+        app,
+        _page(engine),
+        path="/ui",
+        theme=theme(),
+        css=(HERE / "page.css").read_text(encoding="utf-8"),
+        head=f"{ICON}<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        footer_links=[],
+        max_file_size=MAX_BYTES,
+        show_error=False,
+    )
 
 
 def _page(engine: Engine) -> gr.Blocks:
-    async def summarize(text: str, beams: int, max_new_tokens: int) -> AsyncIterator[tuple[str, str]]:
-        began = time.perf_counter()
-        shown = ""
-        try:
-            generation = Generation(num_beams=int(beams), max_new_tokens=int(max_new_tokens))
-            async for piece in engine.stream(text, generation):
-                if isinstance(piece, Summary):
-                    yield piece.text, _in_words(piece, time.perf_counter() - began)
-                else:
-                    shown += piece
-                    yield shown, "Writing…"
-        except EngineError as error:
-            yield shown, f"**{error}**"
+    line = Line()
+    own = page_options.defaults(engine)
+    examples = json.loads((HERE / "examples.json").read_text(encoding="utf-8"))
+    base = base_folder(engine, settings().compare_bundle)
+    with gr.Blocks(title="Precis", analytics_enabled=False, fill_width=True, delete_cache=(KEPT, KEPT)) as page:
+        _html(_head(engine), elem_id="head")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("One text"):
+                options = _single(
+                    page,
+                    Single(engine, line, examples, settings().asks_for_keys),
+                    own,
+                    examples,
+                    base and Compare(base),
+                )
+            with gr.Tab("Several texts"):
+                _batch(Batch(engine, line), options)
+            with gr.Tab("About this model"):
+                _html(page_about.about_html(engine.bundle), elem_id="about")
+    # Everybody's turn is kept by the line, which knows the engine; Gradio's queue only bounds what it holds itself.
+    return page.queue(default_concurrency_limit=None, max_size=512)
 
-    with gr.Blocks(title="Precis", analytics_enabled=False) as page:
-        gr.Markdown(f"# Precis\nPaste an article and read its gist. {_about(engine)}")
-        with gr.Row():
-            with gr.Column():
-                text = gr.Textbox(label="Text", lines=14, max_lines=30, placeholder="Paste an article here")
-                with gr.Accordion("Options", open=False):
-                    beams = gr.Slider(1, MAX_BEAMS, value=1, step=1, label="Beams", info="1 is greedy search")
-                    longest = gr.Slider(8, 256, value=64, step=1, label="Longest summary, in tokens")
-                button = gr.Button("Summarize", variant="primary")
-            with gr.Column():
-                summary = gr.Textbox(label="Summary", elem_id="summary", lines=5, interactive=False, buttons=["copy"])
-                details = gr.Markdown(elem_id="details")
-        examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
-        gr.Examples(
-            [[example["document"]] for example in examples],
-            inputs=[text],
-            example_labels=[example["title"] for example in examples],
-            label="Examples (invented, from the Gazette set)",
+
+def _html(value: str = "", **how) -> gr.HTML:
+    """Our own markup in our own style."""
+    return gr.HTML(value, apply_default_css=False, **how)
+
+
+def _head(engine: Engine) -> str:
+    return (
+        '<header><div><h1>Precis</h1><p class="tagline">Paste a text, read its gist, see what it rests on.</p></div>'
+        f'<p class="chip">{escape(page_about.chip(engine.bundle.manifest))}</p></header>'
+    )
+
+
+class _Desk(NamedTuple):
+    """What the visitor fills in."""
+
+    text: gr.Textbox
+    open: gr.UploadButton
+    go: gr.Button
+    stop: gr.Button
+    options: page_options.Options
+    examples: list[tuple[str, gr.Button]]
+
+
+def _desk(own, examples: list[dict[str, str]]) -> _Desk:
+    """The left side."""
+    with gr.Column(elem_id="desk", min_width=300):
+        text = gr.Textbox(
+            label="Your text", elem_id="text", lines=12, max_lines=16, placeholder="Paste an article here."
         )
-        inputs, outputs = [text, beams, longest], [summary, details]
-        button.click(summarize, inputs, outputs, concurrency_limit=8, api_name=False, show_progress="minimal")
-    return page
+        _html('<span class="count"></span>', elem_id="count")
+        with gr.Row(elem_id="act"):
+            go = gr.Button("Summarize", elem_id="go", variant="primary", scale=2, min_width=120)
+            stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
+            opened = gr.UploadButton("Open a file", elem_id="open", file_types=FILE_TYPES, scale=1, min_width=110)
+        _html('<h2 class="small">Or try one of these</h2>')
+        with gr.Row(elem_id="examples"):
+            chips = [
+                (example["title"], gr.Button(example["title"], size="sm", scale=0, min_width=0)) for example in examples
+            ]
+        with gr.Accordion("Options", open=False, elem_id="options"):
+            options = page_options.components(own)
+    return _Desk(text, opened, go, stop, options, chips)
 
 
-def _in_words(summary: Summary, seconds: float) -> str:
-    """How the summary came about, as a sentence a visitor understands."""
-    words = [f"{summary.output_tokens} tokens from {summary.input_tokens} in {seconds:.1f} s"]
-    if summary.pieces > 1:
-        words.append(f"the text is longer than the model reads, so it was summarized in {summary.pieces} pieces")
-    if summary.truncated_tokens:
-        words.append(f"{summary.truncated_tokens} tokens were not read")
-    if summary.finish_reason == "length":
-        words.append("cut at the longest length")
-    return "; ".join(words) + "."
+def _single(
+    page: gr.Blocks, single: Single, own, examples: list[dict[str, str]], compare: Compare | None
+) -> page_options.Options:
+    """The first tab; returns the options, which the second one shares."""
+    address = gr.Textbox(visible=False)  # of this page as the browser knows it; the events' scripts fill it in
+    made = gr.State(None)
+    with gr.Row(elem_id="one", equal_height=False):
+        desk = _desk(own, examples)
+        with gr.Column(elem_id="paper", min_width=300):
+            _html('<h2 class="small">Summary</h2>')
+            summary = _html(EMPTY, elem_id="summary")
+            status = _html("", elem_id="status")
+            with gr.Column(elem_id="results"):
+                with gr.Row(elem_id="take"):
+                    copy = gr.Button("Copy summary", elem_id="copy", size="sm", scale=0)
+                    link = gr.Button("Copy link", elem_id="link", size="sm", scale=0)
+                with gr.Tabs(elem_id="more"):
+                    with gr.Tab("What it rests on"):
+                        source = _html(elem_id="source")
+                    with gr.Tab("Before fine-tuning", visible=compare is not None):
+                        _html(LEAD)
+                        ask = gr.Button("Let the base model try", elem_id="compare", size="sm", scale=0)
+                        base = _html(elem_id="base")
+                    with gr.Tab("As code"):
+                        curl, python = _code("curl", "As curl"), _code("python", "As Python")
+    outputs = [desk.text, summary, status, source, curl, python, base, made]
+    shared = [address, *desk.options]
+    # A second wish while one is being met is no mistake: the newer one wins (trigger_mode), and the handler sees to it.
+    how = {"outputs": outputs, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
+    here = "(first, _, ...options) => [first, location.href, ...options]"
+    desk.go.click(single.run, [desk.text, *shared], js=here, **how)
+    desk.go.click(None, js="() => precis.show()")
+    desk.open.upload(single.run_file, [desk.open, *shared], js=here, **how)
+    for title, chip in desk.examples:
+        chip.click(single.run_example, [gr.State(title), *shared], js=here, **how)
+        chip.click(None, js="() => precis.show()")
+    desk.stop.click(single.stop, api_visibility="private", queue=False)
+    desk.text.change(None, desk.text, js="(text) => precis.count(text)")
+    copy.click(None, js="() => precis.copySummary()")
+    link.click(None, js="() => precis.copyLink()")
+    if compare is not None:
+        ask.click(compare.run, made, base, show_progress="hidden", trigger_mode="multiple", api_visibility="private")
+    page.load(single.run_link, shared, js="(_, ...options) => [location.href, ...options]", **how)
+    return desk.options
 
 
-def _about(engine: Engine) -> str:
-    manifest = engine.bundle.manifest
-    scores = manifest.get("rouge", {}).get("finetuned", {})
-    rouge = f" ROUGE-L {scores['rougeL']:.1f} on its validation set." if scores else ""
-    name = f"Model: {manifest.get('name')}, {manifest.get('precision')}."
-    return f"{name}{rouge} It is small and makes mistakes: check what matters."
+def _code(name: str, title: str) -> gr.HTML:
+    with gr.Row(elem_classes="code-head"):
+        _html(f"<h3>{title}</h3>")
+        copy = gr.Button("Copy", elem_id=f"{name}-copy", size="sm", scale=0, min_width=0)
+    copy.click(None, js=f"() => precis.copyCode('{name}')")
+    return _html(elem_id=name)
+
+
+def _batch(batch: Batch, options: page_options.Options) -> None:
+    """The second tab."""
+    rows = gr.State(None)
+    content = gr.Textbox(visible="hidden", label="What is downloaded")
+    _html(
+        f'<p class="intro">Up to {page_batch.MAX_FILES} files, {MAX_BYTES >> 20} MB each and {MAX_UPLOAD >> 20} MB '
+        "together: txt, md, html, pdf, docx. "
+        "The options of the first tab apply. The files are deleted within two hours.</p>"
+    )
+    files = gr.File(label="Your documents", file_count="multiple", file_types=FILE_TYPES, elem_id="files", height=180)
+    with gr.Row(elem_id="act-all"):
+        go = gr.Button("Summarize all", variant="primary", elem_id="go-all", scale=0)
+        stop = gr.Button("Stop", elem_id="stop-all", scale=0)
+    status = _html("", elem_id="batch-status")
+    table = _html(elem_id="table")
+    with gr.Row(elem_id="downloads"):
+        as_csv = gr.Button("Download CSV", elem_id="csv", size="sm", scale=0)
+        as_jsonl = gr.Button("Download JSONL", elem_id="jsonl", size="sm", scale=0)
+    outputs = [table, status, rows]
+    how = {"outputs": outputs, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
+    go.click(batch.run, [files, *options], **how)
+    files.upload(batch.run, [files, *options], **how)
+    stop.click(batch.stop, api_visibility="private", queue=False)
+    for button, write, name, kind in (
+        (as_csv, page_batch.as_csv, "summaries.csv", "text/csv"),
+        (as_jsonl, page_batch.as_jsonl, "summaries.jsonl", "application/x-ndjson"),
+    ):
+        written = button.click(write, rows, content, show_progress="hidden", api_visibility="private")
+        written.then(None, content, js=f"(text) => precis.save('{name}', '{kind}', text)")

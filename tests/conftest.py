@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.page_browser import browser, visit  # noqa: F401  (fixtures)
+
 ROOT = Path(__file__).parent.parent
 GAZETTE = ROOT / "data/gazette"
 EMBEDDED = ROOT / "artifacts/embedded"

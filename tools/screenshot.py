@@ -1,22 +1,65 @@
-"""Takes the README's picture of the page: python tools/screenshot.py URL FILE, with a service running at URL."""
+"""Takes the README's and the docs' pictures of the page: python tools/screenshot.py URL FOLDER, with a service at URL.
+
+Writes page.png (desktop), page-dark.png, page-phone.png, page-documents.png and page-model.png. The letters are those
+of the machine's own fonts, as for every visitor.
+"""
 
 import shutil
 import sys
+from pathlib import Path
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = "Farm ponds and amphibians"
+DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
-def main(url: str, file: str) -> None:
+def main(url: str, folder: str) -> None:
+    out = Path(folder)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 820})
-        page.goto(f"{url}/ui", wait_until="networkidle", timeout=60_000)
-        page.get_by_text("Farm ponds and amphibians").click()
-        expect(page.get_by_label("Text", exact=True)).not_to_have_value("")
-        page.get_by_role("button", name="Summarize").click()
-        expect(page.locator("#details")).to_contain_text("tokens from", timeout=30_000)
-        page.screenshot(path=file)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        summarized(browser, url, DESKTOP).screenshot(path=out / "page.png")
+        summarized(browser, url, {**DESKTOP, "color_scheme": "dark"}).screenshot(path=out / "page-dark.png")
+        phone = summarized(browser, url, PHONE)
+        phone.locator("#paper").scroll_into_view_if_needed()
+        phone.screenshot(path=out / "page-phone.png")
+        documents(browser, url).screenshot(path=out / "page-documents.png", full_page=True)
+        model(browser, url).screenshot(path=out / "page-model.png", full_page=True)
         browser.close()
+
+
+def opened(browser: Browser, url: str, how: dict) -> Page:
+    page = browser.new_context(**how).new_page()
+    page.goto(f"{url}/ui/", wait_until="domcontentloaded", timeout=60_000)
+    page.locator("#go").wait_for(timeout=60_000)
+    return page
+
+
+def summarized(browser: Browser, url: str, how: dict) -> Page:
+    page = opened(browser, url, how)
+    page.get_by_role("button", name=EXAMPLE).click()
+    expect(page.locator("#status")).to_contain_text("words from", timeout=30_000)
+    page.wait_for_timeout(1000)  # a phone scrolls there
+    return page
+
+
+def documents(browser: Browser, url: str) -> Page:
+    page = opened(browser, url, DESKTOP)
+    page.get_by_role("tab", name="Several texts").click()
+    names = ["data/gazette/README.md", "README.md", "docs/choices.md"]
+    page.locator("#files input[type=file]").set_input_files([ROOT / name for name in names])
+    expect(page.locator("#batch-status .done")).to_be_visible(timeout=60_000)
+    return page
+
+
+def model(browser: Browser, url: str) -> Page:
+    page = opened(browser, url, DESKTOP)
+    page.get_by_role("tab", name="About this model").click()
+    page.wait_for_timeout(500)
+    return page
 
 
 if __name__ == "__main__":

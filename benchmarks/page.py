@@ -1,0 +1,70 @@
+"""How soon the page is there and writes: python -m benchmarks.page URL, with a service at URL and nothing else running.
+
+In a headless Chromium with an empty cache: first contentful paint, the moment the button can be pressed, and the time
+from pressing it to the first and the last piece of the summary on the screen. Medians of several visits, and the worst.
+The last line is JSON.
+"""
+
+import json
+import shutil
+import statistics
+import sys
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+VISITS = 7
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+TEXT = (
+    "The council of Lund met on Tuesday and agreed to mend the old bridge before the winter, at a cost of 2 million "
+    "crowns. Heavy lorries have been kept off it since March, when divers found cracks in two of its five piers. "
+    "Drivers now go round by the motorway, which takes them a quarter of an hour longer."
+)
+# The page's own clock: the moment of the click, and those at which words stand in the summary.
+WATCH = """() => {
+  window.times = {};
+  document.querySelector('#go').addEventListener('click', () => { times.pressed = performance.now(); }, true);
+  new MutationObserver(() => {
+    const gist = document.querySelector('#summary .gist');
+    if (!gist || !times.pressed) return;
+    if (!times.first && gist.textContent.trim()) times.first = performance.now();
+    if (gist.dataset.plain && !times.last) times.last = performance.now();
+  }).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+
+def visit(browser: Browser, url: str) -> dict[str, float]:
+    """Milliseconds of one visit by somebody who has never been here."""
+    page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
+    page.goto(f"{url}/ui/", wait_until="domcontentloaded")
+    page.locator("#go").wait_for()
+    usable = page.evaluate("performance.now()")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    page.evaluate(WATCH)
+    page.locator("#text textarea").fill(TEXT)
+    page.locator("#go").click()
+    expect(page.locator("#summary .gist[data-plain]")).to_be_visible(timeout=30_000)
+    times = page.evaluate("times")
+    page.context.close()
+    return {
+        "first_paint_ms": paint,
+        "usable_ms": usable,
+        "first_piece_ms": times["first"] - times["pressed"],
+        "whole_summary_ms": times["last"] - times["pressed"],
+    }
+
+
+def main(url: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        visit(browser, url)  # the first one after the start warms the server up
+        visits = [visit(browser, url) for _ in range(VISITS)]
+        browser.close()
+    figures = {name: [each[name] for each in visits] for name in visits[0]}
+    print(f"{VISITS} visits with an empty cache\n\n| milliseconds | median | worst |\n|---|---|---|")
+    for name, times in figures.items():
+        print(f"| {name.removesuffix('_ms').replace('_', ' ')} | {statistics.median(times):.0f} | {max(times):.0f} |")
+    print(json.dumps({name: {"median": statistics.median(t), "worst": max(t)} for name, t in figures.items()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
