@@ -1,12 +1,18 @@
 """The engine and its peers behind one face: token ids in, the number of new tokens of each text out."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
-from benchmarks.shapes import word
-
 END = 1
+VOCABULARY = 32128
+SPECIAL = ("<pad>", "</s>", "<unk>")
+
+
+def word(token: int) -> str:
+    """What the benchmark's tokenizer calls a token."""
+    return SPECIAL[token] if token < len(SPECIAL) else f"w{token}"
 
 
 class Precis:
@@ -16,7 +22,7 @@ class Precis:
         from engine import Engine
 
         self.engine = Engine.load(folder, threads=threads)
-        self._seconds = 0.0
+        self._seconds, self._began, self._active, self._lock = 0.0, 0.0, 0, threading.Lock()
         model = self.engine._model
         self._timed(model._encoder, "run")
         self._timed(model.decoder, "run_with_iobinding")
@@ -25,16 +31,20 @@ class Precis:
         call = getattr(session, method)
 
         def timed(*given):
-            began = time.perf_counter()
+            with self._lock:
+                self._began = self._began if self._active else time.perf_counter()
+                self._active += 1
             try:
                 return call(*given)
             finally:
-                self._seconds += time.perf_counter() - began
+                with self._lock:
+                    self._active -= 1
+                    self._seconds += 0.0 if self._active else time.perf_counter() - self._began
 
         setattr(session, method, timed)
 
     def inside(self) -> float:
-        """Seconds spent in ONNX Runtime so far."""
+        """Seconds so far in which one thread or more was in ONNX Runtime."""
         return self._seconds
 
     def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
@@ -90,9 +100,9 @@ class CTranslate2:
     def __init__(self, folder: Path, threads: int, compute_type: str) -> None:
         import ctranslate2
 
-        made = folder.parent / "ctranslate2"
+        made = folder.parent / f"ctranslate2-{compute_type}"
         if not made.exists():
-            ctranslate2.converters.TransformersConverter(str(folder)).convert(str(made))
+            ctranslate2.converters.TransformersConverter(str(folder)).convert(str(made), quantization=compute_type)
         self.translator = ctranslate2.Translator(
             str(made), compute_type=compute_type, intra_threads=threads, inter_threads=1
         )

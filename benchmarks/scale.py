@@ -1,5 +1,6 @@
 """What happens beyond a batch: mixed load, texts longer than the model reads, ten thousand requests."""
 
+import json
 import resource
 import time
 from pathlib import Path
@@ -14,32 +15,41 @@ from matplotlib import pyplot as plt
 
 LENGTHS = (512, 1024, 2048, 4096)
 SHORT = 10_000
+CALLS = 240
 
 
-def everything(folder: Path, threads: int) -> dict:
-    """The measurements of this module on the int8 bundle; `folder` is the benchmark's."""
-    reads_all = folder / "int8-1024"
-    ids = [[3, *range(10 + i, 400 + i), 1] for i in range(16)]
-    shapes.write_bundle(folder / "model", reads_all, ids, limit=1024)
-    engine = Engine.load(reads_all, threads=threads)
-    work = mixed.calls(240, 2)
+def measured(folder: Path, threads: int, parts: list[str]) -> dict:
+    """The measurements of this module that `parts` name, on the int8 bundle; `folder` is the benchmark's."""
+    found = {}
+    if "mixed" in parts:
+        found["mixed_load"] = _mixed(folder, threads)
+    engine = Engine.load(folder / "int8", threads=threads)
+    if "long" in parts:
+        found["seconds_by_input_tokens"] = {str(length): _long(engine, length) for length in LENGTHS}
+    if "many" in parts:
+        found["short_requests"] = _many(engine)
+    engine.close()
+    print(json.dumps(found, indent=1), flush=True)
+    return found
+
+
+def _mixed(folder: Path, threads: int) -> dict:
+    """The running batch beside static ones at 80% of what the running batch can do."""
+    bundle = folder / "int8-1024"
+    if not (bundle / "manifest.json").exists():
+        ids = [[3, *range(10 + i, 400 + i), 1] for i in range(16)]
+        shapes.write_bundle(folder / "model", bundle, ids, limit=1024)
+    engine = Engine.load(bundle, threads=threads)
+    work = mixed.calls(CALLS, 2)
     mixed.capacity(engine, work[:32])
     rate = 0.8 * mixed.capacity(engine, work)
     times = mixed.arrivals(len(work), rate, 3)
     found = {
-        "mixed_load": {
-            "arrivals_per_second": round(rate, 2),
-            "continuous": mixed.continuous(engine, work, times),
-            "static": mixed.static(engine, work, times),
-        }
+        "arrivals_per_second": round(rate, 2),
+        "continuous": mixed.continuous(engine, work, times),
+        "static": mixed.static(engine, work, times),
     }
     engine.close()
-    print(found, flush=True)
-    engine = Engine.load(folder / "int8", threads=threads)
-    found["seconds_by_input_tokens"] = {str(length): _long(engine, length) for length in LENGTHS}
-    found["short_requests"] = _many(engine)
-    engine.close()
-    print(found, flush=True)
     return found
 
 

@@ -7,17 +7,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from benchmarks.peers import VOCABULARY, word
 from engine.bundle import FORMAT, MANIFEST, sha256
 from export.onnx_model import write_onnx
 
-VOCABULARY = 32128
-SPECIAL = ("<pad>", "</s>", "<unk>")
 PREFIX = "w3 "
-
-
-def word(token: int) -> str:
-    """What the model's tokenizer calls a token."""
-    return SPECIAL[token] if token < len(SPECIAL) else f"w{token}"
 
 
 def write_model(folder: Path) -> None:

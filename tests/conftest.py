@@ -194,3 +194,60 @@ def service(served_bundle, tmp_path_factory):
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session", params=["v1.0", "v1.1", "mt5", "base"])
+def pair(request, tmp_path_factory):
+    """A model in PyTorch with its tokenizer, and the engine on its bundle."""
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    from engine import Engine
+
+    folder = tmp_path_factory.mktemp("pair")
+    source = ROOT / "models/base" if request.param == "base" else tiny_t5(folder / "model", request.param)
+    model = AutoModelForSeq2SeqLM.from_pretrained(source, dtype=torch.float32).eval()
+    engine = Engine.load(exported(source, folder), threads=2)
+    yield model, AutoTokenizer.from_pretrained(source), engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory) -> Path:
+    """The base in fp32."""
+    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def rounded(tmp_path_factory) -> Path:
+    """The base in 8 bits."""
+    from transformers import AutoTokenizer
+
+    from tests.engines import LIMIT
+
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
+    texts = ["summarize: " + row["document"] for row in gazette("train")[:8]]
+    ids = tokenizer(texts, truncation=True, max_length=LIMIT).input_ids
+    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-int8"), ids)
+
+
+def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None) -> Path:
+    """A sealed bundle of the model under `folder`, without the proofs of a run's."""
+    from export.onnx_model import write_onnx
+    from tests.engines import seal
+
+    bundle = folder / "bundle"
+    bundle.mkdir()
+    write_onnx(model, bundle, calibration)
+    seal(bundle)
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def engine(bundle):
+    """The base in fp32, loaded."""
+    from engine import Engine
+
+    loaded = Engine.load(bundle)
+    yield loaded
+    loaded.close()
