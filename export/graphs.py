@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from export.attention import attention, cached_attention
+from export.attention import attention, cached_attention, whole
 
 
 def distance_table(relative: T5Attention) -> torch.Tensor:
@@ -55,16 +55,17 @@ class EncoderGraph(nn.Module):
         places = torch.arange(input_ids.shape[1])
         far = (len(self.table) - 1) // 2
         distances = (places[None, :] - places[:, None]).clamp(-far, far) + far
-        bias = self.table.T[:, distances][None]
+        bias = self.table[distances].permute(2, 0, 1)[None]
         for block in self.stack.block:
             own, forward = block.layer[0], block.layer[-1]
             normed, part = own.layer_norm(hidden), own.SelfAttention
             hidden = hidden + part.o(attention(part.q(normed), part.k(normed), part.v(normed), bias, self.heads))
             hidden = hidden + forward.DenseReluDense(forward.layer_norm(hidden))
         hidden = self.stack.final_layer_norm(hidden)
-        caches = [project(hidden).unflatten(-1, (self.heads, -1)).transpose(1, 2) for project in self.cross]
+        caches = [project(hidden) for project in self.cross]
         if self.rounded:
-            caches = [cache.round().clamp(-127, 127).to(torch.int8) for cache in caches]
+            caches = [whole(cache) for cache in caches]
+        caches = [cache.unflatten(-1, (self.heads, -1)).transpose(1, 2) for cache in caches]
         return dict(zip(cache_names("present", len(caches) // 2, ("encoder",)), caches, strict=True))
 
 
