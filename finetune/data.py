@@ -12,6 +12,7 @@ from finetune.errors import UserError
 from finetune.recipe import Data
 
 READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+PARQUET_BRANCH = "refs/convert/parquet"  # where the hub keeps its own conversion of every public set
 HELD_BACK = 10  # per cent of the pairs, where the recipe names no validation set
 
 disable_progress_bars()
@@ -24,11 +25,13 @@ class Pairs:
     train: Dataset
     validation: Dataset
     left_out: dict[str, int]
+    revision: str | None = None  # of the hub, where it is not the recipe's
 
 
 def load_pairs(data: Data, seed: int) -> Pairs:
     """Both sets of a recipe's `data` section. Raises UserError naming the key, file or column at fault."""
-    train, dropped_train = _checked(_load(data, "train"), data, "train")
+    loaded, revision = _load(data, "train")
+    train, dropped_train = _checked(loaded, data, "train")
     left_out = {"train": dropped_train}
     if data.validation is None:
         train, validation = _split_by_hash(train)
@@ -37,18 +40,18 @@ def load_pairs(data: Data, seed: int) -> Pairs:
                 f"data.train: {data.train} has too few pairs to hold back {HELD_BACK}% of them; name data.validation."
             )
     else:
-        validation, left_out["validation"] = _checked(_load(data, "validation"), data, "validation")
+        validation, left_out["validation"] = _checked(_load(data, "validation")[0], data, "validation")
     if data.validation_documents is not None and data.validation_documents < len(validation):
         validation = validation.shuffle(seed=seed).select(range(data.validation_documents))
-    return Pairs(train, validation, left_out)
+    return Pairs(train, validation, left_out, revision)
 
 
-def _load(data: Data, key: str) -> Dataset:
-    """One split as it lies in its file or on the hub."""
+def _load(data: Data, key: str) -> tuple[Dataset, str | None]:
+    """One split as it lies in its file, its folder or on the hub, and the hub's revision."""
     source = getattr(data, key)
     if data.name is not None:
         try:
-            return load_dataset(data.name, revision=data.revision, split=source)
+            return _from_hub(data.name, source, data.revision)
         except DatasetNotFoundError as error:
             if isinstance(error.__cause__, RevisionNotFoundError):
                 raise UserError(f"data.revision: {data.name} has no revision {data.revision} on the hub.") from error
@@ -57,17 +60,54 @@ def _load(data: Data, key: str) -> Dataset:
             reason = str(error).splitlines()[0]
             raise UserError(f"data.name: {data.name}, split {source}, cannot be loaded: {reason}") from error
     path = Path(source)
+    if path.is_dir():
+        return _from_folder(path, data, key), None
     if path.suffix not in READERS:
-        raise UserError(f"data.{key}: {source} should end in one of {', '.join(READERS)}, or data.name be given.")
+        raise UserError(
+            f"data.{key}: {source} should end in one of {', '.join(READERS)}, be a folder, or data.name be given."
+        )
     if not path.is_file():
         raise UserError(f"data.{key}: there is no file {source}.")
     if not path.stat().st_size:
         raise UserError(f"data.{key}: {source} is empty.")
     try:
-        return load_dataset(READERS[path.suffix], data_files=str(path), split="train")
+        return load_dataset(READERS[path.suffix], data_files=str(path), split="train"), None
     except (DatasetGenerationError, ValueError, OSError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(f"data.{key}: {source} cannot be read as {path.suffix[1:]}: {reason}") from error
+
+
+def _from_hub(name: str, split: str, revision: str | None) -> tuple[Dataset, str | None]:
+    """A split of a hub set; one that is a loading script, which datasets 4 refuses, by way of its Parquet branch."""
+    try:
+        return load_dataset(name, revision=revision, split=split), revision
+    except RuntimeError as error:
+        if revision is not None or "scripts are no longer supported" not in str(error):
+            raise
+    return load_dataset(name, revision=PARQUET_BRANCH, split=split), PARQUET_BRANCH
+
+
+def _from_folder(folder: Path, data: Data, key: str) -> Dataset:
+    """Pairs of text files with the same name in `folder`/documents and `folder`/summaries, in the names' order."""
+    parts = {name: folder / name for name in ("documents", "summaries")}
+    found = {
+        name: {path.relative_to(part) for path in part.rglob("*.txt")} if part.is_dir() else set()
+        for name, part in parts.items()
+    }
+    if not any(found.values()):
+        raise UserError(f"data.{key}: {folder} should hold documents/NAME.txt and summaries/NAME.txt.")
+    if alone := sorted(found["documents"] ^ found["summaries"]):
+        lacking = "summaries" if alone[0] in found["documents"] else "documents"
+        raise UserError(f"data.{key}: {parts[lacking] / alone[0]} is missing, and {len(alone)} such partners in all.")
+    columns = {}
+    for column, part in ((data.document_column, parts["documents"]), (data.summary_column, parts["summaries"])):
+        columns[column] = []
+        for name in sorted(found["documents"]):
+            try:
+                columns[column].append((part / name).read_text(encoding="utf-8"))
+            except UnicodeDecodeError as error:
+                raise UserError(f"data.{key}: {part / name} is not UTF-8 text.") from error
+    return Dataset.from_dict(columns)
 
 
 def _checked(dataset: Dataset, data: Data, key: str) -> tuple[Dataset, int]:

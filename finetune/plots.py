@@ -32,3 +32,15 @@ def pretraining_curves(history: list[dict[str, float]], tasks: list[str], path: 
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def length_histogram(lengths: dict[str, list[int]], limits: dict[str, int], path: Path) -> None:
+    """Token counts of documents and summaries, with the limits they are cut at."""
+    figure, panels = plt.subplots(1, len(lengths), figsize=(8, 3), layout="constrained")
+    for axes, (name, counts) in zip(panels, lengths.items(), strict=True):
+        axes.hist(counts, bins=40)
+        axes.axvline(limits[name], color="tab:red", linestyle="--", label=f"cut at {limits[name]}")
+        axes.set(xlabel=f"{name} tokens", ylabel="training pairs")
+        axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

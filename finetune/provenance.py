@@ -64,19 +64,23 @@ def base_model(recipe: Recipe, model: PreTrainedModel) -> dict[str, str | None]:
     return {"name": recipe.model.name, "revision": commit or recipe.model.revision, "sha256": digest}
 
 
-def data_set(recipe: Recipe) -> dict[str, str | None]:
-    """Name, revision and commit of the data set on the hub, or its files and their hashes."""
+def data_set(recipe: Recipe, revision: str | None) -> dict[str, str | None]:
+    """Name, `revision` as loaded and commit of the data set on the hub, or its files and their hashes."""
     data = recipe.data
     if data.name is not None:
         # The revision may be a branch, which moves on.
-        commit = HfApi().dataset_info(data.name, revision=data.revision).sha
+        commit = HfApi().dataset_info(data.name, revision=revision).sha
         splits = {"train": data.train, "validation": data.validation}
-        return {"name": data.name, "revision": data.revision, "commit": commit, **splits}
+        return {"name": data.name, "revision": revision, "commit": commit, **splits}
     files = {"train": data.train, "validation": data.validation}
     hashes = {f"{key}_sha256": _sha256(Path(file)) for key, file in files.items() if file}
     return {**files, **hashes}
 
 
 def _sha256(path: Path) -> str:
+    """Of a file, or of the names and hashes of a folder's text files."""
+    if path.is_dir():
+        listed = [f"{_sha256(file)} {file.relative_to(path)}" for file in sorted(path.rglob("*.txt"))]
+        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
@@ -34,6 +35,9 @@ class Model(Section):
     name: str = Field(description="Folder of a pre-trained T5, or its name on the hub.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     prefix: str = Field("summarize: ", description="Put before every document, in training and in serving.")
+    load_in_4bit: bool = Field(
+        False, description="QLoRA: train on the base in 4-bit NF4; needs an NVIDIA GPU and bitsandbytes."
+    )
 
 
 class Data(Section):
@@ -63,7 +67,11 @@ class Lora(Section):
     rank: int = Field(16, ge=1, le=1024, description="Rank of the update matrices.")
     alpha: Float = Field(32.0, gt=0, description="The update is scaled by alpha / rank.")
     dropout: Float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
-    targets: str | list[str] = Field("all-linear", description="Module names that get an adapter, or all-linear.")
+    targets: str | list[str] = Field(
+        "all-linear", description="Names of the modules that get an adapter, a regular expression, or all-linear."
+    )
+    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) instead, which keeps high ranks learning.")
+    dora: bool = Field(False, description="DoRA: learn the weights' magnitude apart from their direction; slower.")
 
 
 class Training(Section):
@@ -76,7 +84,23 @@ class Training(Section):
     label_smoothing: Float = Field(0.0, ge=0, lt=1, description="Share of the target spread over the vocabulary.")
     batch_size: int = Field(8, ge=1, description="Pairs a step on each device.")
     gradient_accumulation: int = Field(1, ge=1, description="Batches summed before an optimizer step.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again on the way back: much less memory, about a third more time."
+    )
     eval_batch_size: int = Field(16, ge=1, description="Documents at once in evaluation.")
+    evaluate_every: int | None = Field(None, ge=1, description="Steps between evaluations; null is once an epoch.")
+    metric: Literal["loss", "rouge1", "rouge2", "rougeL", "rougeLsum"] = Field(
+        "loss",
+        description="What makes an evaluation the best; the best checkpoint is the one kept. ROUGE takes longer.",
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many evaluations in a row without a better one; null never."
+    )
+    checkpoint_seconds: Float = Field(
+        60.0,
+        ge=0,
+        description="Least time between checkpoints, beside those of every evaluation; a killed run resumes.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto takes bf16 where the hardware computes in it."
     )
@@ -103,7 +127,7 @@ class Recipe(Section):
     output: str | None = Field(None, description="Folder of the run; null is artifacts/<name of the recipe>.")
     model: Model
     data: Data
-    lora: Lora = Lora()
+    lora: Lora | None = Field(Lora(), description="null trains every weight instead (full fine-tuning).")
     training: Training = Training()
     generation: Generation = Generation()
     export: Export = Export()
@@ -176,6 +200,8 @@ def _place(location: tuple[str | int, ...], schema: type[Section]) -> tuple[list
     """The parts of a key's name without what pydantic adds (a union's member, say), and the section that holds it."""
     names, section, inside = [], schema, schema
     for part in location:
+        if get_origin(inside) is UnionType:  # a section that may be null
+            inside = next(member for member in get_args(inside) if member is not NoneType)
         if isinstance(inside, type) and issubclass(inside, Section):
             section = inside
             field = section.model_fields.get(part)

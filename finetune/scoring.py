@@ -30,13 +30,18 @@ def encode(tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Rec
 def generate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, inputs: list[list[int]], recipe: Recipe, title: str
 ) -> list[list[int]]:
-    """New tokens for each input, in order, end token included; inputs of like length share a batch."""
+    """New tokens for each input, in order, end token included; inputs of like length share a batch.
+
+    The processes of a distributed run share the batches out among themselves, and each gets all of the answer.
+    """
     model.eval()
     config = generation_config(recipe, model)
     order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
     outputs: list[list[int]] = [[] for _ in inputs]
     size = recipe.training.eval_batch_size
-    for start in track(range(0, len(order), size), title):
+    together = torch.distributed.is_initialized()
+    rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+    for start in track(range(rank * size, len(order), world * size), title):
         chosen = order[start : start + size]
         batch = tokenizer.pad({"input_ids": [inputs[i] for i in chosen]}, return_tensors="pt").to(model.device)
         for i, tokens in zip(chosen, model.generate(**batch, generation_config=config).tolist(), strict=True):
@@ -44,6 +49,10 @@ def generate(
             while tokens[-1] == config.pad_token_id and len(tokens) > 1:
                 tokens.pop()
             outputs[i] = tokens[1:]
+    if together:
+        shares = [None] * world
+        torch.distributed.all_gather_object(shares, outputs)
+        outputs = [max(answers, key=len) for answers in zip(*shares, strict=True)]
     return outputs
 
 

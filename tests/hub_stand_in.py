@@ -1,5 +1,6 @@
-"""A loopback server that answers as the Hugging Face hub does, as far as from_pretrained and load_dataset ask."""
+"""A loopback server that answers as the Hugging Face hub does, as far as loading, load_dataset and uploads ask."""
 
+import base64
 import hashlib
 import json
 import re
@@ -28,12 +29,19 @@ class HubStandIn:
     def __init__(self, folders: dict[str, dict[str, Path]]) -> None:
         self.folders = folders
         self.asked: list[tuple[str, str, int]] = []
+        self.uploads: Path | None = None
+        self.tokens: set[str | None] = set()
+        self.objects: dict[str, bytes] = {}  # large files by their SHA-256, before a commit names them
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def commit(self, kind: str, name: str) -> str:
         """The one commit of a repository; `kind` is "models" or "datasets"."""
         return hashlib.sha1(f"{kind}/{name}".encode()).hexdigest()
+
+    def accept_uploads(self, folder: Path) -> None:
+        """From now on repositories may be made, their files in `folder`/owner/name; `tokens` holds the tokens sent."""
+        self.uploads = folder
 
     def __enter__(self) -> "HubStandIn":
         self.thread = Thread(target=self.server.serve_forever, daemon=True)
@@ -79,6 +87,56 @@ class _Handler(BaseHTTPRequestHandler):
         return self.answer(200, json.dumps(found).encode(), commit, "application/json")
 
     do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.hub.tokens.add((self.headers.get("Authorization") or "").removeprefix("Bearer "))
+        if self.hub.uploads is None:
+            return self.answer(403)
+        if self.path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+            self.hub.folders["models"][name] = self.hub.uploads / name
+            return self.json({"url": f"{self.hub.url}/{name}"})
+        if self.path == "/api/validate-yaml":
+            return self.json({"errors": [], "warnings": []})
+        if self.path.endswith("/preupload/main"):
+            # As the hub does it: weights and other large or binary files go by Git LFS, text goes along.
+            large = (".safetensors", ".onnx", ".data", ".png", ".model")
+            modes = [
+                {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(large) else "regular"}
+                for file in json.loads(body)["files"]
+            ]
+            return self.json({"files": [{**mode, "shouldIgnore": False} for mode in modes]})
+        if self.path.endswith(".git/info/lfs/objects/batch"):
+            objects = [
+                {**item, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}"}}}
+                for item in json.loads(body)["objects"]
+            ]
+            return self.json({"transfer": "basic", "objects": objects})
+        if found := re.fullmatch(r"/api/models/(.+)/commit/main", self.path):
+            for line in map(json.loads, body.splitlines()):
+                value = line["value"]
+                if line["key"] == "file":
+                    content = base64.b64decode(value["content"])
+                elif line["key"] == "lfsFile":
+                    content = self.hub.objects[value["oid"]]
+                else:
+                    continue
+                place = self.hub.uploads / found[1] / value["path"]
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+            commit = self.hub.commit("models", found[1])
+            return self.json({"commitUrl": f"{self.hub.url}/{found[1]}/commit/{commit}", "commitOid": commit})
+        return self.answer(501)
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.hub.objects[hashlib.sha256(body).hexdigest()] = body
+        self.answer(200)
+
+    def json(self, value: object) -> None:
+        self.answer(200, json.dumps(value).encode(), kind="application/json")
 
     def answer(
         self,

@@ -12,7 +12,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from finetune.__main__ import main
 from finetune.recipe import read_recipe
-from finetune.training import load_base, tokenized
+from finetune.tokens import tokenized
+from finetune.training import load_base
 from tests.conftest import ROOT, gazette, write_jsonl
 
 

@@ -1,0 +1,51 @@
+"""Uploads a run to a model repository of a hub in one commit: all of it, or nothing."""
+
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from requests import RequestException
+
+from finetune.errors import UserError
+
+# The merged model lies at the top, where from_pretrained looks for it.
+TOP = ("README.md", "rouge.json", "run.json", "samples.md", "data.md", "data.png", "training.png")
+FOLDERS = ("adapter", "bundle", "bundle-*")
+
+
+def push(run: Path, repository: str, private: bool) -> str:
+    """Uploads `run` to `repository` ("owner/name"), made where it is missing, and returns the commit's address.
+
+    The token is huggingface_hub's own (HF_TOKEN or its login); it is neither printed nor written. Raises UserError.
+    """
+    if not (run / "run.json").is_file() or not (run / "merged").is_dir():
+        raise UserError(f"push: {run} is not a run of Precis; make one by python -m finetune RECIPE.")
+    if get_token() is None:
+        raise UserError("push: there is no token; set HF_TOKEN or log in by hf auth login.")
+    api = HfApi()
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.create_commit(
+            repository, operations=operations(run), commit_message=f"Precis run {run.resolve().name}"
+        )
+    except HFValidationError as error:
+        raise UserError(f"push: {repository} is no repository's name; it should read owner/name.") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        reason = {401: "does not know this token", 403: "does not let this token write there"}.get(
+            status, f"answered {status}"
+        )
+        raise UserError(f"push: the hub {reason} ({repository}); nothing was changed.") from error
+    except (RequestException, OSError) as error:
+        raise UserError(f"push: the hub at {api.endpoint} cannot be reached; nothing was changed.") from error
+    return commit.commit_url
+
+
+def operations(run: Path) -> list[CommitOperationAdd]:
+    """Every file of the run that somebody else can use, and its place in the repository."""
+    placed = {name: run / name for name in TOP if (run / name).is_file()}
+    placed |= {path.name: path for path in (run / "merged").iterdir() if path.name != "README.md"}
+    for pattern in FOLDERS:
+        for folder in sorted(run.glob(pattern)):
+            placed |= {str(path.relative_to(run)): path for path in folder.rglob("*") if path.is_file()}
+    return [CommitOperationAdd(name, path) for name, path in sorted(placed.items())]
