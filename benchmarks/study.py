@@ -23,7 +23,7 @@ from finetune.files import write_json
 ROOT = Path(__file__).parent.parent
 RECIPE = """
 model: {name: models/base}
-data: {max_document_tokens: 256}
+data: {max_document_tokens: 128}
 training: {epochs: 1, batch_size: 8, eval_batch_size: 50}
 generation: {max_new_tokens: 48, no_repeat_ngram_size: 3, repetition_penalty: 1.2}
 """

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 # A data set has only the branch of the hub's Parquet conversion: whoever forgets the revision finds nothing.
 BRANCHES = {"models": "main", "datasets": "refs/convert/parquet"}
+SCRIPT_COMMIT = "5c" * 20
 REVISION = r"(?P<revision>refs/convert/\w+|[^/]+)"
 FILE = re.compile(rf"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/{REVISION}/(?P<path>.+)")
 API = re.compile(
@@ -23,11 +24,13 @@ class HubStandIn:
     """Serves folders as repositories for as long as the `with` block lasts.
 
     `folders` is {"models": {"owner/name": folder}, "datasets": {"owner/name": folder}}. `url` is what HF_ENDPOINT
-    should be; `asked` holds (method, path, status) of every GET and HEAD; status 501 marks a path it does not know.
+    should be. Data sets named in `scripts` have a main branch too, with a loading script in it. `asked` holds
+    (method, path, status) of every GET and HEAD; status 501 marks a path it does not know.
     """
 
-    def __init__(self, folders: dict[str, dict[str, Path]]) -> None:
+    def __init__(self, folders: dict[str, dict[str, Path]], scripts: set[str] = frozenset()) -> None:
         self.folders = folders
+        self.scripts = scripts
         self.asked: list[tuple[str, str, int]] = []
         self.uploads: Path | None = None
         self.tokens: set[str | None] = set()
@@ -71,6 +74,12 @@ class _Handler(BaseHTTPRequestHandler):
         if folder is None:
             # The hub does not tell a stranger whether a repository is private or is not there: 401 for both.
             return self.answer(401, error="RepoNotFound")
+        if asked["name"] in self.hub.scripts and asked["revision"] in ("main", SCRIPT_COMMIT):
+            script = f"{asked['name'].split('/')[1]}.py"
+            if asked.re is FILE and asked["path"] != script:
+                return self.answer(404, error="EntryNotFound", commit=SCRIPT_COMMIT)
+            body = b"import datasets" if asked.re is FILE else json.dumps({"id": asked["name"], "sha": SCRIPT_COMMIT})
+            return self.answer(200, body if isinstance(body, bytes) else body.encode(), SCRIPT_COMMIT)
         commit = self.hub.commit(kind, asked["name"])
         if asked["revision"] not in (None, BRANCHES[kind], commit):
             return self.answer(404, error="RevisionNotFound", commit=commit)

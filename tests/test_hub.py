@@ -85,6 +85,14 @@ def test_the_reference_recipe_trains_on_the_hubs_model_and_data_set(hub, model, 
     assert not [path for path in fetched if path.endswith((".bin", ".pt", ".pth", ".pkl"))]
 
 
+def test_a_set_that_is_a_loading_script_is_read_by_its_parquet_branch(model, data, tmp_path):
+    with HubStandIn({"models": {MODEL: model}, "datasets": {DATA: data}}, scripts={DATA}) as hub:
+        done = finetune(hub, tmp_path / "home", "--check", f"output={tmp_path / 'run'}", "data.revision=null")
+        assert done.returncode == 0, done.stderr
+        assert any(path.endswith("/xsum.py") and status == 200 for _, path, status in hub.asked)
+    assert f"| pairs | {ROWS['train']} | {ROWS['validation']} |" in (tmp_path / "run.check/data.md").read_text()
+
+
 @pytest.mark.parametrize("key", ["model.name", "data.name", "data.revision"])
 def test_a_name_the_hub_does_not_have_is_told_in_one_sentence(hub, tmp_path, key):
     name = "nobody" if key == "data.revision" else "nobody/nothing"
