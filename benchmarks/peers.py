@@ -86,13 +86,16 @@ class Optimum(_Padded):
     def __init__(self, folder: Path, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         import onnxruntime
+        import torch
         from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         made = folder.parent / "optimum"
         if not made.exists():
+            torch.set_num_threads(1)  # others convert beside it
             ORTModelForSeq2SeqLM.from_pretrained(folder, export=True).save_pretrained(made)
+            torch.set_num_threads(threads)
         self.model = ORTModelForSeq2SeqLM.from_pretrained(made, session_options=options)
 
 
