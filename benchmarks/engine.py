@@ -128,8 +128,8 @@ def side_by_side(folder: Path, threads: int, parts: list[str], rounds: int) -> d
     for system in systems:
         system.ask()
     for system in systems:
-        # Memory is handed out on first use, which is nobody's speed, and ONNX Runtime keeps it. Our caches are written on
-        # as summaries grow.
+        # Memory is handed out on first use, which is nobody's speed, and ONNX Runtime keeps it. Our caches are written
+        # on as summaries grow.
         batch = BATCHES[-1] if system.name.startswith(("Precis", "Optimum")) else 1
         system.ask(batch, 1, NEW if system.name.startswith("Precis") else 2)
     if "greedy" in parts:
