@@ -33,7 +33,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the b
 
 @dataclass
 class Row:
-    """One document's line of the table; the fields up to `note` are what is downloaded."""
+    """One document's line of the table; its fields are what is downloaded."""
 
     document: str
     summary: str = ""

@@ -85,8 +85,9 @@ class Single:
         """Summarizes what stands in the box."""
         with self._runs.begin(request.session_hash) as stop:
             try:
-                async for view in self._views(text or "", address, options, stop):
-                    yield view
+                async with contextlib.aclosing(self._views(text or "", address, options, stop)) as views:
+                    async for view in views:
+                        yield view
             except Stopped:
                 if self._runs.current(request.session_hash, stop):
                     yield View(status=status("Stopped."))
