@@ -101,6 +101,12 @@ def test_every_command_of_the_workflows_is_a_target_of_make():
         assert all(re.fullmatch(r"[A-Z]+=\S+", variable) for variable in variables)
 
 
+def test_every_target_that_the_page_on_deployment_names_is_there():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "docs/deploy.md").read_text()))
+    assert {"image", "image-test", "sbom", "audit"} <= named <= targets
+
+
 def test_every_action_is_pinned_by_commit():
     used = [step["uses"] for _, step in steps() if "uses" in step]
     assert all(re.fullmatch(r"\./\.github/actions/environment|[\w-]+/[\w-]+@[0-9a-f]{40}", name) for name in used)
