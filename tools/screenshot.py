@@ -4,6 +4,7 @@ Writes page.png (desktop), page-dark.png, page-phone.png, page-documents.png and
 of the machine's own fonts, as for every visitor.
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -49,8 +50,13 @@ def summarized(browser: Browser, url: str, how: dict) -> Page:
 def documents(browser: Browser, url: str) -> Page:
     page = opened(browser, url, DESKTOP)
     page.get_by_role("tab", name="Several texts").click()
-    names = ["data/gazette/README.md", "README.md", "docs/choices.md"]
-    page.locator("#files input[type=file]").set_input_files([ROOT / name for name in names])
+    examples = json.loads((ROOT / "bento/examples.json").read_text(encoding="utf-8"))
+    page.locator("#files input[type=file]").set_input_files(
+        [
+            {"name": f"{example['title']}.txt", "mimeType": "text/plain", "buffer": example["document"].encode()}
+            for example in examples
+        ]
+    )
     expect(page.locator("#batch-status .done")).to_be_visible(timeout=60_000)
     return page
 
