@@ -14,19 +14,12 @@ from export.onnx_model import write_onnx
 PREFIX = "w3 "
 
 
-def write_model(folder: Path) -> None:
-    """An ordinary model folder; its tokenizer has one token a word."""
+def write_model(folder: Path, **shape: int) -> None:
+    """An ordinary model folder; its tokenizer has one token a word. `shape` changes what T5Config calls so."""
     torch.manual_seed(0)
+    small = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
     config = T5Config(
-        vocab_size=VOCABULARY,
-        d_model=512,
-        d_kv=64,
-        d_ff=2048,
-        num_layers=6,
-        num_heads=8,
-        decoder_start_token_id=0,
-        pad_token_id=0,
-        eos_token_id=1,
+        vocab_size=VOCABULARY, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, **{**small, **shape}
     )
     T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer = Tokenizer(models.WordLevel({word(i): i for i in range(VOCABULARY)}, unk_token="<unk>"))

@@ -266,7 +266,7 @@ def test_what_cannot_be_begun_is_told_in_a_sentence(tmp_path, bundle, capsys):
     assert "one of id;document with" in told(tmp_path / "in.csv", tmp_path / "out.csv", *given)
     assert "should be of one format" in told(tmp_path / "in.csv", out, *given)
     assert "There is no file" in told(tmp_path / "none*.jsonl", out, *given)
-    assert "holds no file" in told(tmp_path / "empty", out, *given)
+    assert "nor a folder with files" in told(tmp_path / "empty", out, *given)
     assert "should end in one of" in told(source, tmp_path / "out.txt", *given)
     assert "There is no bundle" in told(source, out, "--column", "text", "--summary-column", "s", "--bundle", "nowhere")
     (tmp_path / "in.parquet").write_bytes(b"PAR1 no")
@@ -308,6 +308,20 @@ sys.exit(main())
     done = call("in.parquet", "out.parquet")
     assert done.returncode == 1
     assert "install the extra `bulk`" in done.stderr
+
+
+def test_addresses_are_read_and_written_through_fsspec(tmp_path, bundle, expected, monkeypatch):
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "in/deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "desk")
+    for name, part in (("in/b.jsonl", TEXTS[10:20]), ("in/deep/c.jsonl.gz", TEXTS[20:30]), ("in/a.jsonl", TEXTS[:10])):
+        data = "".join(json.dumps({"document": text}) + "\n" for text in [*part, ""]).encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert bulk(f"file://{tmp_path}/in", f"file://{tmp_path}/new/out.jsonl", "--bundle", bundle) == 0
+    assert [row["summary"] for row in lines(tmp_path / "new/out.jsonl")] == [expected[text] for text in TEXTS[:30]]
+    rejects = lines(tmp_path / "new/out.jsonl.rejects.jsonl")
+    assert [reject["file"].rsplit("/", 1)[1] for reject in rejects] == ["a.jsonl", "b.jsonl", "c.jsonl.gz"]
+    assert not list((tmp_path / "desk").iterdir())
 
 
 def test_a_csv_header_alone_gives_one(tmp_path, bundle):

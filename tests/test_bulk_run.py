@@ -9,7 +9,7 @@ from engine.bulk import run
 from engine.bulk.errors import BulkError
 from engine.bulk.journal import Journal
 from engine.bulk.rows import Row
-from engine.bulk.run import FAILURES, IN_FLIGHT, OPEN, Feeder, Window
+from engine.bulk.run import FAILURES, IN_FLIGHT, OPEN, Feeder, Part, Window
 
 JOB = {"input": ["a"]}
 
@@ -17,6 +17,10 @@ JOB = {"input": ["a"]}
 def window(first: int, count: int, file: int = 0) -> Window:
     rows = [Row(first + i, None, f"text {first + i} " + "x" * (i * 7 % 11)) for i in range(count)]
     return Window(file, rows).close(first + count, first)
+
+
+FIRST = Part(file=0, row=2, read=30, written=2, rejected=1, rows=b"one\n", rejects=b'{"row": 1}\n')
+SECOND = Part(file=0, row=5, read=60, written=2, rejected=1, rows=b"two\n", rejects=b'{"row": 2}\n')
 
 
 class Killed(BaseException):
@@ -30,12 +34,12 @@ def kill(*_):
 def test_what_the_journal_does_not_tell_is_cut_off(tmp_path):
     """Every state that a kill can leave between the bytes of a window and the end of its line."""
     out = tmp_path / "out.jsonl"
-    journal = Journal(out, JOB, b"head\n")
-    journal.add(b"one\n", [{"row": 1}], window(0, 3))
+    journal = Journal(str(out), JOB, b"head\n")
+    journal.add(FIRST)
     first = journal.mark
     files = [journal.folder / name for name in ("rows", "rejects.jsonl", "journal.jsonl")]
     before = [path.read_bytes() for path in files]
-    journal.add(b"two\n", [{"row": 2}], window(3, 3))
+    journal.add(SECOND)
     second = journal.mark
     after = [path.read_bytes() for path in files]
     del journal
@@ -49,11 +53,11 @@ def test_what_the_journal_does_not_tell_is_cut_off(tmp_path):
     for state in states:
         for path, data in zip(files, state, strict=True):
             path.write_bytes(data)
-        journal = Journal(out, JOB, b"head\n")
+        journal = Journal(str(out), JOB, b"head\n")
         assert journal.mark == (second if state == after else first)
         if state != after:
             assert [path.read_bytes() for path in files] == before
-            journal.add(b"two\n", [{"row": 2}], window(3, 3))
+            journal.add(SECOND)
         assert [path.read_bytes() for path in files] == after
         del journal
 
@@ -65,23 +69,23 @@ def test_killed_at_its_beginning_or_end_a_journal_is_begun_or_ended_again(tmp_pa
     for torn in (b"", b'{"inp', b'{"input": ["a"]}\n'):
         (folder / "rows").write_bytes(b"he")
         (folder / "journal.jsonl").write_bytes(torn)
-        journal = Journal(out, JOB, b"head\n")
+        journal = Journal(str(out), JOB, b"head\n")
         assert (journal.mark.done, (folder / "rows").read_bytes()) == (0, b"head\n")
         del journal
-    journal = Journal(out, JOB, b"head\n")
-    journal.add(b"one\n", [{"row": 1}], window(0, 3))
+    journal = Journal(str(out), JOB, b"head\n")
+    journal.add(FIRST)
     with pytest.raises(Killed):
         journal.finish(kill)
-    for step in ("os.fsync", "pathlib.Path.replace", "shutil.rmtree"):
+    for step in ("os.fsync", "engine.bulk.journal.move", "shutil.rmtree"):
         del journal
-        journal = Journal(out, JOB, b"head\n")
+        journal = Journal(str(out), JOB, b"head\n")
         assert journal.mark.finished
         with monkeypatch.context() as patch:
             patch.setattr(step, kill)
             with pytest.raises(Killed):
                 journal.finish(lambda path: path)
     del journal
-    Journal(out, JOB, b"head\n").finish(lambda path: path)
+    Journal(str(out), JOB, b"head\n").finish(lambda path: path)
     assert out.read_bytes() == b"head\none\n"
     assert (tmp_path / "out.jsonl.rejects.jsonl").read_bytes() == b'{"row": 1}\n'
     assert not folder.exists()

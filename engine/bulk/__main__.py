@@ -5,21 +5,21 @@ After 1 and 130, and after a kill, the same command goes on where it stopped.
 """
 
 import argparse
-import contextlib
+import functools
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from engine import Engine, EngineError, Generation
+from engine import EngineError, Generation
 from engine.bulk.errors import BulkError
 from engine.bulk.files import compressor, find, kind_of
 from engine.bulk.journal import Journal
 from engine.bulk.progress import Watch
 from engine.bulk.rows import Columns, format_of
-from engine.bulk.run import Feeder, windows
+from engine.bulk.run import Job, parts
 from engine.bundle import MANIFEST
 
 
@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--num-beams", type=int)
     parser.add_argument("--long-text", choices=("split", "truncate", "refuse"), default="split")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, help="of the engine (default: one a core)")
+    parser.add_argument("--threads", type=int, help="of an engine (default: one a core; on a cluster 1)")
+    parser.add_argument("--ray", metavar="ADDRESS", help="of a Ray cluster, or local: one of its own on this machine")
     options = parser.parse_args(argv)
     console = Console(stderr=True)
     try:
@@ -61,43 +62,46 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, generation: Generation, console: Console) -> None:
-    out, paths = Path(options.out), find(options.inputs)
-    kind, compression = kind_of(out)
-    for path in paths:
-        if kind_of(path)[0] != kind:
-            raise BulkError(f"{path} and {out} should be of one format.")
+    sources = find(options.inputs)
+    kind, compression = kind_of(options.out)
+    for source in sources:
+        if kind_of(source.name)[0] != kind:
+            raise BulkError(f"{source.name} and {options.out} should be of one format.")
     form = format_of(kind, Columns(options.column, options.summary_column))
-    form.check(paths)
-    compress = compressor(compression)
-    journal = Journal(out, _job(options, paths, generation), compress(form.header()))
-    if not journal.mark.finished:
-        if done := journal.mark.done:
-            console.print(f"Going on after {done:,} rows.", highlight=False)
-        engine = Engine.load(options.bundle, device=options.device, threads=options.threads)
-        total = sum(path.stat().st_size for path in paths)
-        with contextlib.closing(engine), Watch(total, journal.mark, console) as watch:
-            feeder = Feeder(engine, generation, lambda window: watch.row(window.size / len(window.rows)))
-            for window in feeder.run(windows(paths, form, journal.mark)):
-                rows, rejects = window.encoded(form, paths[window.file])
-                journal.add(compress(rows), rejects, window)
+    form.check(sources)
+    job = Job(sources, form, compression, options.bundle, options.device, options.threads, generation)
+    journal = Journal(options.out, _identity(job), compressor(compression)(form.header()))
+    mark = journal.mark
+    if not mark.finished:
+        if mark.done:
+            console.print(f"Going on after {mark.done:,} rows.", highlight=False)
+        if options.ray:
+            from engine.bulk import cluster
+
+            work = functools.partial(cluster.parts, address=options.ray)
+        else:
+            work = parts
+        with Watch(sum(source.size for source in sources), mark, console) as watch:
+            for part in work(job, mark, watch.done):
+                journal.add(part)
     journal.finish(form.finish)
-    told = f"{journal.mark.written:,} rows in {out}"
+    told = f"{journal.mark.written:,} rows in {options.out}"
     if journal.mark.rejected:
         told += f", {journal.mark.rejected:,} rejected in {journal.rejects}"
     console.print(f"{told}.", markup=False, highlight=False, soft_wrap=True)
 
 
-def _job(options: argparse.Namespace, paths: list[Path], generation: Generation) -> dict[str, Any]:
+def _identity(job: Job) -> dict[str, Any]:
     """What a run has to have in common with the one it goes on from."""
     try:
-        manifest = (Path(options.bundle) / MANIFEST).read_bytes()
+        manifest = (Path(job.bundle) / MANIFEST).read_bytes()
     except OSError as error:
-        raise BulkError(f"There is no bundle in {options.bundle}.") from error
+        raise BulkError(f"There is no bundle in {job.bundle}.") from error
     return {
-        "input": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths],
+        "input": [list(astuple(source)) for source in job.sources],
         "bundle": hashlib.sha256(manifest).hexdigest(),
-        "column": [options.column, options.summary_column],
-        "generation setting": asdict(generation),
+        "column": list(astuple(job.form.columns)),
+        "generation setting": asdict(job.generation),
     }
 
 

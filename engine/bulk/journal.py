@@ -1,7 +1,8 @@
 """The unfinished output: what is written is told in a journal, and what the journal does not tell is cut off again.
 
-A folder `.OUT.partial` beside OUT holds the rows, the rejects and the journal. A window's bytes are on the disk before
-its line in the journal is, so that a run that was killed at any moment goes on behind the last window that is whole.
+A folder `.OUT.partial` beside OUT (or, for an address, in the working directory) holds the rows, the rejects and the
+journal. A window's bytes are on the disk before its line in the journal is, so that a run that was killed at any moment
+goes on behind the last window that is whole.
 """
 
 import fcntl
@@ -14,19 +15,21 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.bulk.errors import BulkError
-from engine.bulk.run import Mark, Window
+from engine.bulk.files import exists, move
+from engine.bulk.run import Mark, Part
 
 
 class Journal:
     """One unfinished output, held by one process. Raises BulkError where another holds it or it is another job's."""
 
-    def __init__(self, out: Path, job: dict[str, Any], header: bytes) -> None:
-        self.out, self.rejects = out, out.with_name(f"{out.name}.rejects.jsonl")
-        self.folder = out.with_name(f".{out.name}.partial")
+    def __init__(self, out: str, job: dict[str, Any], header: bytes) -> None:
+        self.out, self.rejects = out, f"{out}.rejects.jsonl"
+        name = f".{out.rsplit('/', 1)[-1]}.partial"
+        self.folder = Path(name) if "://" in out else Path(out).with_name(name)
         self._rows_path, self._rejects_path = self.folder / "rows", self.folder / "rejects.jsonl"
         if not self.folder.exists():
             for path in (self.out, self.rejects):
-                if path.exists():
+                if exists(path):
                     raise BulkError(f"{path} is there already; remove it or choose another name.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -67,22 +70,20 @@ class Journal:
         file.truncate(size)
         return file
 
-    def add(self, rows: bytes, rejects: list[dict[str, Any]], window: Window) -> None:
-        """Adds a finished window."""
-        told = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
-        lost = told.encode("utf-8", "backslashreplace")
-        self._append(self._rows, rows)
-        self._append(self._rejects, lost)
+    def add(self, part: Part) -> None:
+        """Adds what comes next."""
+        self._append(self._rows, part.rows)
+        self._append(self._rejects, part.rejects)
         old = self.mark
         self.mark = self._tell_mark(
             Mark(
-                file=window.file,
-                row=window.rows[-1].number,
-                read=window.read,
-                written=old.written + len(window.rows) - len(rejects),
-                rejected=old.rejected + len(rejects),
-                bytes=old.bytes + len(rows),
-                reject_bytes=old.reject_bytes + len(lost),
+                file=part.file,
+                row=part.row,
+                read=part.read,
+                written=old.written + part.written,
+                rejected=old.rejected + part.rejected,
+                bytes=old.bytes + len(part.rows),
+                reject_bytes=old.reject_bytes + len(part.rejects),
             )
         )
 
@@ -93,12 +94,12 @@ class Journal:
             self._rejects.close()
             self.mark = self._tell_mark(Mark(**{**asdict(self.mark), "finished": True}))
         if self.mark.rejected and self._rejects_path.exists():
-            self._rejects_path.replace(self.rejects)
+            move(self._rejects_path, self.rejects)
         if self._rows_path.exists():
             made = make(self._rows_path)
             with made.open("rb") as file:
                 os.fsync(file.fileno())
-            made.replace(self.out)
+            move(made, self.out)
         shutil.rmtree(self.folder)
         self._lines.close()
 

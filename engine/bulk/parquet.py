@@ -1,7 +1,6 @@
 """Parquet rows. Types stay as they are; the unfinished output is Arrow streams, which can be cut at any window."""
 
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.bulk.errors import BulkError
+from engine.bulk.files import Source
 from engine.bulk.rows import BATCH, Columns, Row, with_document
 
 TYPES = (pa.string(), pa.int32(), pa.int32(), pa.int32(), pa.bool_(), pa.int32(), pa.string())
@@ -24,19 +24,21 @@ class Parquet:
         self.schema: pa.Schema | None = None
         self._rows = 0  # of the file that is read
 
-    def check(self, paths: list[Path]) -> None:
-        for path in paths:
+    def check(self, sources: list[Source]) -> None:
+        for source in sources:
+            path = source.name
             try:
-                schema = pq.read_schema(path)
+                with source.open() as raw:
+                    schema = pq.read_schema(raw)
             except (OSError, pa.ArrowException) as error:
                 raise BulkError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-            self.columns.check(schema.names, str(path))
+            self.columns.check(schema.names, path)
             kind = schema.field(self.columns.document).type
             text = kind.value_type if pa.types.is_dictionary(kind) else kind
             if not (pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_string_view(text)):
                 raise BulkError(f"Column {self.columns.document} of {path} holds {kind} values, not text.")
             if self.schema is not None and not schema.equals(self.schema):
-                raise BulkError(f"{path} has other columns or types than {paths[0]}.")
+                raise BulkError(f"{path} has other columns or types than {sources[0].name}.")
             self.schema = self.schema or schema
 
     def read(self, stream: IO[bytes], skip: int) -> Iterator[Row]:
@@ -50,10 +52,10 @@ class Parquet:
             for place, document in enumerate(documents):
                 number += 1
                 if number > skip:
-                    yield with_document(Row(number, batch.slice(place, 1)), self.columns.document, document)
+                    yield with_document(Row(number, (batch, place)), self.columns.document, document)
 
-    def position(self, raw: IO[bytes], row: int) -> int:
-        return os.fstat(raw.fileno()).st_size * row // self._rows
+    def position(self, raw: IO[bytes], source: Source, row: int) -> int:
+        return source.size * row // self._rows
 
     def header(self) -> bytes:
         return b""
@@ -61,7 +63,7 @@ class Parquet:
     def encode(self, rows: list[Row], added: list[dict[str, Any]]) -> bytes:
         if not rows:
             return b""
-        table = pa.Table.from_batches([row.raw for row in rows])
+        table = pa.Table.from_batches([batch.slice(place, 1) for batch, place in (row.raw for row in rows)])
         for name, kind in zip(self.columns.added, TYPES, strict=True):
             table = table.append_column(name, pa.array([values[name] for values in added], kind))
         buffer = io.BytesIO()
@@ -70,7 +72,8 @@ class Parquet:
         return buffer.getvalue()
 
     def told(self, row: Row) -> Any:
-        return {name: _plain(value) for name, value in row.raw.to_pylist()[0].items()}
+        batch, place = row.raw
+        return {name: _plain(value) for name, value in batch.slice(place, 1).to_pylist()[0].items()}
 
     def finish(self, partial: Path) -> Path:
         made = partial.with_name("made.parquet")

@@ -34,9 +34,9 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def row(self, read: float) -> None:
-        """A row is done, for which `read` bytes were read."""
-        self.rows += 1
+    def done(self, rows: int, read: float) -> None:
+        """So many rows are done, for which `read` bytes were read."""
+        self.rows += rows
         self._read += read
         if time.monotonic() - self._told >= (0.5 if self._console.is_terminal else EVERY):
             self._tell()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from engine.bulk.errors import BulkError
-from engine.bulk.files import arrow, decompressed, kind_of, open_raw
+from engine.bulk.files import Source, arrow, decompressed, kind_of
 from engine.request import Summary
 
 LONGEST = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
@@ -74,14 +74,14 @@ class Format(Protocol):
 
     columns: Columns
 
-    def check(self, paths: list[Path]) -> None:
+    def check(self, sources: list[Source]) -> None:
         """Looks at the beginnings of all inputs. Raises BulkError."""
 
     def read(self, stream: IO[bytes], skip: int) -> Iterator[Row]:
         """The rows of an opened file after its first `skip`."""
 
-    def position(self, raw: IO[bytes], row: int) -> int:
-        """About how many bytes of the file `raw` hold its first `row` rows."""
+    def position(self, raw: IO[bytes], source: Source, row: int) -> int:
+        """About how many bytes of the file hold its first `row` rows, which were read from `raw`."""
 
     def header(self) -> bytes:
         """What an output begins with."""
@@ -102,15 +102,16 @@ class Jsonl:
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
 
-    def check(self, paths: list[Path]) -> None:
-        with open_raw(paths[0]) as raw:
-            first = next(self.read(decompressed(raw, kind_of(paths[0])[1]), 0), None)
+    def check(self, sources: list[Source]) -> None:
+        first = sources[0]
+        with first.open() as raw:
+            row = next(self.read(decompressed(raw, kind_of(first.name)[1]), 0), None)
         try:
-            value = json.loads(first.raw) if first else None
+            value = json.loads(row.raw) if row else None
         except (ValueError, RecursionError):
             return  # a bad row among others
         if isinstance(value, dict):
-            self.columns.check(list(value), f"The first row of {paths[0]}")
+            self.columns.check(list(value), f"The first row of {first.name}")
 
     def read(self, stream: IO[bytes], skip: int) -> Iterator[Row]:
         number = 0
@@ -145,7 +146,7 @@ class Jsonl:
                 return Row(number, text, fault=f"The row has a column {name} already.")
         return with_document(Row(number, text), self.columns.document, value.get(self.columns.document))
 
-    def position(self, raw: IO[bytes], row: int) -> int:
+    def position(self, raw: IO[bytes], source: Source, row: int) -> int:
         return raw.tell()
 
     def header(self) -> bytes:
@@ -172,17 +173,18 @@ class Csv:
         self.names: list[str] = []
         csv.field_size_limit(LONGEST)
 
-    def check(self, paths: list[Path]) -> None:
-        for path in paths:
-            with open_raw(path) as raw:
+    def check(self, sources: list[Source]) -> None:
+        for source in sources:
+            path = source.name
+            with source.open() as raw:
                 names = next(self._records(decompressed(raw, kind_of(path)[1])), None)
             if not isinstance(names, list):
                 raise BulkError(f"{path} has no header.")
-            self.columns.check(names, str(path))
+            self.columns.check(names, path)
             if len(set(names)) < len(names):
                 raise BulkError(f"{path} has two columns of one name.")
             if self.names and names != self.names:
-                raise BulkError(f"{path} has another header than {paths[0]}.")
+                raise BulkError(f"{path} has another header than {sources[0].name}.")
             self.names = names
 
     def read(self, stream: IO[bytes], skip: int) -> Iterator[Row]:
@@ -218,7 +220,7 @@ class Csv:
             Row(number, record), self.columns.document, record[self.names.index(self.columns.document)]
         )
 
-    def position(self, raw: IO[bytes], row: int) -> int:
+    def position(self, raw: IO[bytes], source: Source, row: int) -> int:
         return raw.tell()
 
     def header(self) -> bytes:

@@ -4,20 +4,21 @@ Neighbours in the running batch should be of like length. Every second window is
 where two windows meet, too; and a window begins while the last rows of the one before it are decoded.
 """
 
+import contextlib
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from engine import Engine, EngineClosed, EngineError, EngineFull, Generation, Summary, TextError
 from engine.bulk.errors import BulkError
-from engine.bulk.files import DAMAGED, decompressed, kind_of, open_raw
+from engine.bulk.files import DAMAGED, Source, compressor, decompressed, kind_of
 from engine.bulk.rows import Format, Row
 
-ROWS, CHARACTERS = 512, 8 << 20  # a window ends with the first of both
+ROWS, CHARACTERS = 256, 8 << 20  # a window ends with the first of both
 OPEN = 3  # windows that are held at once, at most
 IN_FLIGHT = 256  # rows that the engine has been given: several times what it decodes at once
 FAILURES = 64  # rows in a row on which the engine failed: no row is to blame then
@@ -61,45 +62,88 @@ class Window:
         self.left = self.outcomes.count(None)
         return self
 
-    def encoded(self, form: Format, path: Path) -> tuple[bytes, list[dict[str, Any]]]:
-        """The rows that have a summary, and the others with the reason, as the rejects file has them."""
+    def part(self, form: Format, name: str, compress: Callable[[bytes], bytes]) -> "Part":
+        """What is written of it; `name` is its file's."""
         kept: list[Row] = []
         added: list[dict[str, Any]] = []
-        rejects: list[dict[str, Any]] = []
+        rejects: list[str] = []
         for row, outcome in zip(self.rows, self.outcomes, strict=True):
             if isinstance(outcome, Summary):
                 kept.append(row)
                 added.append(form.columns.values(outcome))
             else:
-                rejects.append({"file": str(path), "row": row.number, "reason": outcome, "content": form.told(row)})
-        return form.encode(kept, added), rejects
+                reject = {"file": name, "row": row.number, "reason": outcome, "content": form.told(row)}
+                rejects.append(json.dumps(reject, ensure_ascii=False) + "\n")
+        lost = "".join(rejects).encode("utf-8", "backslashreplace")
+        rows = compress(form.encode(kept, added))
+        return Part(self.file, self.rows[-1].number, self.read, len(kept), len(rejects), rows, lost)
 
 
-def windows(paths: list[Path], form: Format, mark: Mark) -> Iterator[Window]:
+@dataclass(frozen=True)
+class Part:
+    """A finished window as bytes for the output and the rejects file, and where it ends in input `file`."""
+
+    file: int
+    row: int
+    read: int
+    written: int
+    rejected: int
+    rows: bytes
+    rejects: bytes
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a run needs to know, wherever its parts are done. `threads` None is one a core."""
+
+    sources: list[Source]
+    form: Format
+    compression: str
+    bundle: str
+    device: str
+    threads: int | None
+    generation: Generation
+
+    def load(self) -> Engine:
+        return Engine.load(self.bundle, device=self.device, threads=self.threads)
+
+    def part(self, window: Window) -> Part:
+        """A finished window's bytes."""
+        return window.part(self.form, self.sources[window.file].name, compressor(self.compression))
+
+
+def parts(job: Job, mark: Mark, done: Callable[[int, float], None]) -> Iterator[Part]:
+    """The job's work after `mark`, in order, on this machine. `done` is told of rows and of bytes read for them."""
+    with contextlib.closing(job.load()) as engine:
+        feeder = Feeder(engine, job.generation, lambda window: done(1, window.size / len(window.rows)))
+        yield from map(job.part, feeder.run(windows(job.sources, job.form, mark)))
+
+
+def windows(sources: list[Source], form: Format, mark: Mark) -> Iterator[Window]:
     """The rows after `mark`; no window spans two files. Raises BulkError for a damaged file."""
-    before = sum(path.stat().st_size for path in paths[: mark.file])
-    read = mark.read
-    for number in range(mark.file, len(paths)):
-        path = paths[number]
-        last = mark.row if number == mark.file else 0
-        with open_raw(path) as raw:
-            window = Window(number)
-            characters = 0
-            try:
-                for row in form.read(decompressed(raw, kind_of(path)[1]), last):
-                    window.rows.append(row)
-                    last = row.number
-                    characters += len(row.document)
-                    if len(window.rows) == ROWS or characters >= CHARACTERS:
-                        yield window.close(before + form.position(raw, last), read)
-                        read = window.read
-                        window, characters = Window(number), 0
-            except DAMAGED as error:
-                raise BulkError(f"{path} is cut short or damaged after row {last}: {error}") from error
-        before += path.stat().st_size
-        if window.rows:
-            yield window.close(before, read)
-            read = window.read
+    for file in range(mark.file, len(sources)):
+        yield from file_windows(sources, form, file, mark)
+
+
+def file_windows(sources: list[Source], form: Format, file: int, mark: Mark) -> Iterator[Window]:
+    """The rows of sources[file] that are after `mark`."""
+    source, before = sources[file], sum(source.size for source in sources[:file])
+    last, read = (mark.row, mark.read) if file == mark.file else (0, before)
+    with source.open() as raw:
+        window, characters = Window(file), 0
+        try:
+            for row in form.read(decompressed(raw, kind_of(source.name)[1]), last):
+                window.rows.append(row)
+                last = row.number
+                characters += len(row.document)
+                if len(window.rows) == ROWS or characters >= CHARACTERS:
+                    yield window.close(before + form.position(raw, source, last), read)
+                    read = window.read
+                    window, characters = Window(file), 0
+        except DAMAGED as error:
+            raise BulkError(f"{source.name} is cut short or damaged after row {last}: {error}") from error
+    if window.rows:
+        yield window.close(before + source.size, read)
 
 
 class Feeder:

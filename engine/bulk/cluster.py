@@ -1,0 +1,104 @@
+"""The same work on a Ray cluster: Ray Data reads, spreads and repeats; this machine writes, in order.
+
+Tasks read windows from the files, a pool of actors with an engine each summarizes them, and what they give back comes
+here in the order of the input. A window whose worker is lost is done again elsewhere. Inputs and the bundle have to be
+where every node finds them under the same name.
+"""
+
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import engine
+from engine.bulk.errors import BulkError
+from engine.bulk.files import arrow
+from engine.bulk.run import Feeder, Job, Mark, Part, file_windows
+
+OBJECT_STORE = 512 << 20  # bytes on a cluster of our own; a window is about a megabyte
+TOGETHER = 2  # windows an actor works on, so that its batch stays full when one of them ends
+
+
+class Summarizer:
+    """An actor: one engine, and the windows that are sent to it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._engine = job, job.load()
+
+    def __call__(self, batch):
+        for pickled in batch["window"].to_pylist():
+            (window,) = Feeder(self._engine, self._job.generation).run([pickle.loads(pickled)])
+            yield arrow().Table.from_pylist([asdict(self._job.part(window))])
+
+
+def parts(job: Job, mark: Mark, done: Callable[[int, float], None], address: str) -> Iterator[Part]:
+    """As run.parts, on the cluster at `address`, or "local". Raises BulkError where there is none."""
+    ray = _connected(address)
+    job = replace(job, threads=job.threads or 1)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.target_max_block_size = 1  # every window is a block of its own, for an actor of its own
+
+    def read(batch):
+        for file in batch["file"].to_pylist():
+            for window in file_windows(job.sources, job.form, file, mark):
+                yield arrow().table({"window": [pickle.dumps(window)]})
+
+    files = [{"file": file} for file in range(mark.file, len(job.sources))]
+    gpu = job.device != "cpu"
+    resources = ray.cluster_resources()
+    actors = int(resources.get("GPU", 0) if gpu else resources.get("CPU", 0) // job.threads)
+    if not actors:
+        raise BulkError(f"The cluster has no {'GPU' if gpu else f'{job.threads} cores'} to work with.")
+    made = (
+        ray.data.from_items(files, override_num_blocks=len(files))
+        .map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=0)
+        .map_batches(
+            Summarizer,
+            fn_constructor_args=[job],
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1,
+                initial_size=actors,
+                max_size=None,
+                max_concurrent_calls_per_actor=TOGETHER,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=0 if gpu else job.threads,
+            num_gpus=1 if gpu else None,
+        )
+    )
+    read_before = mark.read
+    try:
+        for row in made.iter_rows():
+            part = Part(**row)
+            done(part.written + part.rejected, part.read - read_before)
+            read_before = part.read
+            yield part
+    except ray.exceptions.RayError as error:
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        raise BulkError(f"The cluster gave up: {str(cause).strip().splitlines()[-1]}") from error
+    finally:
+        ray.shutdown()
+
+
+def _connected(address: str):
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise BulkError("--ray needs Ray: install the extra `ray`.") from error
+    here = Path(engine.__file__).parent
+    own = {"object_store_memory": OBJECT_STORE, "include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(
+            address, runtime_env={"py_modules": [str(here)]}, log_to_driver=False, logging_level=logging.ERROR, **own
+        )
+    except Exception as error:  # Ray raises ConnectionError, ValueError, RuntimeError, and bare ones
+        raise BulkError(f"No Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray
