@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
-# BentoML's supervisor and one worker with Gradio, measured (docs/deploy.md); a graph takes about twice its file.
+# BentoML's supervisor, one worker with Gradio and its caches, measured (docs/log.md); weights take twice their file.
 BASE_MIB = 500
-MIB_PER_GRAPH_MIB = 2
+MIB_PER_BUNDLE_MIB = 2
 
 
 def port_problem(host: str, port: int) -> str | None:
@@ -38,8 +38,8 @@ def folder_problem(folder: Path) -> str | None:
 
 def memory_problem(bundle: Path) -> str | None:
     limit = next((path.read_text().strip() for path in MEMORY_LIMITS if path.is_file()), "max")
-    graphs = sum(path.stat().st_size for path in bundle.glob("*.onnx*")) >> 20
-    needed = BASE_MIB + MIB_PER_GRAPH_MIB * graphs
+    weights = sum(path.stat().st_size for path in bundle.glob("*")) >> 20
+    needed = BASE_MIB + MIB_PER_BUNDLE_MIB * weights
     if limit == "max" or int(limit) >> 20 >= needed:
         return None
     return f"This container may use {int(limit) >> 20} MiB of memory, and this bundle needs {needed} MiB."

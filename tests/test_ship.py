@@ -143,14 +143,15 @@ def test_a_cache_that_cannot_be_written_to_is_told(tmp_path):
     ],
 )
 def test_too_little_memory_is_told(tmp_path, monkeypatch, limit, told):
-    for name in ("encoder_model.onnx", "decoder_model_merged.onnx", "shared.onnx_data"):
-        with (tmp_path / name).open("wb") as file:
-            file.truncate(10 << 20 if name != "shared.onnx_data" else 0)
-    (tmp_path / "tokenizer.json").write_bytes(bytes(10 << 20))
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for name in ("encoder_model.onnx", "weights.bin"):
+        with (bundle / name).open("wb") as file:
+            file.truncate(10 << 20)
     (tmp_path / "limit").write_text(f"{limit}\n")
     monkeypatch.setattr(start, "MEMORY_LIMITS", (tmp_path / "nowhere", tmp_path / "limit"))
     monkeypatch.setattr(start, "BASE_MIB", 480)
-    assert start.memory_problem(tmp_path) == told
+    assert start.memory_problem(bundle) == told
 
 
 def test_the_manifest_of_the_embedded_default_gives_labels(embedded):
