@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from finetune.errors import UserError
 
@@ -131,6 +131,12 @@ class Recipe(Section):
     training: Training = Training()
     generation: Generation = Generation()
     export: Export = Export()
+
+    @model_validator(mode="after")
+    def _four_bits_take_an_adapter(self) -> "Recipe":
+        if self.model.load_in_4bit and self.lora is None:
+            raise ValueError("model.load_in_4bit needs an adapter, and lora is null")
+        return self
 
 
 def read_recipe(path: str | Path, overrides: list[str] = (), schema: type[R] = Recipe) -> R:

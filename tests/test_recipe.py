@@ -79,6 +79,17 @@ def test_a_file_that_is_no_recipe_is_one_sentence(tmp_path, text):
     assert "\n" not in str(error.value)
 
 
+def test_four_bits_without_an_adapter_are_refused(recipe):
+    with pytest.raises(UserError, match=r"^The recipe: model\.load_in_4bit needs an adapter, and lora is null\.$"):
+        read_recipe(recipe, ["model.load_in_4bit=true", "lora=null"])
+
+
+def test_a_section_that_may_be_null_names_its_keys_all_the_same(recipe):
+    assert read_recipe(recipe, ["lora=null"]).lora is None
+    with pytest.raises(UserError, match=r"Recipe key lora\.alpha: "):
+        read_recipe(recipe, ["lora.alpha=-1"])
+
+
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.yaml"):
         read_recipe(tmp_path / "nowhere.yaml")
