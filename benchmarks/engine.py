@@ -207,7 +207,7 @@ def main(argv: list[str]) -> int:
         if not (folder / "model").exists():
             shapes.write_model(folder / "model")
         if {"greedy", "beams4"} & {*parts}:
-            result |= side_by_side(folder, threads, parts, 1 if options.quick else 3)
+            result |= side_by_side(folder, threads, parts, 1 if options.quick else 2)
         if {"mixed", "long", "many"} & {*parts}:
             write_bundles(folder)
             result |= scale.measured(folder, threads, parts)
