@@ -108,7 +108,7 @@ class Batch:
             await asyncio.gather(*workers, return_exceptions=True)
         words = ("Stopped. " if stop.is_set() else "") + _progress(rows)
         done = [asdict(row) for row in rows if row.summary or row.error]
-        yield View(_table(rows, shown), status(words, "done"), done)
+        yield View(_table(rows, shown), status(words, "done" if done else "quiet"), done)
 
     async def _summarize(
         self, path: str, row: Row, shown: dict[int, str], at: int, asked: Generation, beams: int, stop: asyncio.Event

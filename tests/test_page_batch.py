@@ -2,7 +2,7 @@
 
 import csv
 import json
-import re
+import os
 
 import pytest
 from playwright.sync_api import expect
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.usefixtures("browser")
 
 
 @pytest.fixture(scope="module")
-def engine(embedded):
-    loaded = Engine.load(embedded / "bundle")
+def engine(served_bundle):
+    loaded = Engine.load(served_bundle)
     yield loaded
     loaded.close()
 
@@ -50,6 +50,7 @@ def test_several_documents_make_a_table_to_download(visit, engine, tmp_path):
         assert [row["summary"] for row in csv.DictReader(file)] == [*expected, ""]
 
 
+@pytest.mark.slow
 def test_several_dropped_files_go_to_the_table(visit):
     page = visit()
     page.evaluate(
@@ -61,6 +62,7 @@ def test_several_dropped_files_go_to_the_table(visit):
     expect(page.locator("#batch-status")).to_have_text("2 of 2 documents summarized.")
 
 
+@pytest.mark.slow
 def test_a_batch_can_be_stopped_and_keeps_what_is_done(visit, tmp_path):
     page = visit()
     page.get_by_role("button", name="Options").click()
@@ -78,28 +80,31 @@ def test_a_batch_can_be_stopped_and_keeps_what_is_done(visit, tmp_path):
     expect(page.locator("#downloads")).to_be_hidden()
 
 
-def test_about_tells_the_manifests_figures(visit, embedded):
-    manifest = json.loads((embedded / "bundle/manifest.json").read_text())
+@pytest.mark.slow
+def test_about_tells_the_manifests_figures(visit, served_bundle):
+    manifest = json.loads((served_bundle / "manifest.json").read_text())
     page = visit()
     page.get_by_role("tab", name="About this model").click()
     about = page.locator("#about")
     for figure in (manifest["rouge"]["finetuned"]["rougeL"], manifest["rouge"]["base"]["rouge1"]):
         expect(about).to_contain_text(f"{figure:.1f}")
     expect(about).to_contain_text(f"{manifest['parity']['identical_summaries']} summaries are the same")
-    assert about.locator("img").evaluate("image => image.naturalWidth") > 100
+    if "parity.png" in manifest["files"]:
+        assert about.locator("img").evaluate("image => image.naturalWidth") > 100
     shown = json.loads(about.locator("pre").text_content())
     assert shown == manifest
 
 
-def test_the_base_before_fine_tuning_stands_beside(visit, embedded):
+@pytest.mark.slow
+def test_the_base_before_fine_tuning_stands_beside(visit, served_bundle):
     """Where its bundle is there; else nothing is said of it."""
     page = visit()
     page.get_by_role("button", name="School breakfast club").click()
     expect(page.status).to_contain_text("words from")
     tab = page.get_by_role("tab", name="Before fine-tuning")
-    folder = embedded / "bundle-base-int8"
-    if not folder.is_dir():
-        expect(tab).to_have_count(0)
+    folder = served_bundle.parent / "bundle-base-int8"
+    if tab.count() == 0:
+        assert "PRECIS_URL" in os.environ or not folder.is_dir()  # a container may hold less than this folder
         return
     tab.click()
     page.get_by_role("button", name="Let the base model try").click()
@@ -109,4 +114,4 @@ def test_the_base_before_fine_tuning_stands_beside(visit, embedded):
     base.close()
     expect(page.locator("#base .gist[data-plain]")).to_have_attribute("data-plain", expected)
     tuned = page.gist.get_attribute("data-plain")
-    assert re.sub(r"\s+", " ", page.locator("#base section").nth(1).locator(".gist").text_content()) == tuned
+    expect(page.locator("#base section").nth(1).locator(".gist")).to_have_text(tuned)
