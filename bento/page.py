@@ -46,9 +46,13 @@ EMPTY = """
 def mount(app: FastAPI, engine: Engine) -> FastAPI:
     """`app` with the page at /ui."""
     app.add_middleware(BodyLimit)
+    page = _page(engine)
+    # Gradio lets a visitor name any file of the server as their upload, unless it believes the page was launched; it
+    # does not think so of a mounted one.
+    page.has_launched = True
     return gr.mount_gradio_app(
         app,
-        _page(engine),
+        page,
         path="/ui",
         theme=theme(),
         css=(HERE / "page.css").read_text(encoding="utf-8"),

@@ -1,5 +1,8 @@
 """The page for everybody: keyboard, screen readers, phones, light and dark, and visitors' privacy."""
 
+import json
+import urllib.request
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -93,6 +96,31 @@ def test_the_pages_addresses_take_no_bodies_without_end(service, path, size, sta
     connection.endheaders()
     assert connection.getresponse().status == status
     connection.close()
+
+
+@pytest.mark.parametrize("kind", ["uploadbutton", "file"])
+def test_only_what_a_visitor_uploaded_is_read(service, tmp_path, kind):
+    """Not what they name: any file of the server could be read and deleted otherwise."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("The xyzzyplugh is hidden. Nobody may read it.")
+    config = json.load(urllib.request.urlopen(f"{service.url}/ui/config"))
+    types = {each["id"]: each["type"] for each in config["components"]}
+    event = next(each for each in config["dependencies"] if each["inputs"] and types[each["inputs"][0]] == kind)
+    named = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
+    values = {"uploadbutton": named, "file": [named], "slider": 1, "radio": "Piece by piece"}
+    data = [values.get(types[each], "") for each in event["inputs"]]
+    body = json.dumps({"data": data, "fn_index": event["id"], "session_hash": f"thief-{kind}"}).encode()
+    address = f"{service.url}/ui/gradio_api/queue"
+    urllib.request.urlopen(urllib.request.Request(f"{address}/join", body, {"Content-Type": "application/json"}))
+    with urllib.request.urlopen(f"{address}/data?session_hash=thief-{kind}", timeout=60) as stream:
+        told = b""
+        for line in stream:
+            told += line
+            if b"process_completed" in line:
+                break
+    assert b'"success":false' in told
+    assert b"xyzzyplugh" not in told
+    assert secret.exists()
 
 
 def test_what_changes_by_itself_is_announced(visit):
