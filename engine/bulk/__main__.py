@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace, generation: Generation, console: Console) 
     told = f"{journal.mark.written:,} rows in {options.out}"
     if journal.mark.rejected:
         told += f", {journal.mark.rejected:,} rejected in {journal.rejects}"
-    console.print(f"{told}.", markup=False, highlight=False, soft_wrap=True)
+    print(f"{told}.")
 
 
 def _identity(job: Job) -> dict[str, Any]:
