@@ -243,6 +243,7 @@ def burst(costs: Costs, most: float, rows: float) -> dict:
 def picture(result: dict) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     loads = [float(load) for load in result["check"]]
+    axes[0].set_visible(bool(loads))
     for name, style in (("service", "o-"), ("simulation", "x--")):
         for share, colour in (("p50", "tab:blue"), ("p95", "tab:red")):
             seconds = [told[name][share] for told in result["check"].values()]
