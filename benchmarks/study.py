@@ -4,7 +4,7 @@
 
 FOLDER holds what may not ship with the code: research/xsum_1331.jsonl.xz to train on (1,331 pairs in XSum's manner)
 and evaluation/xsum_validation200.jsonl to score on; columns document and summary. Every line is one run of
-`python -m finetune` on models/base with nothing else changed. Table in docs/study.md; the last line of output is JSON.
+`python -m finetune` on models/base with nothing else changed. The last line of output is JSON.
 """
 
 import argparse

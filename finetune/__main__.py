@@ -48,7 +48,7 @@ def _finetune(argv: list[str]) -> str:
     ways.add_argument("--list", action="store_true", help="the recipes there are")
     ways.add_argument("--check", action="store_true", help="look at names, data and memory, train nothing")
     ways.add_argument("--dry-run", action="store_true", help="two steps and eight documents, keep nothing")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     if options.list:
         from finetune.describe import recipe_titles
 

@@ -59,7 +59,8 @@ def test_the_list_names_every_recipe_for_fine_tuning(capsys):
 
 def test_check_looks_and_trains_nothing(tiny_recipe, tmp_path, capsys):
     output = tmp_path / "run"
-    assert main(["--check", str(tiny_recipe), f"output={output}", "training.batch_size=8"]) == 0
+    # flags may stand anywhere
+    assert main([str(tiny_recipe), "training.batch_size=8", "--check", f"output={output}"]) == 0
     told = " ".join(capsys.readouterr().err.split())
     # 64 tokens of prefix and document at the most; 40 training pairs, 24 validation pairs
     assert re.search(r"pairs 40 24", told)
