@@ -6,6 +6,7 @@ import datetime
 import gzip
 import json
 import lzma
+import pickle
 import random
 import signal
 import subprocess
@@ -20,6 +21,9 @@ import pytest
 from engine import Engine, Generation
 from engine.bulk import run as bulk_run
 from engine.bulk.__main__ import main
+from engine.bulk.cluster import Summarizer
+from engine.bulk.files import find
+from engine.bulk.rows import Columns, format_of
 from tests.conftest import ROOT, gazette
 
 ADDED = ["summary", "input_tokens", "output_tokens", "chunks", "truncated", "truncated_tokens", "finish_reason"]
@@ -322,6 +326,26 @@ def test_addresses_are_read_and_written_through_fsspec(tmp_path, bundle, expecte
     rejects = lines(tmp_path / "new/out.jsonl.rejects.jsonl")
     assert [reject["file"].rsplit("/", 1)[1] for reject in rejects] == ["a.jsonl", "b.jsonl", "c.jsonl.gz"]
     assert not list((tmp_path / "desk").iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_an_actor_gives_back_what_one_machine_writes(suffix, tmp_path, bundle):
+    """Ray's actor without Ray: windows and job come pickled, parts leave as Arrow rows."""
+    source = tmp_path / f"in{suffix}"
+    frame = pd.DataFrame({"id": range(20), "document": [*TEXTS[:19], ""]})
+    if suffix == ".parquet":
+        frame.to_parquet(source)
+    else:
+        frame.to_json(source, orient="records", lines=True)
+    form = format_of(suffix[1:], Columns("document", "summary"))
+    form.check(sources := find([str(source)]))
+    job = bulk_run.Job(sources, form, "", bundle, "cpu", 1, Generation(max_new_tokens=6))
+    windows = bulk_run.file_windows(sources, form, 0, bulk_run.Mark())
+    batch = pa.table({"window": [pickle.dumps(window) for window in windows]})
+    actor = Summarizer(pickle.loads(pickle.dumps(job)))
+    found = [bulk_run.Part(**row) for table in actor(batch) for row in table.to_pylist()]
+    assert found == list(bulk_run.parts(job, bulk_run.Mark(), lambda *_: None))
+    assert sum(part.written for part in found) == 19
 
 
 def test_a_csv_header_alone_gives_one(tmp_path, bundle):
