@@ -122,7 +122,9 @@ def embedded() -> Path:
 class Service:
     """A served bundle in a process of its own."""
 
-    def __init__(self, command: list[str], folder: Path, bundle: Path | None, home: Path) -> None:
+    def __init__(
+        self, command: list[str], folder: Path, bundle: Path | None, home: Path, variables: dict[str, str] | None = None
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -130,6 +132,7 @@ class Service:
         self.log = home / f"service-{self.port}.log"
         environment = {**os.environ, "BENTOML_HOME": str(home / "bentoml")}
         environment.pop("PRECIS_BUNDLE", None)
+        environment |= variables or {}
         if bundle is not None:
             environment["PRECIS_BUNDLE"] = str(bundle)
         with self.log.open("w") as log:
