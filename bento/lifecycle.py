@@ -91,8 +91,9 @@ def in_supervisor() -> None:
 
 
 def refuse(message: str) -> NoReturn:
-    """Ends a worker that cannot serve, and its supervisor with it, with one sentence and status 1."""
+    """Ends this process with one sentence and status 1; a worker ends its supervisor, too, or it would start again."""
+    if os.environ.get(SUPERVISOR) != str(os.getppid()):
+        raise SystemExit(f"Not started: {message}")
     print(f"Not started: {message}", file=sys.stderr, flush=True)
-    if os.environ.get(SUPERVISOR) == str(os.getppid()):
-        os.kill(os.getppid(), signal.SIGUSR1)
-    os._exit(1)
+    os.kill(os.getppid(), signal.SIGUSR1)
+    os._exit(1)  # an exception would be logged with its traceback

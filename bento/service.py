@@ -32,7 +32,7 @@ try:
     if chosen.otlp_endpoint and find_spec("opentelemetry.exporter.otlp.proto.http") is None:
         raise SettingsError("PRECIS_OTLP_ENDPOINT needs the package opentelemetry-exporter-otlp-proto-http.")
 except (EngineError, SettingsError) as refusal:
-    raise SystemExit(f"Not started: {refusal}") from None
+    refuse(str(refusal))
 
 logs.configure(chosen.log_format)
 tracing = {"excluded_urls": ".*"}

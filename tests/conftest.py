@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.page_browser import browser, visit  # noqa: F401  (fixtures)
@@ -165,6 +166,11 @@ class Service:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
+    @property
+    def worker(self) -> psutil.Process:
+        """The process that answers."""
+        return psutil.Process(self.process.pid).children()[0]
+
 
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 
@@ -254,3 +260,29 @@ def engine(bundle):
     loaded = Engine.load(bundle)
     yield loaded
     loaded.close()
+
+
+KEY = "a-key-for-the-tests"
+
+
+@pytest.fixture(scope="session")
+def narrow(embedded, tmp_path_factory):
+    """A service with small limits, an API key and no page."""
+    home = tmp_path_factory.mktemp("narrow")
+    (home / "keys").write_text(KEY + "\n")
+    variables = {
+        "PRECIS_API_KEY_FILE": str(home / "keys"),
+        "PRECIS_CORS_ORIGINS": "https://shop.example",
+        "PRECIS_ROWS": "8",
+        "PRECIS_MAX_WAITING_TOKENS": "4000",
+        "PRECIS_STREAMS_PER_CLIENT": "2",
+        "PRECIS_BODY_SECONDS": "1.5",
+        "PRECIS_TIMEOUT_SECONDS": "30",
+    }
+    running = Service([BENTOML, "serve", "bento.service:Summarizer"], ROOT, embedded / "bundle", home, variables)
+    running.home = home
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.stop()

@@ -1,0 +1,224 @@
+"""A service under bad clients and too many of them: it refuses in time, wastes nothing, and answers afterwards."""
+
+import asyncio
+import json
+import socket
+import statistics
+import time
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import KEY, gazette
+
+TEXT = gazette("validation")[0]["document"]
+LONG = {"text": TEXT, "max_new_tokens": 512, "min_new_tokens": 512, "long_text": "truncate"}
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.fixture(scope="module")
+def client(narrow):
+    with httpx.Client(base_url=narrow.url, timeout=60, headers=AUTHORIZED) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def answers_afterwards(client):
+    """After every fault the service is idle again and answers."""
+    yield
+    idle(client)
+    assert client.post("/summarize", json={"text": TEXT, "max_new_tokens": 3}).status_code == 200
+
+
+def figure(client, name: str) -> float:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return next(s.value for family in families for s in family.samples if s.name == f"precis_{name}")
+
+
+def idle(client, seconds: float = 20) -> float:
+    """Waits until nothing runs or waits; returns how long that took."""
+    began = time.monotonic()
+    names = ("rows_running", "queue_tokens", "streams_open")
+    while any(figure(client, name) for name in names) or figure(client, "requests_in_flight") > 1:
+        assert time.monotonic() - began < seconds, client.get("/metrics").text
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def until(true, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def raw(narrow, body: bytes, path: str = "/summarize", length: int | None = None) -> socket.socket:
+    """A connection on which a request was sent."""
+    connection = socket.create_connection(("127.0.0.1", narrow.port), timeout=30)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+    connection.sendall(f"{head}Content-Length: {length or len(body)}\r\n\r\n".encode() + body)
+    return connection
+
+
+def test_only_a_key_opens_the_api(narrow, client):
+    for headers in ({}, {"X-API-Key": "wrong" * 5}, {"Authorization": "Bearer"}, {"Authorization": f"Basic {KEY}"}):
+        for path in ("/summarize", "/summarize_batch", "/summarize_stream"):
+            answer = httpx.post(narrow.url + path, json={"text": "x"}, headers=headers)
+            assert (answer.status_code, answer.json()["error"]["type"]) == (401, "no_key")
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert httpx.get(narrow.url + "/model").status_code == 401
+    assert client.get("/model").status_code == 200
+    assert httpx.get(narrow.url + "/readyz").status_code == 200
+    assert httpx.get(narrow.url + "/ui").status_code == 404, "the page would be a way round the keys"
+    assert "security" in httpx.get(narrow.url + "/docs.json").json()["paths"]["/summarize"]["post"]
+
+
+def test_keys_change_without_a_restart(narrow, client):
+    new = {"X-API-Key": "the-new-key-of-today"}
+    body = {"text": "x", "max_new_tokens": 1}
+    assert httpx.post(narrow.url + "/summarize", json=body, headers=new).status_code == 401
+    (narrow.home / "keys").write_text(f"{KEY}\n{new['X-API-Key']}\n")
+    assert httpx.post(narrow.url + "/summarize", json=body, headers=new).status_code == 200
+    (narrow.home / "keys").write_text(f"{KEY}\n")
+    assert httpx.post(narrow.url + "/summarize", json=body, headers=new).status_code == 401
+    assert KEY not in narrow.log.read_text()
+
+
+def test_origins_that_were_named_may_call_from_a_browser(narrow):
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    answer = httpx.options(narrow.url + "/summarize", headers=asked)
+    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    refused = httpx.post(narrow.url + "/summarize", json={}, headers={"Origin": "https://shop.example"})
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == "https://shop.example", "a browser may read the error"
+    other = httpx.options(narrow.url + "/summarize", headers={**asked, "Origin": "https://elsewhere.example"})
+    assert "access-control-allow-origin" not in other.headers
+
+
+def test_too_much_work_is_refused_at_once_and_the_rest_is_done(narrow):
+    async def everything() -> list[tuple[httpx.Response, float]]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=narrow.url, headers=AUTHORIZED, timeout=60, limits=limits) as client:
+
+            async def one(delay: float) -> tuple[httpx.Response, float]:
+                await asyncio.sleep(delay)
+                began = time.monotonic()
+                answer = await client.post("/summarize", json={**LONG, "max_new_tokens": 100, "min_new_tokens": 100})
+                return answer, time.monotonic() - began
+
+            return await asyncio.gather(*(one(0.01 * number) for number in range(60)))
+
+    found = asyncio.run(everything())
+    refused = [(answer, seconds) for answer, seconds in found if answer.status_code == 429]
+    assert {answer.status_code for answer, _ in found} == {200, 429}
+    assert len(found) - len(refused) >= 8 + 4
+    for answer, _ in refused:
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error"]["type"] == "full"
+    assert statistics.median(seconds for _, seconds in refused) < 0.2
+
+
+def test_a_client_that_leaves_frees_its_rows_within_a_step(narrow, client):
+    for path in ("/summarize", "/summarize_stream"):
+        connections = [raw(narrow, json.dumps({**LONG, "num_beams": 4}).encode(), path) for _ in range(2)]
+        until(lambda: figure(client, "rows_running") == 8)
+        for connection in connections:
+            connection.close()
+        assert idle(client) < 1
+
+
+def test_one_client_has_so_many_streams(narrow, client):
+    body = json.dumps(LONG).encode()
+    streams = [raw(narrow, body, "/summarize_stream") for _ in range(2)]
+    until(lambda: figure(client, "streams_open") == 2)
+    answer = client.post("/summarize_stream", json=LONG)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_streams")
+    assert int(answer.headers["retry-after"]) >= 1
+    streams[0].close()
+    until(lambda: figure(client, "streams_open") == 1)
+    assert client.post("/summarize_stream", json={"text": "x", "max_new_tokens": 1}).status_code == 200
+    streams[1].close()
+
+
+def test_a_client_that_does_not_read_its_stream_holds_nobody_up(narrow, client):
+    stuck = raw(
+        narrow, json.dumps({**LONG, "max_new_tokens": 200, "min_new_tokens": 200}).encode(), "/summarize_stream"
+    )
+    assert client.post("/summarize", json={"text": TEXT, "max_new_tokens": 3}).status_code == 200
+    idle(client)
+    stuck.close()
+
+
+def test_a_body_that_trickles_in_is_given_up(narrow):
+    began = time.monotonic()
+    slow = [raw(narrow, b'{"text": "', length=1000) for _ in range(20)]
+    for connection in slow:
+        connection.settimeout(10)
+        assert b"408" in connection.recv(4096).split(b"\r\n")[0]
+        connection.close()
+    assert 1.4 < time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_sixty_megabytes_are_too_many(narrow, chunked):
+    block = b"a" * 65536
+    head = f"POST /summarize HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+    head += "Transfer-Encoding: chunked\r\n\r\n" if chunked else f"Content-Length: {60 << 20}\r\n\r\n"
+    before = narrow.worker.memory_info().rss
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        for _ in range((60 << 20) // len(block)):
+            connection.sendall(b"10000\r\n" + block + b"\r\n" if chunked else block)
+        answer = connection.recv(4096)
+    assert b" 413 " in answer.split(b"\r\n")[0]
+    assert b'"type": "too_large"' in answer
+    assert narrow.worker.memory_info().rss - before < 30 << 20
+
+
+@pytest.mark.parametrize(
+    ("body", "statuses"),
+    [
+        (b'{"text": "' + b"a" * 100_000 + b'"}', {200}),
+        (json.dumps({"text": "👩‍👩‍👧🎉" * 2000}).encode(), {200}),
+        (json.dumps({"text": "وافق المجلس على إصلاح الجسر القديم قبل الشتاء. " * 40}).encode(), {200}),
+        (json.dumps({"text": "\u202e\u0000\ufffe x"}).encode(), {200}),
+        (b'{"text": "\xff\xfe\xfa"}', {400}),
+        (b"[" * 100_000, {400}),
+        (b'{"text": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", {400, 422}),
+        (b'{"text": "x", "deep": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"}", {400, 422}),
+        (json.dumps({"text": " \n\u00a0\u2003" * 1000}).encode(), {422}),
+        (b'{"text": "x", "max_new_tokens": 1' + b"0" * 5000 + b"}", {400, 422}),
+        (b'{"text": "x", "text": 3}', {422}),
+        (b"", {400}),
+    ],
+    ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
+)
+def test_strange_texts_are_summarized_or_refused_in_form(client, body, statuses):
+    for path in ("/summarize", "/summarize_stream"):
+        answer = client.post(path, content=body, headers={"Content-Type": "text/plain"})
+        assert answer.status_code in statuses
+        if answer.status_code >= 400:
+            assert {"type", "message"} <= answer.json()["error"].keys()
+
+
+def vanish(narrow, client, count: int) -> None:
+    """Clients that send a whole request and are gone; the service's memory comes back."""
+    body = json.dumps({**LONG, "max_new_tokens": 200}).encode()
+    for _ in range(20):
+        raw(narrow, body).close()
+    idle(client, 60)
+    before = narrow.worker.memory_info().rss
+    for number in range(count):
+        raw(narrow, body, ("/summarize", "/summarize_stream")[number % 2]).close()
+    assert idle(client, 60) < 10
+    assert narrow.worker.memory_info().rss - before < 40 << 20
+
+
+def test_clients_that_vanish_leave_nothing_behind(narrow, client):
+    vanish(narrow, client, 60)
+
+
+@pytest.mark.slow
+def test_five_hundred_clients_that_vanish_leave_nothing_behind(narrow, client):
+    vanish(narrow, client, 500)
