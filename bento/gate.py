@@ -19,7 +19,7 @@ from bento.lifecycle import Lifecycle
 from bento.schema import BatchRequest, SummarizeRequest, error_body, validation_error
 from bento.settings import Settings
 from bento.state import current
-from bento.work import RESTART, Failure, failure
+from bento.work import RESTART, STOPPING, Failure, failure
 from engine import EngineFull
 
 log = logging.getLogger("precis.access")
@@ -79,20 +79,25 @@ class Gate:
         logs.request_id.set(name)
         answer = _Answer(send, name, route)
         began = time.monotonic()
-        metrics.in_flight.inc()
         task = asyncio.current_task()
         group = self.lifecycle.running if route in CHECKED else self.lifecycle.others
         group.add(task)
+        metrics.in_flight.set(len(self.lifecycle.running))
         try:
             await self._answer(route, headers, scope, receive, answer)
         except Failure as refusal:
             await respond(answer, refusal.status, refusal.body, refusal.headers)
         except asyncio.CancelledError:
+            # Only the lifecycle cancels: the grace time is over.
             if not answer.status:
-                await respond(answer, 503, error_body("stopping", "The server stops; ask again."))
+                await respond(answer, 503, error_body("stopping", STOPPING), {"Retry-After": str(RESTART)})
+        except Exception as error:
+            logging.getLogger("precis.gate").error("A request failed", exc_info=error)
+            if not answer.status:
+                await respond(answer, 500, error_body("internal", MESSAGES[500]))
         finally:
             group.discard(task)
-            metrics.in_flight.dec()
+            metrics.in_flight.set(len(self.lifecycle.running))
             seconds = time.monotonic() - began
             metrics.requests.labels(route, str(answer.status)).inc()
             metrics.latency.labels(route).observe(seconds)
@@ -120,7 +125,7 @@ class Gate:
                 raise Failure(401, error_body("no_key", "A valid API key is needed."), {"WWW-Authenticate": "Bearer"})
         if self.lifecycle.draining and (route in CHECKED or route == "/ui"):
             metrics.rejections.labels("stopping").inc()
-            raise Failure(503, error_body("stopping", "The server stops; ask again."), {"Retry-After": str(RESTART)})
+            raise Failure(503, error_body("stopping", STOPPING), {"Retry-After": str(RESTART)})
         if route not in CHECKED:
             await self.app(scope, receive, answer)
             return
@@ -148,7 +153,7 @@ class Gate:
             raise failure(full) from None
         body = await self._body(headers, receive)
         if body is None:
-            return  # the client has left
+            raise _left()
         try:
             CHECKED[route].model_validate_json(body)
         except ValidationError as error:
@@ -163,17 +168,17 @@ class Gate:
         longest = self.settings.timeout_seconds + SPARE
         try:
             await asyncio.wait({app, watch}, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
-            if not app.done():
-                # Nobody reads the answer: cancelling it frees its rows at the next step.
-                gone.set()
-                app.cancel()
-                metrics.rejections.labels("client_left").inc()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await app
-                if not answer.status:
-                    answer.status = 499
-            else:
+            if app.done():
                 await app
+                return
+            # Nobody reads the answer: cancelling it frees its rows at the next step.
+            gone.set()
+            app.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await app
+            metrics.rejections.labels("client_left").inc()
+            if not answer.status:
+                raise _left()
         finally:
             app.cancel()
             watch.cancel()
@@ -255,6 +260,11 @@ async def respond(send: Any, status: int, body: dict, headers: dict[str, str] | 
     pairs = [(key.lower().encode(), value.encode()) for key, value in described.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": content})
+
+
+def _left() -> Failure:
+    """Nobody reads it; but BentoML's own time limit waits for every request's answer, and the server's end for that."""
+    return Failure(499, error_body("client_left", "The client has left."))
 
 
 def _route(path: str) -> str:

@@ -30,16 +30,16 @@ class Lifecycle:
         return self.ready and not self.draining
 
     def listen(self, linger: float, grace: float, tell: Callable[[], Awaitable[None]]) -> None:
-        """Takes SIGTERM from the server; it gets the signal when nothing runs any more, so that until then it answers.
+        """Takes SIGTERM and SIGINT from the server, which gets them when nothing runs any more and answers until then.
 
         After `grace` seconds `tell` makes those that still run answer that the server stops. Called in the main thread.
         """
         loop, server = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
 
-        async def drain() -> None:
+        async def drain(least: float) -> None:
             began = time.monotonic()
             log.info("Stopping: %d requests run", len(self.running))
-            while (waited := time.monotonic() - began) < linger or (self.running and waited < grace):
+            while (waited := time.monotonic() - began) < least or (self.running and waited < grace):
                 await asyncio.sleep(0.05)
             left = len(self.running)
             if left:
@@ -50,12 +50,15 @@ class Lifecycle:
             log.info("Stopped: %d requests were not done", left)
             server(signal.SIGTERM, None)
 
-        def on_signal(*_: object) -> None:
+        def on_signal(number: int, _: object) -> None:
+            at_a_terminal = number == signal.SIGINT
             if not self.draining:
                 self.draining = True
-                loop.call_soon_threadsafe(lambda: self._hold(loop.create_task(drain())))
+                least = 0.0 if at_a_terminal else linger
+                loop.call_soon_threadsafe(lambda: self._hold(loop.create_task(drain(least))))
 
         signal.signal(signal.SIGTERM, on_signal)
+        signal.signal(signal.SIGINT, on_signal)
 
     def _hold(self, task: asyncio.Task) -> None:
         self._drain = task  # a loop holds its tasks weakly

@@ -48,7 +48,7 @@ if chosen.otlp_endpoint:
 @bentoml.service(
     name="precis",
     # Longer than any request, which the engine ends in time: this one ends them in another form.
-    traffic={"timeout": chosen.timeout_seconds + 60},
+    traffic={"timeout": chosen.body_seconds + chosen.timeout_seconds + 60},
     metrics={"enabled": False},  # its labels hold whatever address a client asks for
     logging={"access": {"enabled": False}},
     tracing=tracing,

@@ -27,10 +27,11 @@ log = logging.getLogger("precis.work")
 
 LONG = 20_000  # characters; longer texts are tokenized and compared in a thread, so that others are not kept waiting
 HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
+STOPPING = "The server stops; ask again."
 RESTART = 5  # seconds after which a stopped server is expected to be replaced
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Failure(Exception):
     """A request that is not answered with a summary."""
 
@@ -54,7 +55,7 @@ def failure(error: Exception) -> Failure:
             return Failure(504, error_body("timeout", "The summary was not ready in time."))
         case EngineClosed():
             metrics.rejections.labels("stopping").inc()
-            return Failure(503, error_body("stopping", "The server stops; ask again."), {"Retry-After": str(RESTART)})
+            return Failure(503, error_body("stopping", STOPPING), {"Retry-After": str(RESTART)})
     log.error("A request failed", exc_info=error)
     return Failure(500, error_body("internal", "The summary failed; the server's log tells why."))
 

@@ -277,7 +277,7 @@ def narrow(embedded, tmp_path_factory):
         "PRECIS_MAX_WAITING_TOKENS": "4000",
         "PRECIS_STREAMS_PER_CLIENT": "2",
         "PRECIS_BODY_SECONDS": "1.5",
-        "PRECIS_TIMEOUT_SECONDS": "30",
+        "PRECIS_TIMEOUT_SECONDS": "120",
     }
     running = Service([BENTOML, "serve", "bento.service:Summarizer"], ROOT, embedded / "bundle", home, variables)
     running.home = home

@@ -39,8 +39,8 @@ def figure(client, name: str) -> float:
 def idle(client, seconds: float = 20) -> float:
     """Waits until nothing runs or waits; returns how long that took."""
     began = time.monotonic()
-    names = ("rows_running", "queue_tokens", "streams_open")
-    while any(figure(client, name) for name in names) or figure(client, "requests_in_flight") > 1:
+    names = ("rows_running", "queue_tokens", "streams_open", "requests_in_flight")
+    while any(figure(client, name) for name in names):
         assert time.monotonic() - began < seconds, client.get("/metrics").text
         time.sleep(0.02)
     return time.monotonic() - began
@@ -99,7 +99,7 @@ def test_origins_that_were_named_may_call_from_a_browser(narrow):
 def test_too_much_work_is_refused_at_once_and_the_rest_is_done(narrow):
     async def everything() -> list[tuple[httpx.Response, float]]:
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=narrow.url, headers=AUTHORIZED, timeout=60, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=narrow.url, headers=AUTHORIZED, timeout=150, limits=limits) as client:
 
             async def one(delay: float) -> tuple[httpx.Response, float]:
                 await asyncio.sleep(delay)
@@ -116,16 +116,20 @@ def test_too_much_work_is_refused_at_once_and_the_rest_is_done(narrow):
     for answer, _ in refused:
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.json()["error"]["type"] == "full"
-    assert statistics.median(seconds for _, seconds in refused) < 0.2
+    done = statistics.median(seconds for answer, seconds in found if answer.status_code == 200)
+    assert statistics.median(seconds for _, seconds in refused) < min(done / 5, 1)
 
 
 def test_a_client_that_leaves_frees_its_rows_within_a_step(narrow, client):
+    began = time.monotonic()
+    some = {**LONG, "num_beams": 8, "max_new_tokens": 64, "min_new_tokens": 64}
+    assert client.post("/summarize", json=some).status_code == 200
+    eighth = time.monotonic() - began  # of what the client below asks for, however busy the machine is
     for path in ("/summarize", "/summarize_stream"):
-        connections = [raw(narrow, json.dumps({**LONG, "num_beams": 4}).encode(), path) for _ in range(2)]
+        connection = raw(narrow, json.dumps({**LONG, "num_beams": 8}).encode(), path)
         until(lambda: figure(client, "rows_running") == 8)
-        for connection in connections:
-            connection.close()
-        assert idle(client) < 1
+        connection.close()
+        assert idle(client) < max(0.5, 2 * eighth)
 
 
 def test_one_client_has_so_many_streams(narrow, client):
