@@ -19,7 +19,7 @@ AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 @pytest.fixture(scope="module")
 def client(narrow):
-    with httpx.Client(base_url=narrow.url, timeout=60, headers=AUTHORIZED) as opened:
+    with httpx.Client(base_url=narrow.url, timeout=150, headers=AUTHORIZED) as opened:
         yield opened
 
 
@@ -183,9 +183,9 @@ def test_sixty_megabytes_are_too_many(narrow, chunked):
 @pytest.mark.parametrize(
     ("body", "statuses"),
     [
-        (b'{"text": "' + b"a" * 100_000 + b'"}', {200}),
-        (json.dumps({"text": "👩‍👩‍👧🎉" * 2000}).encode(), {200}),
-        (json.dumps({"text": "وافق المجلس على إصلاح الجسر القديم قبل الشتاء. " * 40}).encode(), {200}),
+        (b'{"long_text": "truncate", "text": "' + b"a" * 100_000 + b'"}', {200}),
+        (json.dumps({"text": "👩‍👩‍👧🎉" * 100}).encode(), {200}),
+        (json.dumps({"text": "وافق المجلس على إصلاح الجسر القديم قبل الشتاء. " * 10}).encode(), {200}),
         (json.dumps({"text": "\u202e\u0000\ufffe x"}).encode(), {200}),
         (b'{"text": "\xff\xfe\xfa"}', {400}),
         (b"[" * 100_000, {400}),
@@ -226,3 +226,10 @@ def test_clients_that_vanish_leave_nothing_behind(narrow, client):
 @pytest.mark.slow
 def test_five_hundred_clients_that_vanish_leave_nothing_behind(narrow, client):
     vanish(narrow, client, 500)
+
+
+@pytest.mark.slow
+def test_a_word_of_a_hundred_thousand_letters_is_summarized_piece_by_piece(client):
+    answer = client.post("/summarize", json={"text": "a" * 100_000, "max_new_tokens": 4}).json()
+    assert answer["chunks"] > 100
+    assert not answer["truncated"]
