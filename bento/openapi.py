@@ -58,13 +58,23 @@ STREAM = (
     'event: piece\ndata: {"text": " agreed to mend the old bridge."}\n\n'
     'event: done\ndata: {"summary": "The council agreed to mend the old bridge.", "model": "embedded", ...}\n\n'
 )
+EVENT = {
+    "type": "object",
+    "description": "One event; `data` is JSON.",
+    "properties": {
+        "event": {"enum": ["piece", "done", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 RETRY = {"description": "Seconds after which to come back.", "schema": {"type": "integer", "minimum": 1}}
 REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
     "required": False,
-    "description": "Stands in the answer's header of the same name and in the server's log; made up where left out.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"},
+    "description": "Comes back in the answer's header of the same name and stands in the server's log. Where it is "
+    "left out, or is no word of up to 128 letters, digits and _.:- signs, one is made up.",
+    "schema": {"type": "string"},
 }
 
 
@@ -90,7 +100,7 @@ def describe(keys: bool) -> dict[str, Any]:
                 "summarize_stream",
                 "Summarize one text as server-sent events",
                 SummarizeRequest,
-                {"text/event-stream": {"schema": {"type": "string"}, "example": STREAM}},
+                {"text/event-stream": {"schema": EVENT, "example": STREAM}},
                 "Events: `piece` with `text`, whose joined values are the summary; then `done` with what POST "
                 "/summarize answers, or `error`. Lines that begin with a colon say that the server is alive.",
             )

@@ -61,7 +61,7 @@ def hold_to(operation, url: str, examples: int) -> int:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=NAMES)
 def test_some_requests_meet_the_description(operation, tiny_service):
-    assert hold_to(operation, tiny_service.url, 25 if operation.method == "post" else 3) > 2
+    assert hold_to(operation, tiny_service.url, 25 if operation.method == "post" else 3)
 
 
 @pytest.mark.slow
