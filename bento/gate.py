@@ -97,6 +97,8 @@ class Gate:
                 await respond(answer, 500, error_body("internal", MESSAGES[500]))
         finally:
             group.discard(task)
+            if route in CHECKED:
+                self.lifecycle.answered = time.monotonic()
             metrics.in_flight.set(len(self.lifecycle.running))
             seconds = time.monotonic() - began
             metrics.requests.labels(route, str(answer.status)).inc()

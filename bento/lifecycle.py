@@ -12,6 +12,7 @@ from typing import NoReturn
 log = logging.getLogger("precis.lifecycle")
 
 SUPERVISOR = "PRECIS_SUPERVISOR_PID"
+QUIET = 0.5  # seconds without a request, after which the server may close
 CHECK_SECONDS = 1.0  # between two looks of the supervisor at its worker
 
 
@@ -22,6 +23,7 @@ class Lifecycle:
     def __init__(self) -> None:
         self.ready = False
         self.draining = False
+        self.answered = 0.0  # time.monotonic() of the last answer to the API
         self.running: set[asyncio.Task] = set()
         self.others: set[asyncio.Task] = set()
 
@@ -39,7 +41,8 @@ class Lifecycle:
         async def drain(least: float) -> None:
             began = time.monotonic()
             log.info("Stopping: %d requests run", len(self.running))
-            while (waited := time.monotonic() - began) < least or (self.running and waited < grace):
+            # A client that was just answered may ask again on the same connection, and is told then.
+            while (waited := time.monotonic() - began) < least or (self._busy(least) and waited < grace):
                 await asyncio.sleep(0.05)
             left = len(self.running)
             if left:
@@ -59,6 +62,9 @@ class Lifecycle:
 
         signal.signal(signal.SIGTERM, on_signal)
         signal.signal(signal.SIGINT, on_signal)
+
+    def _busy(self, least: float) -> bool:
+        return bool(self.running) or time.monotonic() - self.answered < min(QUIET, least)
 
     def _hold(self, task: asyncio.Task) -> None:
         self._drain = task  # a loop holds its tasks weakly
