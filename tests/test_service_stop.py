@@ -147,7 +147,7 @@ def test_a_bundle_altered_after_the_check_ends_the_service_with_a_sentence(tiny_
 
 
 def test_two_signals_are_no_more_than_one(tiny_run, tmp_path):
-    running = served(tiny_run / "bundle", tmp_path, PRECIS_LINGER_SECONDS="1")
+    running = served(tiny_run / "bundle", tmp_path, PRECIS_LINGER_SECONDS="4")
     try:
         os.killpg(running.process.pid, signal.SIGTERM)  # supervisor and worker, as a terminal or a container does
         time.sleep(0.3)
