@@ -11,6 +11,7 @@ benchmarks/results/service.json; the last line is JSON.
 
 import argparse
 import asyncio
+import atexit
 import json
 import os
 import random
@@ -58,18 +59,18 @@ def engine_alone(bundle: Path, threads: int, seconds: float) -> float:
     pool = texts(512, 1)
 
     async def run(length: float) -> float:
-        end, done = time.perf_counter() + length, 0
+        began, done = time.perf_counter(), 0
 
         async def caller(first: int) -> None:
             nonlocal done
             index = first
-            while time.perf_counter() < end:
+            while time.perf_counter() < began + length:
                 await engine.summarize(pool[index % len(pool)], generation)
-                done += time.perf_counter() < end
+                done += 1
                 index += 64
 
         await asyncio.gather(*(caller(first) for first in range(64)))
-        return done / length
+        return done / (time.perf_counter() - began)
 
     asyncio.run(run(1.0))
     rate = asyncio.run(run(seconds))
@@ -97,6 +98,7 @@ class Server:
             stderr=self._log,
             start_new_session=True,
         )
+        atexit.register(self.stop)
 
     def wait(self, path: str, body: dict | None = None) -> float:
         """Seconds since the process was started until `path` answers."""
@@ -117,6 +119,8 @@ class Server:
         return max(child.memory_info().rss for child in psutil.Process(self._process.pid).children())
 
     def stop(self) -> None:
+        if self._process.poll() is not None:
+            return
         os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait()
         self._log.close()
@@ -215,7 +219,9 @@ def show(title: str, rows: dict[str, dict]) -> None:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three seconds a load, without the peer")
+    parser.add_argument(
+        "--quick", action="store_true", help="three seconds a load, without the peer; too short for figures"
+    )
     parser.add_argument("--models", type=Path, help="folder where the random model and its bundles are kept")
     parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
