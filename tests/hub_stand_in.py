@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         if folder is None:
             # The hub does not tell a stranger whether a repository is private or is not there: 401 for both.
             return self.answer(401, error="RepoNotFound")
-        if asked["name"] in self.hub.scripts and asked["revision"] in ("main", SCRIPT_COMMIT):
+        if asked["name"] in self.hub.scripts and asked["revision"] in (None, "main", SCRIPT_COMMIT):
             script = f"{asked['name'].split('/')[1]}.py"
             if asked.re is FILE and asked["path"] != script:
                 return self.answer(404, error="EntryNotFound", commit=SCRIPT_COMMIT)
