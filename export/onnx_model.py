@@ -1,20 +1,29 @@
 """Writes a merged T5 as the two ONNX graphs of a bundle, by Optimum's exporter."""
 
+import hashlib
 import logging
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
+from onnx import helper, numpy_helper
 from optimum.exporters.onnx import export
-from transformers import AutoModelForSeq2SeqLM
+from torch import nn
+from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from engine.bundle import DECODER, ENCODER
 from export.attention import OPSET
 from export.graphs import DecoderConfig, DecoderGraph, EncoderConfig, EncoderGraph
-from export.quantize import quantize_graphs, scale_sources
+from export.quantize import EMBEDDING, quantize_graphs, scale_sources
+from export.weights import save_graphs
 
 SETTINGS = ("tokenizer.json", "config.json", "generation_config.json")
+
+Graphs = dict[str, onnx.ModelProto]
 
 
 def write_onnx(merged: Path, folder: Path, calibration: list[list[int]] | None = None) -> None:
@@ -22,20 +31,80 @@ def write_onnx(merged: Path, folder: Path, calibration: list[list[int]] | None =
 
     In fp32, or in 8 bits where there is `calibration`: token ids of texts as the model will read them.
     """
+    graphs = trace(merged, calibration)
+    write_graphs(graphs if calibration is None else quantize_graphs(graphs), merged, folder)
+
+
+def write_graphs(graphs: Graphs, merged: Path, folder: Path) -> None:
+    """Writes `graphs` with the tokenizer and settings of `merged` to `folder`."""
+    save_graphs(graphs, folder)
+    for name in SETTINGS:
+        shutil.copy(merged / name, folder / name)
+
+
+def trace(merged: Path, calibration: list[list[int]] | None = None) -> Graphs:
+    """The two graphs of the model folder `merged` in fp32, by file name.
+
+    With `calibration` they pass the sources on as whole numbers in int8, as the 8-bit graphs do. Matrix products are
+    named after the linear layers they come from, look-ups after the embedding.
+    """
     model = AutoModelForSeq2SeqLM.from_pretrained(merged, dtype=torch.float32, use_safetensors=True).eval()
     rounded = calibration is not None
     if rounded:
         scale_sources(model, calibration)
     logging.getLogger("optimum").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
+    graphs = {}
+    with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
         warnings.simplefilter("ignore")  # the tracer's, on shapes that it follows all the same
         # Optimum's check of fixed axes would run the decoder; export.parity runs it on real documents.
         for graph, config, name in (
             (EncoderGraph(model, rounded), EncoderConfig(model.config), ENCODER),
             (DecoderGraph(model, rounded), DecoderConfig(model.config, rounded), DECODER),
         ):
-            export(graph, config, folder / name, opset=OPSET, disable_dynamic_axes_fix=True)
-    if rounded:
-        quantize_graphs(folder)
-    for name in SETTINGS:
-        shutil.copy(merged / name, folder / name)
+            path = Path(scratch) / name
+            export(graph, config, path, opset=OPSET, disable_dynamic_axes_fix=True)
+            graphs[name] = _named(onnx.load(path), model)
+            path.unlink()
+    if model.config.tie_word_embeddings and not rounded:
+        _tie_head(graphs[DECODER])
+    return graphs
+
+
+def _named(graph: onnx.ModelProto, model: T5ForConditionalGeneration) -> onnx.ModelProto:
+    """Gives products and look-ups the names that transformers has for what they compute; the tracer's are positions."""
+    names: dict[bytes, list[str]] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            names.setdefault(_digest(layer.weight.detach().numpy().T), []).append(name)
+    names[_digest(model.shared.weight.detach().numpy())] = [EMBEDDING]
+    weights = {tensor.name: tensor for tensor in graph.graph.initializer}
+    for node in graph.graph.node:
+        weight = next((weights[name] for name in node.input if name in weights), None)
+        if node.op_type in ("MatMul", "Gather") and weight is not None:
+            found = names.get(_digest(numpy_helper.to_array(weight)))
+            if found:
+                # Two layers of the same weights, as untrained ones may be, are named in their order.
+                node.name = found.pop(0) if len(found) > 1 else found[0]
+    return graph
+
+
+def _digest(array: np.ndarray) -> bytes:
+    return hashlib.sha256(str(array.shape).encode() + np.ascontiguousarray(array).tobytes()).digest()
+
+
+def _tie_head(decoder: onnx.ModelProto) -> None:
+    """Lets the output layer read the embedding, of which the tracer wrote a transposed copy.
+
+    ONNX Runtime transposes it once, when it loads the graph.
+    """
+    graph = decoder.graph
+    head = next(node for node in graph.node if node.name == "lm_head")
+    table = next(node.input[0] for node in graph.node if node.name == EMBEDDING)
+    copy = next(tensor for tensor in graph.initializer if tensor.name == head.input[1])
+    graph.initializer.remove(copy)
+    turned = f"{table}.transposed"
+    graph.node.insert(
+        list(graph.node).index(head),
+        helper.make_node("Transpose", [table], [turned], "lm_head.transposed", perm=[1, 0]),
+    )
+    head.input[1] = turned

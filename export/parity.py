@@ -1,118 +1,218 @@
-"""Measures whether the engine on a bundle says what PyTorch `generate` says on the merged model."""
+"""Parity: whether two systems say the same of real documents, link by link on the way to what is served."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
-from engine import Engine, Generation
+from export.systems import Said, System, Torch
 from finetune.progress import track
-from finetune.recipe import Recipe
+from finetune.recipe import Export, Recipe
 from finetune.rouge import KINDS, mean_interval, rouge_by_document
-from finetune.scoring import encode, generate, generation_config
+from finetune.scoring import generation_config
 
 TIE = 1e-4  # scores of PyTorch's two best tokens that lie nearer than this may fall either way
+BATCH = 32
+EDGES = np.logspace(-9, 2, 56)  # of the histogram of logit differences
+SHOWN = 10  # documents that a failure names
+
+
+@dataclass
+class LogitDifference:
+    """How far the logits of two systems lie apart where both are fed the same tokens."""
+
+    largest: float = 0.0
+    total: float = 0.0
+    count: int = 0
+    agreed: int = 0
+    positions: int = 0
+    histogram: np.ndarray = field(default_factory=lambda: np.zeros(len(EDGES) - 1, dtype=np.int64))
+
+    def add(self, left: np.ndarray, right: np.ndarray) -> None:
+        """Adds one document's logits (steps, vocabulary)."""
+        # NaN compares false with everything; it must not pass for small.
+        difference = np.nan_to_num(np.abs(left - right), nan=np.inf)
+        self.largest = max(self.largest, float(difference.max()))
+        self.total, self.count = self.total + float(difference.sum()), self.count + difference.size
+        self.agreed += int((left.argmax(-1) == right.argmax(-1)).sum())
+        self.positions += len(left)
+        self.histogram += np.histogram(np.clip(difference, EDGES[0], EDGES[-1]), EDGES)[0]
 
 
 @dataclass(frozen=True)
-class Parity:
-    """The content of parity.json, and what explains a failure."""
+class Link:
+    """Two neighbours of the chain compared; `report` is what parity.json says of them."""
 
+    left: str
+    right: str
     report: dict
-    differing: list[int]  # documents whose summaries differ without a tie
-    rouge: dict[str, dict[str, np.ndarray]]  # by system and kind, (documents,)
+    differing: list[int]  # documents that speak against it, worst first
+    rouge: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # by kind, (documents,)
+    histogram: np.ndarray
+    said: tuple[Said, Said]
+
+    @property
+    def title(self) -> str:
+        return f"{self.left} = {self.right}"
+
+    @property
+    def passed(self) -> bool:
+        return self.report["passed"]
+
+
+class Comparison:
+    """Systems compared on the same documents; what a system says of them is asked once.
+
+    Links between PyTorch and anything are measured on the first `few` documents, links between two engines, which are
+    faster, on all.
+    """
+
+    def __init__(self, recipe: Recipe, inputs: list[list[int]], documents: list[str], references: list[str]) -> None:
+        self.recipe, self.inputs, self.documents, self.references = recipe, inputs, documents, references
+        self.few = min(len(documents), recipe.export.documents)
+        self._said: dict[tuple[str, int], Said] = {}
+
+    def said(self, system: System, count: int) -> Said:
+        """The system's summaries of the first `count` documents."""
+        known = self._said.get((system.name, count))
+        if known is None:
+            known = system.say(self.documents[:count])
+            self._said[system.name, count] = known
+            self._said[system.name, self.few] = Said(known.tokens[: self.few], known.texts[: self.few])
+        return known
+
+    def forget(self, system: System) -> None:
+        """Asks again what a changed system says."""
+        self._said = {key: said for key, said in self._said.items() if key[0] != system.name}
+
+    def links(self, pairs: Sequence[tuple[System, System]], fed_by: System, exact: Sequence[bool]) -> list[Link]:
+        """Compares each pair, all fed the tokens that `fed_by` says.
+
+        Where `exact`, the two have to say the same, token for token and with like logits; else like things by ROUGE.
+        """
+        for left, right in pairs:
+            count = self._count(left, right)
+            self.said(left, count), self.said(right, count)
+        differences = self._logit_differences(pairs, self.said(fed_by, self.few).tokens)
+        return [
+            self._link(left, right, difference, strict)
+            for (left, right), difference, strict in zip(pairs, differences, exact, strict=True)
+        ]
+
+    def _count(self, left: System, right: System) -> int:
+        return self.few if isinstance(left, Torch) or isinstance(right, Torch) else len(self.documents)
+
+    def _logit_differences(
+        self, pairs: Sequence[tuple[System, System]], tokens: list[list[int]]
+    ) -> list[LogitDifference]:
+        """PyTorch sees all steps at once, an engine one after another through its caches, batched as it serves."""
+        systems = list({id(system): system for pair in pairs for system in pair}.values())
+        found = [LogitDifference() for _ in pairs]
+        for first in track(range(0, self.few, BATCH), "logits, step by step"):
+            part = slice(first, min(first + BATCH, self.few))
+            seen = {id(system): system.logits(self.inputs[part], tokens[part]) for system in systems}
+            for difference, (left, right) in zip(found, pairs, strict=True):
+                for a, b in zip(seen[id(left)], seen[id(right)], strict=True):
+                    difference.add(a, b)
+        return found
+
+    def _link(self, left: System, right: System, logits: LogitDifference, exact: bool) -> Link:
+        count = self._count(left, right)
+        a, b = self.said(left, count), self.said(right, count)
+        rouge = tuple(rouge_by_document(said.texts, self.references[:count]) for said in (a, b))
+        delta = {kind: rouge[1][kind] - rouge[0][kind] for kind in KINDS}
+        unlike = [i for i in range(count) if (a.tokens[i], a.texts[i]) != (b.tokens[i], b.texts[i])]
+        ties = []
+        if exact and isinstance(left, Torch):
+            ties = [i for i in unlike if is_tie(left.model, self.inputs[i], a.tokens[i], b.tokens[i], self.recipe)]
+        report = {
+            "link": f"{left.name} = {right.name}",
+            "documents": count,
+            "logit_documents": self.few,
+            "identical_summaries": count - len(unlike),
+            "ties": len(ties),
+            "token_agreement": logits.agreed / logits.positions,
+            "max_abs_logit_difference": _finite(logits.largest),
+            "mean_abs_logit_difference": _finite(logits.total / logits.count),
+            "rouge": [{kind: round(float(values[kind].mean()), 3) for kind in KINDS} for values in rouge],
+            "delta": {kind: round(float(values.mean()), 3) for kind, values in delta.items()},
+            "delta_ci95": {kind: [round(end, 3) for end in mean_interval(values)[1]] for kind, values in delta.items()},
+        }
+        if exact:
+            differing = sorted(set(unlike) - set(ties))
+            reasons = _exact_reasons(report, differing, self.recipe.export)
+            limits = {"tolerance": self.recipe.export.tolerance}
+        else:
+            differing = sorted(unlike, key=lambda i: -abs(delta["rougeL"][i]))
+            reasons = _close_reasons(report, self.recipe.export)
+            limits = {
+                "rouge_tolerance": self.recipe.export.rouge_tolerance,
+                "rouge_interval": self.recipe.export.rouge_interval,
+            }
+        report |= {**limits, "differing": differing[:SHOWN], "reasons": reasons, "passed": not reasons}
+        return Link(left.name, right.name, report, differing, rouge, logits.histogram, (a, b))
+
+
+def _exact_reasons(report: dict, differing: list[int], limits: Export) -> list[str]:
+    reasons = []
+    if differing:
+        reasons.append(f"{len(differing)} of {report['documents']} summaries differ ({documents(differing)})")
+    largest = report["max_abs_logit_difference"]
+    if largest is None or largest > limits.tolerance:
+        shown = "are no numbers" if largest is None else f"differ by {largest:.2e}"
+        reasons.append(f"logits {shown}, allowed {limits.tolerance:.0e}")
+    return reasons
+
+
+def _close_reasons(report: dict, limits: Export) -> list[str]:
+    reasons = []
+    if report["max_abs_logit_difference"] is None:
+        reasons.append("logits are no numbers")
+    for kind in KINDS:
+        mean, (low, high) = report["delta"][kind], report["delta_ci95"][kind]
+        if abs(mean) > limits.rouge_tolerance:
+            reasons.append(f"{kind} differs by {mean:+.2f} points, allowed {limits.rouge_tolerance:.2f}")
+        if max(-low, high) > limits.rouge_interval:
+            reasons.append(
+                f"the 95% interval of {kind}'s difference [{low:+.2f}, {high:+.2f}] leaves ±{limits.rouge_interval:.2f}"
+            )
+    return reasons
+
+
+def documents(numbers: list[int]) -> str:
+    """The first few, for a sentence."""
+    return f"documents {', '.join(map(str, numbers[:SHOWN]))}{', ...' if len(numbers) > SHOWN else ''}"
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if np.isfinite(value) else None
 
 
 @torch.inference_mode()
-def measure(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    engine: Engine,
-    documents: list[str],
-    references: list[str],
-    recipe: Recipe,
-) -> Parity:
-    """Summarizes `documents` with both and compares summaries, ROUGE and teacher-forced logits."""
-    model.eval()
-    inputs = encode(tokenizer, documents, recipe)
-    expected = generate(model, tokenizer, inputs, recipe, "PyTorch's summaries")
-    served = engine.generate(documents, Generation(long_text="truncate"))
-    texts = {
-        "pytorch": [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in expected],
-        "onnx": [summary.text for summary in served],
-    }
-    rouge = {system: rouge_by_document(summaries, references) for system, summaries in texts.items()}
-    delta = {kind: rouge["onnx"][kind] - rouge["pytorch"][kind] for kind in KINDS}
-
-    special = {model.generation_config.pad_token_id, *np.atleast_1d(model.generation_config.eos_token_id)}
-    plain = [[token for token in tokens if token not in special] for tokens in expected]
-    unlike = [
-        i for i, summary in enumerate(served) if summary.token_ids != plain[i] or summary.text != texts["pytorch"][i]
-    ]
-    ties = [i for i in unlike if _is_tie(model, inputs[i], expected[i], served[i].token_ids, recipe)]
-    largest, mean = _logit_difference(model, engine, inputs, expected)
-    differing = sorted(set(unlike) - set(ties))
-    report = {
-        "documents": len(documents),
-        "pytorch": {kind: round(float(values.mean()), 3) for kind, values in rouge["pytorch"].items()},
-        "onnx": {kind: round(float(values.mean()), 3) for kind, values in rouge["onnx"].items()},
-        "delta": {kind: round(float(values.mean()), 3) for kind, values in delta.items()},
-        "delta_ci95": {kind: [round(end, 3) for end in mean_interval(values)[1]] for kind, values in delta.items()},
-        "identical_summaries": len(documents) - len(unlike),
-        "ties": len(ties),
-        "max_abs_logit_difference": largest,
-        "mean_abs_logit_difference": mean,
-        "tolerance": recipe.export.tolerance,
-        "passed": not differing and largest <= recipe.export.tolerance,
-    }
-    return Parity(report, differing, rouge)
-
-
-def _is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], served: list[int], recipe: Recipe) -> bool:
-    """Whether PyTorch itself was undecided where the two part: `expected` with, `served` without its end token.
+def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], served: list[int], recipe: Recipe) -> bool:
+    """Whether PyTorch itself was undecided where the two part; both with their end token where they have one.
 
     Greedy: its scores of the two tokens at the first step that differs; beams: its scores of the two whole summaries.
     """
-    end = model.generation_config.eos_token_id
     config = generation_config(recipe, model)
+    source = torch.tensor([ids], device=model.device)
     if config.num_beams == 1:
-        step = next(
-            (i for i, (a, b) in enumerate(zip(expected, served, strict=False)) if a != b),
-            min(len(expected), len(served)),
-        )
+        both = zip(expected, served, strict=False)
+        step = next((i for i, (a, b) in enumerate(both) if a != b), min(len(expected), len(served)))
         config.output_scores = config.return_dict_in_generate = True
-        scores = model.generate(torch.tensor([ids]), generation_config=config).scores
-        if step >= len(scores):
+        scores = model.generate(source, generation_config=config).scores
+        if step >= min(len(scores), len(served)):
             return False
-        token = served[step] if step < len(served) else end
-        return float(scores[step][0].max() - scores[step][0][token]) < TIE
-    served = [*served, end] if len(served) < config.max_new_tokens else served
+        return float(scores[step][0].max() - scores[step][0][served[step]]) < TIE
     return abs(_sequence_score(model, ids, expected, config) - _sequence_score(model, ids, served, config)) < TIE
 
 
 def _sequence_score(model: PreTrainedModel, ids: list[int], tokens: list[int], config) -> float:
     """Sum of log-probabilities over the length penalty, as beam search ranks finished sequences."""
-    logits = model(input_ids=torch.tensor([ids]), labels=torch.tensor([tokens])).logits[0]
-    chosen = logits.log_softmax(-1)[torch.arange(len(tokens)), torch.tensor(tokens)]
+    source, fed = (torch.tensor([row], device=model.device) for row in (ids, tokens))
+    logits = model(input_ids=source, labels=fed).logits[0]
+    chosen = logits.log_softmax(-1)[torch.arange(len(tokens)), fed[0]]
     return float(chosen.sum()) / len(tokens) ** config.length_penalty
-
-
-def _logit_difference(
-    model: PreTrainedModel, engine: Engine, inputs: list[list[int]], tokens: list[list[int]]
-) -> tuple[float, float]:
-    """Largest and mean absolute difference of logits where both are fed PyTorch's tokens.
-
-    PyTorch sees all steps at once, the engine one after another through its caches, batched as it serves.
-    """
-    largest, total, count = 0.0, 0.0, 0
-    for first in track(range(0, len(inputs), 32), "logits, step by step"):
-        batch = range(first, min(first + 32, len(inputs)))
-        stepped = engine.teacher_forced_logits([inputs[i] for i in batch], [tokens[i] for i in batch])
-        for i, ours in zip(batch, stepped, strict=True):
-            theirs = model(input_ids=torch.tensor([inputs[i]]), labels=torch.tensor([tokens[i]])).logits[0].numpy()
-            difference = np.abs(ours - theirs)
-            # NaN compares false with everything; it must not pass for small.
-            largest = max(largest, float(np.nan_to_num(difference, nan=np.inf).max()))
-            total, count = total + float(difference.sum()), count + difference.size
-    return largest, total / count

@@ -120,7 +120,21 @@ class Generation(Section):
 
 
 class Export(Section):
-    tolerance: Float = Field(1e-3, gt=0, description="Largest logit difference between PyTorch and ONNX.")
+    precision: list[Literal["fp32", "int8", "fp16"]] = Field(
+        ["fp32", "int8"], min_length=1, description="Bundles to make where the command line names none."
+    )
+    documents: int = Field(100, ge=1, description="Documents on which PyTorch is compared with ONNX.")
+    engine_documents: int = Field(
+        300,
+        ge=1,
+        description="Documents on which two ONNX models are compared by ROUGE; validation first, then training.",
+    )
+    tolerance: Float = Field(1e-3, gt=0, description="Largest logit difference where both have to say the same.")
+    rouge_tolerance: Float = Field(0.5, gt=0, description="Largest ROUGE difference of int8 and fp16, in points.")
+    rouge_interval: Float = Field(1.0, gt=0, description="The 95% interval of that difference has to lie within this.")
+    kept_in_fp32: list[str] = Field(
+        [], description="Patterns of layers that int8 and fp16 leave alone; what a failing gate finds comes on top."
+    )
 
 
 class Recipe(Section):

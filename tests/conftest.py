@@ -109,7 +109,7 @@ def tiny_run(tiny_recipe, tmp_path_factory) -> Path:
 
     run = tmp_path_factory.mktemp("artifacts") / "tiny"
     assert finetune([str(tiny_recipe), f"output={run}"]) == 0
-    assert export([str(run)]) == 0
+    assert export([str(run), "--precision", "fp32"]) == 0
     return run
 
 

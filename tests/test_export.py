@@ -13,6 +13,7 @@ from engine.bundle import open_bundle, sha256
 from engine.model import Seq2SeqModel
 from engine.slots import Slots
 from export.__main__ import main
+from export.onnx_model import trace
 from tests.conftest import gazette
 
 
@@ -39,7 +40,6 @@ def test_the_bundle_holds_its_contract(tiny_run):
         "git_commit",
         "versions",
         "precision",
-        "execution_provider",
         "rouge",
     ):
         assert manifest[key], key
@@ -97,7 +97,7 @@ def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run):
 
 def test_only_a_token_that_pytorch_scored_alike_is_a_tie(tiny_run):
     """Two tokens are given the same embedding, which is the output layer too: PyTorch cannot tell them apart."""
-    from export.parity import _is_tie
+    from export.parity import is_tie
     from finetune.recipe import parse_recipe
     from finetune.scoring import encode, generate
 
@@ -114,18 +114,18 @@ def test_only_a_token_that_pytorch_scored_alike_is_a_tie(tiny_run):
     (expected,) = generate(model, tokenizer, [ids], recipe, "")
     assert expected[:step] == tokens[:step]
     swapped = twin if expected[step] == tokens[step] else tokens[step]
-    assert _is_tie(model, ids, expected, [*expected[:step], swapped, *expected[step + 1 :]], recipe)
-    assert not _is_tie(model, ids, expected, [*expected[:step], other, *expected[step + 1 :]], recipe)
-    assert not _is_tie(model, ids, expected, expected[:step], recipe)
+    assert is_tie(model, ids, expected, [*expected[:step], swapped, *expected[step + 1 :]], recipe)
+    assert not is_tie(model, ids, expected, [*expected[:step], other, *expected[step + 1 :]], recipe)
+    assert not is_tie(model, ids, expected, [*expected[:step], 1], recipe)
 
 
 def test_a_failed_gate_exits_with_its_reason_and_leaves_nothing_to_serve(run, capsys):
     info = json.loads((run / "run.json").read_text())
     info["recipe"]["export"]["tolerance"] = 1e-12
     (run / "run.json").write_text(json.dumps(info))
-    assert main([str(run)]) == 1
+    assert main([str(run), "--precision", "fp32"]) == 1
     sentence = capsys.readouterr().err.splitlines()[-1]
-    assert "Parity failed" in sentence
+    assert "Parity failed at base + adapter = merged" in sentence
     assert "1e-12" in sentence
     assert not (run / "bundle").exists()
     assert not list(run.glob(".*"))
@@ -143,9 +143,8 @@ def test_an_onnx_model_that_says_something_else_does_not_pass(run, monkeypatch, 
     with torch.no_grad():
         model.decoder.block[0].layer[1].EncDecAttention.v.weight.mul_(1.5)
     model.save_pretrained(other)
-    write = bundle.write_onnx
-    monkeypatch.setattr(bundle, "write_onnx", lambda _, folder: write(other, folder))
-    assert main([str(run)]) == 1
+    monkeypatch.setattr(bundle, "trace", lambda _: trace(other))
+    assert main([str(run), "--precision", "fp32"]) == 1
     sentence = capsys.readouterr().err.splitlines()[-1]
     assert "summaries differ (documents" in sentence
     assert not (run / "bundle").exists()
@@ -157,7 +156,7 @@ def test_a_failed_export_keeps_the_bundle_that_was_there(tiny_run, tmp_path):
     info = json.loads((run / "run.json").read_text())
     info["recipe"]["export"]["tolerance"] = 1e-12
     (run / "run.json").write_text(json.dumps(info))
-    assert main([str(run)]) == 1
+    assert main([str(run), "--precision", "fp32"]) == 1
     assert (run / "bundle/manifest.json").read_bytes() == before
 
 
