@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BundleError
+from engine.signature import check_signature
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -35,7 +36,10 @@ def sha256(path: Path) -> str:
 
 
 def open_bundle(folder: str | Path) -> Bundle:
-    """Checks every file's hash against the manifest and parses the settings. Raises BundleError."""
+    """Checks that the folder holds the manifest's files and no others, byte for byte, and parses the settings.
+
+    The manifest's signature is checked where PRECIS_PUBLIC_KEY names a key. Raises BundleError.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise BundleError(f"There is no bundle folder {folder}.")
@@ -48,10 +52,14 @@ def open_bundle(folder: str | Path) -> Bundle:
     for name in NEEDED:
         if name not in files:
             raise BundleError(f"{folder / MANIFEST} does not list {name}.")
+    check_signature(folder / MANIFEST, folder / SIGNATURE)
+    unknown = sorted(path.name for path in folder.iterdir() if path.name not in files and path.name not in UNLISTED)
+    if unknown:
+        raise BundleError(f"{folder / unknown[0]} does not belong to the bundle: the manifest does not list it.")
     for name, expected in files.items():
-        if Path(name).name != name:
-            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which lies outside the bundle.")
         path = folder / name
+        if Path(name).name != name or path.resolve().parent != folder.resolve():
+            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which lies outside the bundle.")
         if not path.is_file():
             raise BundleError(f"{path} is missing from the bundle.")
         if sha256(path) != expected:

@@ -1,14 +1,20 @@
-"""python -m export RUN: the ONNX bundles of a fine-tuned run, each with its chain of proofs."""
+"""python -m export RUN: the ONNX bundles of a fine-tuned run, each with its chain of proofs; and verify, sign."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from engine.errors import EngineError
 from finetune.errors import UserError
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m export", description="Export a run to ONNX and prove it equal.")
+def _make(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description="Export a run to ONNX and prove it equal.",
+        epilog="python -m export verify BUNDLE and python -m export sign BUNDLE --key FILE are for finished bundles.",
+    )
     parser.add_argument("run", type=Path, help="folder made by python -m finetune, for example artifacts/embedded")
     parser.add_argument(
         "--precision",
@@ -19,21 +25,50 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--base", action="store_true", help="also an int8 bundle of the base before fine-tuning")
     parser.add_argument("--accept-worse", action="store_true", help="export a model that fine-tuning has made worse")
-    options = parser.parse_args(argv)
+    options = parser.parse_args(arguments)
     if not options.run.is_dir():
-        print(f"There is no run folder {options.run}.", file=sys.stderr)
-        return 1
-    try:
-        from export.bundle import make_bundles
+        raise UserError(f"There is no run folder {options.run}.")
+    from export.bundle import make_bundles
 
+    try:
         for bundle in make_bundles(options.run, options.precision, options.base, options.accept_worse):
             print(bundle)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
     except OSError as error:
         # A full disk, mostly. What was begun lies beside its place and is gone by now.
-        print(f"No bundle was written: {error.strerror or error} ({error.filename or options.run}).", file=sys.stderr)
+        reason, place = error.strerror or str(error), error.filename or options.run
+        raise UserError(f"No bundle was written: {reason} ({place}).") from error
+
+
+def _verify(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m export verify", description="Check a bundle's files and origin.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--public-key", type=Path, help="PEM file; without it the one PRECIS_PUBLIC_KEY names, if any")
+    options = parser.parse_args(arguments)
+    from export.verify import verify
+
+    print("\n".join(verify(options.bundle, options.public_key)))
+
+
+def _sign(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m export sign", description="Sign a bundle's manifest (Ed25519).")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--key", type=Path, required=True, help="private key in PEM, unencrypted")
+    options = parser.parse_args(arguments)
+    from export.verify import sign
+
+    print(sign(options.bundle, options.key))
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {"verify": _verify, "sign": _sign}
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    command = COMMANDS.get(arguments[0]) if arguments else None
+    try:
+        command(arguments[1:]) if command else _make(arguments)
+    except (UserError, EngineError) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 
