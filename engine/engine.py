@@ -13,6 +13,7 @@ from engine.bundle import Bundle, open_bundle
 from engine.generation import MAX_BEAMS, Generation, check_config, resolve
 from engine.machine import default_threads
 from engine.model import Seq2SeqModel
+from engine.placement import counted
 from engine.request import Request, Summary
 from engine.scheduler import Scheduler
 from engine.slots import Slots
@@ -56,23 +57,34 @@ class Engine:
         threads: int | None = None,
         rows: int | None = None,
         max_waiting_tokens: int = MAX_WAITING_TOKENS,
+        allow_cpu_fallback: bool = False,
     ) -> "Engine":
         """Verifies and loads the bundle at `folder`.
 
         `threads` None is one a core that this process may use; `rows` sequences are decoded at once (a beam is one; at
         least MAX_BEAMS), None is ROWS or what fits into CACHE_BYTES. While more than `max_waiting_tokens`
         wait, `submit`, `summarize` and `stream` raise EngineFull. Raises BundleError, or EngineError where `device`
-        ("cpu" or "cuda") is not to be had.
+        ("cpu" or "cuda") is not to be had, or would leave heavy nodes to the CPU without `allow_cpu_fallback`.
         """
         bundle = open_bundle(folder)
         check_config(bundle.generation_config)
         return cls(
             bundle,
             Codec.load(bundle),
-            Seq2SeqModel(bundle, device, threads or default_threads()),
+            Seq2SeqModel(bundle, device, threads or default_threads(), allow_cpu_fallback),
             rows,
             max_waiting_tokens,
         )
+
+    @property
+    def providers(self) -> list[str]:
+        """ONNX Runtime's execution providers of this engine, the one asked for first."""
+        return self._model.providers
+
+    @property
+    def node_placement(self) -> dict[str, dict[str, dict[str, int]]]:
+        """How many nodes of each operator run where: {graph: {provider: {operator: nodes}}}."""
+        return {graph: counted(placed) for graph, placed in self._model.placement.items()}
 
     def generate(self, texts: list[str], generation: Generation | None = None) -> list[Summary]:
         """Summaries of `texts` in order; blocks. Raises TextError, GenerationError or EngineError."""

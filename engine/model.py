@@ -1,5 +1,6 @@
 """The two ONNX graphs of a bundle in ONNX Runtime: one text through the encoder, steps of the decoder in place."""
 
+import logging
 import os
 
 import numpy as np
@@ -10,22 +11,34 @@ import onnxruntime as ort
 
 from engine.bundle import DECODER, ENCODER, Bundle
 from engine.errors import BundleError, EngineError
+from engine.placement import RECORD, check_placement, missing_library, placement, provider_library
 
-CACHE_TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8}
+CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+log = logging.getLogger("precis.engine")
 
 
 class Seq2SeqModel:
     """Encoder and decoder sessions, and the sizes that their caches have."""
 
-    def __init__(self, bundle: Bundle, device: str, threads: int) -> None:
-        """Raises BundleError for a graph that cannot be loaded, EngineError for a device that is not there."""
-        provider = check_device(device)
+    def __init__(self, bundle: Bundle, device: str, threads: int, allow_cpu_fallback: bool = False) -> None:
+        """Raises BundleError for a graph that cannot be loaded, EngineError for a device that is not there.
+
+        The same where heavy nodes would run on the CPU although another device is asked for. `allow_cpu_fallback`
+        lets them, or runs everything there.
+        """
+        provider = _provider(device, allow_cpu_fallback)
         self.threads = threads
         self.readers = threads if device == "cpu" else 1  # texts that are worth encoding at the same time
         # Several readers share the encoder's threads, which may not hold a core for longer than between two operators.
         self._encoder = _session(bundle, ENCODER, provider, threads, {"session.intra_op.spin_duration_us": "20"})
         self.decoder = _session(bundle, DECODER, provider, threads, {})
+        self.placement = {ENCODER: placement(self._encoder), DECODER: placement(self.decoder)}
+        self.providers = self.decoder.get_providers()
+        if not allow_cpu_fallback:
+            for graph, placed in self.placement.items():
+                check_placement(placed, provider, graph)
         caches = [entry for entry in self.decoder.get_inputs() if entry.name.startswith("past_key_values")]
         self.own_names = [entry.name for entry in caches if ".decoder." in entry.name]
         self.cross_names = [entry.name for entry in caches if ".encoder." in entry.name]
@@ -33,6 +46,7 @@ class Seq2SeqModel:
         logits = next(entry for entry in self.decoder.get_outputs() if entry.name == "logits")
         try:
             _, self.heads, _, self.d_kv = caches[0].shape
+            self.own_type = CACHE_TYPES[next(entry.type for entry in caches if ".decoder." in entry.name)]
             self.source_type = CACHE_TYPES[next(entry.type for entry in caches if ".encoder." in entry.name)]
             self.vocabulary = logits.shape[-1]
         except (IndexError, KeyError, StopIteration, ValueError) as error:
@@ -53,7 +67,21 @@ def check_device(device: str) -> str:
         raise EngineError(f"The device is {device!r}; it should be one of {', '.join(PROVIDERS)}.")
     if provider not in ort.get_available_providers():
         raise EngineError(f"The device is {device}, and this ONNX Runtime has no {provider}: install the gpu extra.")
+    if device != "cpu":
+        ort.preload_dlls()  # of CUDA, where torch or NVIDIA's packages have brought them
+        if reason := missing_library(provider_library(provider)):
+            raise EngineError(f"The device is {device}, and {provider} cannot be loaded: {reason}.")
     return provider
+
+
+def _provider(device: str, allow_cpu_fallback: bool) -> str:
+    try:
+        return check_device(device)
+    except EngineError as error:
+        if not allow_cpu_fallback or device not in PROVIDERS:
+            raise
+        log.warning("%s It runs on the CPU, as is allowed.", error)
+        return PROVIDERS["cpu"]
 
 
 def _session(bundle: Bundle, name: str, provider: str, threads: int, entries: dict[str, str]) -> ort.InferenceSession:
@@ -61,7 +89,7 @@ def _session(bundle: Bundle, name: str, provider: str, threads: int, entries: di
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     # Each session has threads of its own: what waits for its next run leaves the cores to the other.
-    for key, value in {"session.force_spinning_stop": "1", **entries}.items():
+    for key, value in {"session.force_spinning_stop": "1", **RECORD, **entries}.items():
         options.add_session_config_entry(key, value)
     try:
         session = ort.InferenceSession(str(bundle.folder / name), options, providers=[provider])
@@ -69,5 +97,5 @@ def _session(bundle: Bundle, name: str, provider: str, threads: int, entries: di
         raise BundleError(f"{bundle.folder / name} cannot be loaded: {str(error).splitlines()[0]}") from error
     # ONNX Runtime falls back to the CPU in silence (onnxruntime #23372).
     if provider not in session.get_providers():
-        raise EngineError(f"ONNX Runtime could not start {provider}; its libraries are missing or do not fit.")
+        raise EngineError(f"ONNX Runtime could not start {provider}: no such device, or a driver that does not fit.")
     return session

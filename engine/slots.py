@@ -35,7 +35,7 @@ class Slots:
             # Pages that nothing was written to take no memory.
             return [np.zeros((rows, model.heads, room, model.d_kv), dtype=kind) for _ in names]
 
-        self._own = caches(model.own_names, OWN_ROOM, np.float32)
+        self._own = caches(model.own_names, OWN_ROOM, model.own_type)
         self._cross = caches(model.cross_names, source_tokens + MAX_STEPS, model.source_type)
         self.past_length = np.zeros(rows, dtype=np.int32)
         self.source_length = np.zeros(rows, dtype=np.int32)
@@ -47,7 +47,7 @@ class Slots:
     @staticmethod
     def bytes_per_row(model: Seq2SeqModel, source_tokens: int) -> int:
         """Memory of a row whose caches are full."""
-        own = len(model.own_names) * OWN_ROOM * 4
+        own = len(model.own_names) * OWN_ROOM * np.dtype(model.own_type).itemsize
         source = len(model.cross_names) * (source_tokens + MAX_STEPS) * np.dtype(model.source_type).itemsize
         return (own + source) * model.heads * model.d_kv
 

@@ -23,15 +23,22 @@ def _make(arguments: list[str]) -> None:
         default=[],
         help="bundles to make; without it the recipe's export.precision",
     )
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="where they run; else the recipe's export.device")
+    parser.add_argument(
+        "--allow-cpu-fallback", action="store_true", help="with --device cuda: nodes, or all, may run on the CPU"
+    )
     parser.add_argument("--base", action="store_true", help="also an int8 bundle of the base before fine-tuning")
     parser.add_argument("--accept-worse", action="store_true", help="export a model that fine-tuning has made worse")
     options = parser.parse_args(arguments)
     if not options.run.is_dir():
         raise UserError(f"There is no run folder {options.run}.")
-    from export.bundle import make_bundles
+    from export.bundle import Options, make_bundles
 
     try:
-        for bundle in make_bundles(options.run, options.precision, options.base, options.accept_worse):
+        chosen = Options(
+            options.precision, options.device, options.base, options.allow_cpu_fallback, options.accept_worse
+        )
+        for bundle in make_bundles(options.run, chosen):
             print(bundle)
     except OSError as error:
         # A full disk, mostly. What was begun lies beside its place and is gone by now.

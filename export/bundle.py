@@ -2,8 +2,9 @@
 
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,8 @@ from transformers.utils import logging
 
 from engine import Engine
 from export.checks import Run, check_gain, load_adapted, load_merged, open_run
-from export.manifest import describe, seal
+from export.half import LIMITS, halve, observe
+from export.manifest import describe, running, seal
 from export.onnx_model import Graphs, trace, write_graphs
 from export.parity import Comparison, Link
 from export.quantize import quantize_graphs, weighted
@@ -28,44 +30,60 @@ from finetune.scoring import encode, generation_config
 from finetune.training import load_base
 
 FAILED = "parity-failed"
+PRECISIONS = ["fp32", "int8", "fp16"]  # in the order in which one rests on the other
 CALIBRATION = 64  # training documents that set the scales of 8-bit sources
 SENSITIVITY = 12  # documents on which layers are rounded one by one
-MORE_KEPT = (0, 2, 4, 8, 16, 32, 64)  # layers that stay in fp32 where int8 fails its gate, worst first
+MORE_KEPT = (2, 4, 8, 16, 32, 64)  # layers that stay in fp32 where int8 fails its gate, worst first
 
 
-def make_bundles(folder: Path, precisions: list[str], base: bool = False, accept_worse: bool = False) -> list[Path]:
-    """Exports the run in `folder` in each of `precisions` (none: the recipe's) and, with `base`, its base in int8.
+@dataclass(frozen=True)
+class Options:
+    """What the command line says: `precisions` and `device` where it overrides the recipe."""
 
-    Returns the bundles' folders. Raises UserError, and leaves the bundle that was there, at the first failed gate.
+    precisions: list[str] = field(default_factory=list)
+    device: str | None = None
+    base: bool = False  # also the base before fine-tuning, in int8
+    allow_cpu_fallback: bool = False
+    accept_worse: bool = False
+
+
+def make_bundles(folder: Path, options: Options) -> list[Path]:
+    """Exports the run in `folder` and returns the bundles' folders.
+
+    Raises UserError or EngineError, and leaves the bundle that was there, at the first that cannot be made or proved.
     """
     logging.set_verbosity_error()
     run = open_run(folder)
-    check_gain(run, accept_worse)
-    precisions = sorted(set(precisions or run.recipe.export.precision), key=["fp32", "int8", "fp16"].index)
+    check_gain(run, options.accept_worse)
+    precisions = sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index)
+    target = Target(options.device or run.recipe.export.device, options.allow_cpu_fallback)
     shutil.rmtree(folder / FAILED, ignore_errors=True)
     pairs = load_pairs(run.recipe.data, run.recipe.training.seed)
     model, tokenizer = load_merged(run)
     merged = Torch("merged", model, tokenizer, run.recipe)
     adapted = Torch("base + adapter", load_adapted(run, tokenizer), tokenizer, run.recipe)
-    made = Chain(run, folder / "merged", [adapted, merged], pairs).make(precisions)
+    made = Chain(run, folder / "merged", [adapted, merged], pairs, target).make(precisions)
     del adapted
-    if base:
+    if options.base:
         with _scratch(folder, "base") as scratch:
             network, tokenizer = load_base(run.recipe.model)
             network.generation_config = generation_config(run.recipe, network)
             network.save_pretrained(scratch)
             tokenizer.save_pretrained(scratch)
             source = Torch("base", network, tokenizer, run.recipe)
-            made += Chain(run, scratch, [source], pairs, "base").make(["int8"])
+            made += Chain(run, scratch, [source], pairs, target, "base").make(["int8"])
     return made
 
 
 class Chain:
     """The way from PyTorch to what is served: every system is loaded and asked once."""
 
-    def __init__(self, run: Run, source: Path, pytorch: list[Torch], pairs: Pairs, kind: str = "") -> None:
+    def __init__(
+        self, run: Run, source: Path, pytorch: list[Torch], pairs: Pairs, target: "Target", kind: str = ""
+    ) -> None:
         """`source` is the model folder that is exported, the last of `pytorch` that model in PyTorch."""
-        self.run, self.recipe, self.source, self.pytorch, self.kind = run, run.recipe, source, pytorch, kind
+        self.run, self.recipe, self.source, self.pytorch = run, run.recipe, source, pytorch
+        self.target, self.kind = target, kind
         tokenizer = pytorch[-1].tokenizer
         documents, references = _documents(pairs, self.recipe)
         self.comparison = Comparison(self.recipe, encode(tokenizer, documents, self.recipe), documents, references)
@@ -77,63 +95,90 @@ class Chain:
         made = []
         with _scratch(self.run.folder, "fp32") as scratch:
             place = self._place("fp32") if "fp32" in precisions else scratch / "bundle"
-            links = self._fp32(place)
+            # What is only a step on the way to int8 or fp16 is measured where every machine can run it.
+            target = self.target if "fp32" in precisions else Target("cpu")
+            links = self._fp32(place, target)
             made += [place] if "fp32" in precisions else []
-            with _engine("ONNX fp32", place) as exact:
+            with target.engine("ONNX fp32", place) as exact:
                 for precision in precisions:
-                    if precision == "int8":
-                        made.append(self._int8(exact, links))
+                    if precision != "fp32":
+                        made.append(self._rounded(precision, exact, links))
         return made
 
     def _place(self, precision: str) -> Path:
         parts = ["bundle", self.kind, "" if precision == "fp32" else precision]
         return self.run.folder / "-".join(part for part in parts if part)
 
-    def _fp32(self, place: Path) -> list[Link]:
+    def _fp32(self, place: Path, target: "Target") -> list[Link]:
         with replaced_folder(place) as folder:
             console.print("exporting to ONNX, fp32")
             write_graphs(trace(self.source), self.source, folder)
-            manifest = self._describe("fp32", [])
+            manifest = self._describe("fp32", kept_in_fp32=[])
             seal(folder, manifest)
-            with _engine("ONNX fp32", folder) as exact:
+            with target.engine("ONNX fp32", folder) as exact:
                 systems = [*self.pytorch, exact]
                 pairs = list(pairwise(systems))
                 links = self.comparison.links(pairs, self.pytorch[-1], [True] * len(pairs))
+                manifest |= running(exact.engine)
             self._settle(folder, manifest, links, links[-1])
         return links
 
-    def _int8(self, exact: Onnx, before: list[Link]) -> Path:
-        """The 8-bit bundle. Where its gate fails more layers stay in fp32, worst first, until it holds."""
-        console.print("exporting to ONNX, int8")
-        graphs = trace(self.source, self.calibration)
-        kept, ranked = matching(self.recipe.export.kept_in_fp32, graphs), []
-        with replaced_folder(self._place("int8")) as folder:
-            for more in MORE_KEPT:
-                if more and not ranked:
-                    console.print("int8 fails its gate: looking for the layers that suffer")
-                    ranked = self._ranked(graphs)
-                chosen = sorted({*kept, *ranked[:more]})
-                write_graphs(quantize_graphs(graphs, chosen), self.source, folder)
-                manifest = self._describe("int8", chosen)
+    def _rounded(self, precision: str, exact: Onnx, before: list[Link]) -> Path:
+        """The int8 or fp16 bundle. Where its gate fails more nodes stay in fp32, worst first, until it holds."""
+        console.print(f"exporting to ONNX, {precision}")
+        attempts = self._int8() if precision == "int8" else self._fp16()
+        with replaced_folder(self._place(precision)) as folder:
+            for graphs, more in attempts:
+                write_graphs(graphs, self.source, folder)
+                manifest = self._describe(precision, **more)
                 seal(folder, manifest)
-                with _engine("ONNX int8", folder) as served:
+                with self.target.engine(f"ONNX {precision}", folder) as served:
                     self.comparison.forget(served)
                     pairs = [(exact, served), (self.pytorch[-1], served)]
                     last, overall = self.comparison.links(pairs, self.pytorch[-1], [False, False])
+                    manifest |= running(served.engine)
                 if last.passed:
                     break
+                console.print(f"{precision} fails its gate with {len(more['kept_in_fp32'])} nodes kept in fp32")
             self._settle(folder, manifest, [*before, last], overall)
-        return self._place("int8")
+        return self._place(precision)
+
+    def _int8(self) -> Iterator[tuple[Graphs, dict]]:
+        """Graphs with ever fewer 8-bit layers, and what the manifest says of them."""
+        graphs = trace(self.source, self.calibration)
+        kept = matching(
+            self.recipe.export.kept_in_fp32, [name for graph in graphs.values() for name in weighted(graph)]
+        )
+        yield quantize_graphs(graphs, kept), {"kept_in_fp32": sorted(kept)}
+        ranked = self._ranked(graphs)
+        for more in MORE_KEPT:
+            chosen = kept | set(ranked[:more])
+            yield quantize_graphs(graphs, chosen), {"kept_in_fp32": sorted(chosen)}
+
+    def _fp16(self) -> Iterator[tuple[Graphs, dict]]:
+        """Graphs in fp16 with ever more room below its largest number, and what the manifest says of them."""
+        graphs = trace(self.source)
+        few = slice(CALIBRATION)
+        tokens = self.comparison.said(self.pytorch[-1], self.comparison.few).tokens[few]
+        start = self.pytorch[-1].model.generation_config.decoder_start_token_id
+        seen = observe(graphs, self.comparison.inputs[few][: len(tokens)], tokens, start)
+        largest = {name: activations.most() for name, activations in seen.items()}
+        named = [node.name for graph in graphs.values() for node in graph.graph.node]
+        kept = matching(self.recipe.export.kept_in_fp32, named)
+        for limit in LIMITS:
+            beyond = {node for name, graph in graphs.items() for node in seen[name].beyond(graph, limit)}
+            chosen = sorted(kept | beyond)
+            yield halve(graphs, chosen), {"kept_in_fp32": chosen, "largest_activation": largest}
 
     def _ranked(self, graphs: Graphs) -> list[str]:
         few = slice(SENSITIVITY)
         tokens = self.comparison.said(self.pytorch[-1], self.comparison.few).tokens
-        prove = partial(seal, manifest=self._describe("int8", []))
+        prove = partial(seal, manifest=self._describe("int8"))
         damage = by_damage(graphs, self.source, prove, self.comparison.inputs[few], tokens[few])
         return [name for name, _ in damage]
 
-    def _describe(self, precision: str, kept: Collection[str]) -> dict:
-        return describe(self.run, precision, kept_in_fp32=list(kept))
+    def _describe(self, precision: str, **more: object) -> dict:
+        return describe(self.run, precision, model="base" if self.kind else "fine-tuned", **more)
 
     def _settle(self, folder: Path, manifest: dict, links: list[Link], overall: Link) -> None:
         """Report, gate, and the manifest with both. Raises UserError where a link is broken."""
@@ -161,18 +206,24 @@ def _scratch(run: Path, kind: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _engine(name: str, folder: Path) -> Iterator[Onnx]:
-    engine = Engine.load(folder)
-    try:
-        yield Onnx(name, engine)
-    finally:
-        engine.close()
+@dataclass(frozen=True)
+class Target:
+    """Where bundles are proved."""
+
+    device: str
+    allow_cpu_fallback: bool = False
+
+    @contextmanager
+    def engine(self, name: str, folder: Path) -> Iterator[Onnx]:
+        engine = Engine.load(folder, device=self.device, allow_cpu_fallback=self.allow_cpu_fallback)
+        try:
+            yield Onnx(name, engine)
+        finally:
+            engine.close()
 
 
-def matching(patterns: list[str], graphs: Graphs) -> set[str]:
-    """Names of weighted nodes that one of `patterns` is found in. Raises UserError for one that is found in none."""
-    names = [name for graph in graphs.values() for name in weighted(graph)]
+def matching(patterns: list[str], names: list[str]) -> set[str]:
+    """Those of `names` that one of `patterns` is found in. Raises UserError for a pattern that is found in none."""
     found = set()
     for pattern in patterns:
         try:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from engine import Engine
 from engine.bundle import FORMAT, MANIFEST, UNLISTED, sha256
 from export.checks import Run
 from finetune.files import write_json
@@ -29,6 +30,15 @@ def describe(run: Run, precision: str, **more: object) -> dict:
         "versions": {"finetune": info["versions"], "export": versions()},
         "rouge": run.rouge,
         **more,
+    }
+
+
+def running(engine: Engine) -> dict:
+    """Where ONNX Runtime runs the graphs on the machine that proves them."""
+    return {
+        "execution_provider": engine.providers[0],
+        "providers": engine.providers,
+        "node_placement": engine.node_placement,
     }
 
 

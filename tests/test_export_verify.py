@@ -37,7 +37,7 @@ def test_a_bundle_verifies_and_tells_where_it_comes_from(bundle, capsys):
 
 def spoiled(bundle, how):
     if how == "a changed byte":
-        with (bundle / "weights.bin").open("r+b") as file:
+        with (bundle / "shared.onnx_data").open("r+b") as file:
             file.seek(5000)
             byte = file.read(1)[0]
             file.seek(5000)
@@ -49,18 +49,18 @@ def spoiled(bundle, how):
     elif how == "a missing file":
         (bundle / "tokenizer.json").unlink()
     else:
-        (bundle / "weights.bin").rename(bundle.parent / "weights.bin")
-        (bundle / "weights.bin").symlink_to(bundle.parent / "weights.bin")
+        (bundle / "shared.onnx_data").rename(bundle.parent / "shared.onnx_data")
+        (bundle / "shared.onnx_data").symlink_to(bundle.parent / "shared.onnx_data")
 
 
 @pytest.mark.parametrize(
     ("how", "named"),
     [
-        ("a changed byte", "weights.bin"),
+        ("a changed byte", "shared.onnx_data"),
         ("an unknown file", "extra.onnx"),
         ("an unknown folder", "more"),
         ("a missing file", "tokenizer.json"),
-        ("a link that leads out", "weights.bin"),
+        ("a link that leads out", "shared.onnx_data"),
     ],
 )
 def test_a_spoiled_bundle_is_one_sentence_that_names_the_file(bundle, how, named, capsys):
@@ -80,18 +80,18 @@ def test_the_file_that_bentoml_adds_to_its_store_is_no_stranger(bundle):
 
 def test_a_graph_that_reads_outside_the_bundle_is_refused(bundle, capsys):
     """Even where the manifest has been made to fit; ONNX Runtime refuses to load such a graph, too."""
-    shutil.copy(bundle / "weights.bin", bundle.parent / "weights.bin")
+    shutil.copy(bundle / "shared.onnx_data", bundle.parent / "shared.onnx_data")
     graph = onnx.load(bundle / "decoder_model_merged.onnx", load_external_data=False)
     for tensor in graph.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location":
-                entry.value = "../weights.bin"
+                entry.value = "../shared.onnx_data"
     (bundle / "decoder_model_merged.onnx").write_bytes(graph.SerializeToString())
     manifest = json.loads((bundle / MANIFEST).read_text())
     manifest["files"]["decoder_model_merged.onnx"] = sha256(bundle / "decoder_model_merged.onnx")
     (bundle / MANIFEST).write_text(json.dumps(manifest))
     assert main(["verify", str(bundle)]) == 1
-    assert "'../weights.bin'" in capsys.readouterr().err
+    assert "'../shared.onnx_data'" in capsys.readouterr().err
     from engine import Engine
 
     with pytest.raises(BundleError, match="escapes model directory"):

@@ -1,0 +1,71 @@
+"""python -m bento.store BUNDLE: puts a bundle into BentoML's model store, its manifest as labels and metadata."""
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import bentoml
+
+from engine.bundle import Bundle, open_bundle
+from engine.errors import BundleError
+
+LONGEST = 63  # characters of a label's value, as in Kubernetes
+
+
+def save(folder: Path, name: str | None = None) -> bentoml.Tag:
+    """Copies the bundle into the store, under the manifest's name if none is given. Raises BundleError."""
+    bundle = open_bundle(folder)
+    tag = _label(name or f"{bundle.manifest['name']}-{bundle.manifest['precision']}").lower()
+    with bentoml.models.create(tag, labels=labels(bundle), metadata=_plain(bundle.manifest)) as model:
+        for path in bundle.folder.iterdir():
+            if path.name != "model.yaml":
+                shutil.copy(path, model.path_of(path.name))
+    return model.tag
+
+
+def labels(bundle: Bundle) -> dict[str, str]:
+    """What a store is searched by."""
+    manifest = bundle.manifest
+    base, parity = manifest.get("base_model") or {}, manifest.get("parity") or {}
+    found = {
+        "project": "precis",
+        "name": manifest.get("name"),
+        "precision": manifest.get("precision"),
+        "base_model": base.get("name"),
+        "git_commit": (manifest.get("git_commit") or {}).get("export"),
+        "parity": "passed" if parity.get("passed") else "unproved",
+    }
+    return {key: _label(str(value)) for key, value in found.items() if value}
+
+
+def _label(text: str) -> str:
+    """`text` in the characters that a label may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:LONGEST].strip("-._")
+
+
+def _plain(value: object) -> object:
+    """The manifest without empty values, which BentoML's metadata cannot hold."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_plain(item) for item in value if item is not None]
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bento.store", description="Put a bundle into BentoML's store.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--name", help="model's name in the store; without it the manifest's name and precision")
+    options = parser.parse_args(argv)
+    try:
+        print(save(options.bundle, options.name))
+    except BundleError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
