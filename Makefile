@@ -30,14 +30,15 @@ env: .venv/installed-$(FLAVOUR) ## The environment in .venv
 .venv/installed-%: requirements/%.txt tools/env.sh
 	tools/env.sh $*
 
-model: $(RUN)/bundle-base-int8/manifest.json ## Fine-tuned model and proved bundle in artifacts/ (RECIPE), where missing or out of date
+model: $(RUN)/exported ## Fine-tuned model and proved bundle in artifacts/ (RECIPE), where missing or out of date
 
 $(RUN)/run.json: $(RECIPE) $(wildcard finetune/*.py data/gazette/* models/base/*) | env
 	$(PYTHON) -m finetune $(RECIPE) output=$(RUN)
 
-# The last that an export writes: the fine-tuned model's bundles are there when this one is.
-$(RUN)/bundle-base-int8/manifest.json: $(RUN)/run.json $(wildcard export/*.py) | env
+# A mark of its own, for a bundle that failed its gate leaves the one before it where it was.
+$(RUN)/exported: $(RUN)/run.json $(wildcard export/*.py) | env
 	$(PYTHON) -m export $(RUN) --base
+	touch $@
 
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
 	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(PYTHON) -m bento --port $(PORT)

@@ -14,8 +14,8 @@ from engine.bundle import DECODER, ENCODER, FORMAT, MANIFEST, WEIGHTS, sha256
 from engine.errors import EngineError
 from engine.placement import check_placement
 from export.__main__ import main
-from export.half import LIMITS, halve, observe
-from export.onnx_model import trace, write_graphs, write_onnx
+from export.half import LIMITS, observe
+from export.onnx_model import trace, write_onnx
 from export.quantize import quantize_graphs
 from export.sensitivity import by_damage
 from tests.conftest import tiny_t5
@@ -133,21 +133,13 @@ def loud(tmp_path):
     return folder
 
 
-def test_what_overflows_in_fp16_on_real_inputs_stays_in_fp32(loud, tmp_path):
+def test_what_overflows_in_fp16_on_real_inputs_is_found(loud):
     graphs = trace(loud)
     seen = observe(graphs, TEXTS, FED, 0)
     assert min(activations.most()["value"] for activations in seen.values()) > 65504
-    kept = {node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])}
-    assert {"encoder.block.1.layer.1.DenseReluDense.wo", "decoder.block.0.layer.2.DenseReluDense.wo"} <= kept
-    assert "encoder.block.0.layer.1.DenseReluDense.wo" not in kept
-    expected = torch_logits(loud)
-    found = {}
-    for name, chosen in (("searched", kept), ("plain", ())):
-        (tmp_path / name).mkdir()
-        write_graphs(halve(graphs, chosen), loud, tmp_path / name)
-        found[name] = engine_logits(tmp_path / name)
-    assert np.abs(found["searched"] - expected).max() < 0.02 * np.abs(expected).max()
-    assert not np.isfinite(found["plain"]).all() or np.abs(found["plain"] - expected).max() > np.abs(expected).max()
+    found = {node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])}
+    assert {"encoder.block.1.layer.1.DenseReluDense.wo", "decoder.block.0.layer.2.DenseReluDense.wo"} <= found
+    assert "encoder.block.0.layer.1.DenseReluDense.wo" not in found
 
 
 def test_heavy_nodes_elsewhere_than_asked_are_refused_by_name(tiny_run):
