@@ -35,9 +35,10 @@ model: $(RUN)/exported ## Fine-tuned model and proved bundle in artifacts/ (RECI
 $(RUN)/run.json: $(RECIPE) $(wildcard finetune/*.py data/gazette/* models/base/*) | env
 	$(PYTHON) -m finetune $(RECIPE) output=$(RUN)
 
-# A mark of its own, for a bundle that failed its gate leaves the one before it where it was.
+# Where int8 fails its gate fp32 is served, and not the int8 of a model before this one.
 $(RUN)/exported: $(RUN)/run.json $(wildcard export/*.py) | env
-	$(PYTHON) -m export $(RUN) --base
+	$(PYTHON) -m export $(RUN) --precision fp32 int8 --base || \
+	  { test $(RUN)/bundle/manifest.json -nt $(RUN)/run.json && rm -rf $(RUN)/bundle-int8; }
 	touch $@
 
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)

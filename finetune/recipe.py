@@ -121,7 +121,7 @@ class Generation(Section):
 
 class Export(Section):
     precision: list[Literal["fp32", "int8", "fp16"]] = Field(
-        ["fp32", "int8"], min_length=1, description="Bundles to make where the command line names none."
+        ["fp32"], min_length=1, description="Bundles to make where the command line names none."
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the bundles are proved, and meant to run.")
     documents: int = Field(100, ge=1, description="Documents on which PyTorch is compared with ONNX.")
