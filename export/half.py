@@ -23,6 +23,7 @@ from finetune.progress import track
 
 LARGEST = 65504.0  # of fp16
 LIMITS = (LARGEST / 2, LARGEST / 16, LARGEST / 256)  # documents that were not seen may need more than the largest seen
+MASK = -1e30
 NORM = ["Pow", "ReduceMean", "Sqrt"]  # a sum of squares of the whole state: transformers takes it in fp32, too
 
 
@@ -100,7 +101,7 @@ def _run(session: ort.InferenceSession, feeds: dict[str, np.ndarray], found: dic
     values = dict(zip([entry.name for entry in session.get_outputs()], session.run(None, feeds), strict=True))
     for name, value in values.items():
         # A mask's lowest number stands for "no"; fp16 has its own.
-        if value.dtype == np.float32 and value.size and not (value <= -LARGEST).any():
+        if value.dtype == np.float32 and value.size and not (value < MASK).any():
             found[name] = max(found.get(name, 0.0), float(np.abs(value).max()))
     return values
 
