@@ -54,10 +54,12 @@ def configure(form: str) -> None:
     for logger in [logging.getLogger(), *loggers]:
         for handler in logger.handlers:
             handler.setFormatter(formatter)
-    ours = logging.getLogger("precis")
-    if not ours.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(formatter)
-        ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
+    logging.captureWarnings(True)
+    for name in ("precis", "py.warnings"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(formatter)
+            logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

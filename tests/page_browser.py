@@ -15,7 +15,7 @@ SECONDS = 60  # in which the page has to do what it is asked, on a machine with 
 expect.set_options(timeout=SECONDS * 1000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright leaves its event loop running, and tests of other modules start their own
 def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")

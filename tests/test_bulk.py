@@ -234,7 +234,7 @@ def test_killed_many_times(suffix, tmp_path, bundle):
 
 def test_interrupted_it_says_so_and_goes_on_but_not_with_other_settings(tmp_path, bundle, capsys):
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text("".join(json.dumps({"document": TEXTS[i % 60] + str(i)}) + "\n" for i in range(3000)))
+    source.write_text("".join(json.dumps({"document": TEXTS[i % 60] + str(i)}) + "\n" for i in range(20_000)))
     process = start(source, out, "--bundle", bundle)
     journal = tmp_path / ".out.jsonl.partial/journal.jsonl"
     while not journal.exists() or journal.read_bytes().count(b"\n") < 4:

@@ -52,7 +52,7 @@ stages:
   - {{share: 0.5, document_tokens: [64], mixture: {{copy: 1, after: 1, random: 1}}}}
   - share: 0.5
     document_tokens: [64, 128]
-    mixture: {{fill: 1, continue: 1, gap: 1, lead: 1, title: 1, summarize: 1}}
+    mixture: {{fill: 1, continue: 1, gap: 1, extract: 1, lead: 1, title: 1, summarize: 1}}
 training: {{tokens: 12000, batch_tokens: 1000, micro_batch_tokens: 600, learning_rate: 4e-3, embedding_rate: 4e-3,
            compile: false, checkpoint_minutes: 1000}}
 """

@@ -82,6 +82,7 @@ def test_the_example_answer_has_the_fields_of_a_real_one(service):
     assert example.keys() == answer.keys()
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_its_tables_and_ends_with_json(tmp_path):
     """The quick one, of greedy search alone. Its speeds are nobody's business here."""
     done = subprocess.run(

@@ -140,10 +140,12 @@ def test_bentomls_own_client_works(service, engine):
 
 
 def test_no_text_of_users_reaches_the_log(service):
+    before = len(service.log.read_text())
     for body in ({"text": "xyzzyplugh"}, {"text": "xyzzyplugh", "num_beams": "xyzzyplugh"}, b"xyzzyplugh"):
         call(f"{service.url}/summarize", body)
     assert "xyzzyplugh" not in service.log.read_text()
-    assert "Traceback" not in service.log.read_text()
+    # Gradio prints a traceback of its own where a visitor asks for what is not theirs, as a test of the page does.
+    assert "Traceback" not in service.log.read_text()[before:]
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,13 @@ def test_a_stream_that_ends_early_says_so(client):
     body = {"text": DOCUMENTS[0], "max_new_tokens": 512, "min_new_tokens": 512}
     began = time.monotonic()
     assert events(client.post("/summarize_stream", json=body).text)[-1][0] == "done"
-    half = int(500 * (time.monotonic() - began))  # ms, however busy the machine is
-    found = events(client.post("/summarize_stream", json={**body, "timeout_ms": half}).text)
+    limit = int(500 * (time.monotonic() - began))  # ms, however busy the machine is
+    for _ in range(5):
+        answer = client.post("/summarize_stream", json={**body, "timeout_ms": limit})
+        if answer.status_code == 200:
+            break
+        limit += limit // 8  # on a busy machine it may not even have begun
+    found = events(answer.text)
     assert found[0][0] == "piece"
     assert found[-1][0] == "error"
     assert found[-1][1]["error"]["type"] == "timeout"
@@ -138,7 +143,11 @@ def test_evidence_points_into_the_callers_text(client):
 def test_a_callers_id_comes_back_and_stands_in_the_log(client, service):
     answer = client.post("/summarize", json={"text": "x", "max_new_tokens": 1}, headers={"X-Request-ID": "shop-17.a"})
     assert answer.headers["x-request-id"] == "shop-17.a"
-    lines = [json.loads(line) for line in service.log.read_text().splitlines() if '"shop-17.a"' in line]
+    wait = time.monotonic() + 10  # the line is written after the answer
+    while not (found := [line for line in service.log.read_text().splitlines() if '"shop-17.a"' in line]):
+        assert time.monotonic() < wait
+        time.sleep(0.05)
+    lines = [json.loads(line) for line in found]
     assert [(line["status"], line["route"]) for line in lines] == [(200, "/summarize")]
     for bad in ("a b", "x" * 129, 'q"uote', ""):
         made = client.get("/model", headers={"X-Request-ID": bad}).headers["x-request-id"]
@@ -147,8 +156,12 @@ def test_a_callers_id_comes_back_and_stands_in_the_log(client, service):
 
 
 def test_every_log_line_is_json(client, service):
+    before = len(service.log.read_text())  # Gradio prints tracebacks of its own, which the page's tests may have caused
     client.get("/secret-address?q=text")
-    lines = service.log.read_text().splitlines()
+    client.post("/summarize", json={"text": DOCUMENTS[0], "max_new_tokens": 2})
+    client.get("/model")
+    lines = service.log.read_text()[before:].splitlines()
+    assert lines
     assert all({"time", "level", "logger", "message"} <= json.loads(line).keys() for line in lines)
     assert not [line for line in lines if "secret-address" in line]
 
