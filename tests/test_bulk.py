@@ -3,6 +3,7 @@
 import bz2
 import csv
 import datetime
+import functools
 import gzip
 import json
 import lzma
@@ -180,7 +181,9 @@ sys.exit(main())
 
 def start(*arguments) -> subprocess.Popen:
     command = [sys.executable, "-c", PROGRAM, *map(str, arguments), *SHORT]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    # A shell's background job ignores SIGINT, and what it starts would too.
+    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=default)
 
 
 def killed_again_and_again(suffix, kills, folder, bundle):
@@ -234,7 +237,7 @@ def test_killed_many_times(suffix, tmp_path, bundle):
 
 def test_interrupted_it_says_so_and_goes_on_but_not_with_other_settings(tmp_path, bundle, capsys):
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text("".join(json.dumps({"document": TEXTS[i % 60] + str(i)}) + "\n" for i in range(20_000)))
+    source.write_text("".join(json.dumps({"document": TEXTS[i % 60] + str(i)}) + "\n" for i in range(6000)))
     process = start(source, out, "--bundle", bundle)
     journal = tmp_path / ".out.jsonl.partial/journal.jsonl"
     while not journal.exists() or journal.read_bytes().count(b"\n") < 4:
