@@ -177,12 +177,6 @@ def _round_embedding(model: onnx.ModelProto, kept: Collection[str]) -> None:
         graph.node.insert(place, step)
 
 
-def _weight(model: onnx.ModelProto, node: onnx.NodeProto) -> np.ndarray:
-    """The first of the node's inputs that is an initializer."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    return numpy_helper.to_array(next(weights[name] for name in node.input if name in weights))
-
-
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
