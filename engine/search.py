@@ -1,5 +1,7 @@
 """Greedy and beam search over one text's rows, token for token as transformers 4.57 `generate` has them."""
 
+from itertools import takewhile
+
 import numpy as np
 
 from engine.generation import Settings
@@ -101,8 +103,12 @@ class Beam:
         return "end" if self.done[0] and self.done[0][-1] in self.settings.ends else "length"
 
     def tokens(self) -> list[int]:
-        """The best finished sequence without start, end and padding; empty while none has finished."""
-        return _plain(self.done[0], self.settings) if self.finished else []
+        """The best sequence without start, end and padding; before one has won, how all that still may begin."""
+        if self.finished:
+            return _plain(self.done[0], self.settings)
+        done = [sequence for sequence, is_done in zip(self.done, self.is_done, strict=True) if is_done]
+        alike = takewhile(lambda tokens: len({*tokens}) == 1, zip(*self.running[:, 1:].tolist(), *done, strict=False))
+        return _plain([tokens[0] for tokens in alike], self.settings)
 
 
 def new_search(settings: Settings) -> Greedy | Beam:

@@ -3,11 +3,15 @@
 import asyncio
 import json
 import shutil
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from transformers import GenerationConfig
 
 from engine import Engine, Generation, GenerationError
+from engine.generation import resolve
+from engine.search import Beam
 from tests.engines import LIMIT, ODD, SETTINGS, TEXTS, reference, seal
 
 
@@ -19,6 +23,21 @@ def test_a_batch_says_what_transformers_says_of_each_text_alone(pair, settings):
     for text, summary in zip(texts, summaries, strict=True):
         assert (summary.token_ids, summary.text) == reference(model, tokenizer, text, settings)
         assert summary.output_tokens == len(summary.token_ids)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+def test_beams_tell_as_they_go_what_no_later_step_takes_back(early_stopping):
+    config = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+    settings = resolve(Generation(num_beams=3, max_new_tokens=20, early_stopping=early_stopping), config)
+    draw, early = np.random.default_rng(5), 0
+    for _ in range(40):
+        search, told = Beam(settings), [[]]
+        while not search.finished:
+            search.advance(draw.normal(scale=3, size=(3, 40)).astype(np.float32))
+            told.append(search.tokens())
+        assert all(later[: len(sooner)] == sooner for sooner, later in pairwise(told))
+        early += any(told[:-1])
+    assert early > 20
 
 
 def test_settings_of_all_kinds_share_a_batch(pair):
