@@ -1,30 +1,20 @@
 """Starts the service, or says in one sentence why it cannot: `python -m bento --port 3000`. What the container runs.
 
-Checked is what BentoML would answer with a traceback, or with workers that start and die without end. The bundle and
-the device are checked by bento.service itself, however it is started.
+Checked is what BentoML would answer with a traceback. The bundle and the device are checked by the worker itself.
 """
 
 import argparse
 import os
-import socket
 import sys
 import tempfile
 from pathlib import Path
 
+from bento.supervisor import listen, supervise
+
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
-# BentoML's supervisor, one worker with Gradio and its caches, measured (docs/log.md); weights take twice their file.
+# The supervisor, one worker with Gradio and its caches, measured (docs/log.md); weights take twice their file.
 BASE_MIB = 500
 MIB_PER_BUNDLE_MIB = 2
-
-
-def port_problem(host: str, port: int) -> str | None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return f"Port {port} cannot be served on {host}: {error.strerror.lower()}."
-    return None
 
 
 def folder_problem(folder: Path) -> str | None:
@@ -52,13 +42,17 @@ def main() -> int:
     options = parser.parse_args()
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
     bundle = Path(os.environ.get("PRECIS_BUNDLE") or "artifacts/embedded/bundle")
-    problem = port_problem(options.host, options.port) or folder_problem(home) or memory_problem(bundle)
+    if not 0 <= options.port < 1 << 16:
+        parser.error(f"--port should be from 0 to 65535, not {options.port}")
+    try:
+        listening = listen(options.host, options.port)
+        problem = folder_problem(home) or memory_problem(bundle)
+    except OSError as error:
+        problem = f"Port {options.port} cannot be served on {options.host}: {error.strerror.lower()}."
     if problem:
         print(f"Not started: {problem}", file=sys.stderr)
         return 1
-    bentoml = str(Path(sys.executable).with_name("bentoml"))
-    command = [bentoml, "serve", "bento.service:Summarizer", "--host", options.host, "--port", str(options.port)]
-    os.execv(bentoml, command)
+    return supervise(listening)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
+from bento.supervisor import READY
+
 log = logging.getLogger("precis.lifecycle")
 
-SUPERVISOR = "PRECIS_SUPERVISOR_PID"
+SUPERVISOR = "PRECIS_SUPERVISOR_PID"  # the variable by which a worker knows BentoML's supervisor
 QUIET = 0.5  # seconds without a request, after which the server may close
 CHECK_SECONDS = 1.0  # between two looks of the supervisor at its worker
 
@@ -21,6 +23,7 @@ class Lifecycle:
     finished, `others` those that may be broken off (an open page asks for news without end)."""
 
     def __init__(self) -> None:
+        self.address: str | None = None
         self.ready = False
         self.draining = False
         self.answered = 0.0  # time.monotonic() of the last answer to the API
@@ -30,6 +33,14 @@ class Lifecycle:
     @property
     def serving(self) -> bool:
         return self.ready and not self.draining
+
+    def begin(self) -> None:
+        """Ready from here on; our own supervisor is told."""
+        self.ready = True
+        log.info("Ready", extra={"fields": {"address": self.address}})
+        if pipe := os.environ.pop(READY, None):
+            os.write(int(pipe), b"1")
+            os.close(int(pipe))
 
     def listen(self, linger: float, grace: float, tell: Callable[[], Awaitable[None]]) -> None:
         """Takes SIGTERM and SIGINT from the server, which gets them when nothing runs any more and answers until then.
@@ -100,9 +111,12 @@ def in_supervisor() -> None:
 
 
 def refuse(message: str) -> NoReturn:
-    """Ends this process with one sentence and status 1; a worker ends its supervisor, too, or it would start again."""
-    if os.environ.get(SUPERVISOR) != str(os.getppid()):
+    """Ends this process with one sentence and status 1. A worker's supervisor starts no other: ours because this one
+    never was ready, BentoML's because it is ended, too."""
+    under_bentoml = os.environ.get(SUPERVISOR) == str(os.getppid())
+    if not under_bentoml and READY not in os.environ:
         raise SystemExit(f"Not started: {message}")
     print(f"Not started: {message}", file=sys.stderr, flush=True)
-    os.kill(os.getppid(), signal.SIGUSR1)
-    os._exit(1)  # an exception would be logged with its traceback
+    if under_bentoml:
+        os.kill(os.getppid(), signal.SIGUSR1)
+    os._exit(1)  # an exception would be logged with its traceback, and in a thread end nothing

@@ -3,36 +3,27 @@
 import asyncio
 import gc
 from collections.abc import AsyncGenerator
-from importlib.util import find_spec
 
 import bentoml
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, StreamingResponse
 
-from bento import logs, metrics
+from bento import loading, logs, metrics
 from bento.gate import Gate
-from bento.lifecycle import in_supervisor, lifecycle, refuse
+from bento.lifecycle import in_supervisor, lifecycle
 from bento.schema import BatchAnswer, BatchRequest, SummarizeAnswer, SummarizeRequest
-from bento.settings import SettingsError, settings, split
+from bento.settings import split
 from bento.site import make_site
 from bento.state import set_engine
 from bento.work import Failure, Work
-from engine import Engine, EngineError, Generation
-from engine.bundle import open_bundle
-from engine.model import check_device
 
-WARM_UP = "The council met on Tuesday. It agreed to mend the bridge before the winter."
-
-try:
-    # BentoML's supervisor imports this module and then starts its worker, so what cannot be served ends the program
-    # here. The worker checks what it loads once more.
-    chosen = settings()
-    open_bundle(chosen.bundle)
-    check_device(chosen.device)
-    if chosen.otlp_endpoint and find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        raise SettingsError("PRECIS_OTLP_ENDPOINT needs the package opentelemetry-exporter-otlp-proto-http.")
-except (EngineError, SettingsError) as refusal:
-    refuse(str(refusal))
+# A worker loads while the rest is imported. BentoML's supervisor imports this module before it starts one, and ends
+# here where that could not serve.
+chosen = loading.chosen()
+if bentoml.server_context.worker_index is None:
+    loading.check()
+else:
+    loading.begin()
 
 logs.configure(chosen.log_format)
 tracing = {"excluded_urls": ".*"}
@@ -58,17 +49,7 @@ class Summarizer:
     """Summarizes texts with a fine-tuned T5 on ONNX Runtime."""
 
     def __init__(self) -> None:
-        try:
-            self.engine = Engine.load(
-                chosen.bundle,
-                device=chosen.device,
-                threads=chosen.threads,
-                rows=chosen.rows,
-                max_waiting_tokens=chosen.max_waiting_tokens,
-            )
-            self.engine.generate([WARM_UP], Generation(max_new_tokens=8))
-        except EngineError as refusal:
-            refuse(str(refusal))
+        self.engine = loading.begin().result()
         self.work = Work(self.engine, chosen.timeout_seconds)
         set_engine(self.engine)
         metrics.registry.register(metrics.EngineCollector(self.engine))
@@ -88,7 +69,7 @@ class Summarizer:
             await asyncio.to_thread(self.engine.close)
 
         lifecycle.listen(chosen.linger_seconds, chosen.grace_seconds, tell)
-        lifecycle.ready = True
+        lifecycle.begin()
 
     @bentoml.api(route="/summarize")
     async def summarize(self, request: SummarizeRequest, /) -> SummarizeAnswer:

@@ -97,6 +97,13 @@ class Settings(BaseSettings):
             raise ValueError("names no file")
         return path
 
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_http(cls, address: str | None) -> str | None:
+        if address is not None and not address.startswith(("http://", "https://")):
+            raise ValueError("should begin with http:// or https://")
+        return address
+
     @property
     def asks_for_keys(self) -> bool:
         return bool(split(self.api_keys.get_secret_value())) or self.api_key_file is not None

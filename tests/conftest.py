@@ -172,6 +172,7 @@ class Service:
         return psutil.Process(self.process.pid).children()[0]
 
 
+START = [sys.executable, "-m", "bento"]
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 
 
@@ -192,12 +193,12 @@ def served_bundle(embedded) -> Path:
 
 @pytest.fixture(scope="session")
 def service(served_bundle, tmp_path_factory):
-    """`bentoml serve bento.service:Summarizer` from the source folder, or what runs at PRECIS_URL."""
+    """`python -m bento` from the source folder, or what runs at PRECIS_URL."""
     if "PRECIS_URL" in os.environ:
         yield Elsewhere()
         return
     home = tmp_path_factory.mktemp("service")
-    running = Service([BENTOML, "serve", "bento.service:Summarizer"], ROOT, served_bundle, home)
+    running = Service(START, ROOT, served_bundle, home)
     try:
         running.wait_until_ready()
         yield running
@@ -279,7 +280,7 @@ def narrow(embedded, tmp_path_factory):
         "PRECIS_BODY_SECONDS": "1.5",
         "PRECIS_TIMEOUT_SECONDS": "120",
     }
-    running = Service([BENTOML, "serve", "bento.service:Summarizer"], ROOT, embedded / "bundle", home, variables)
+    running = Service(START, ROOT, embedded / "bundle", home, variables)
     running.home = home
     try:
         running.wait_until_ready()

@@ -41,7 +41,7 @@ def test_the_answer_is_the_engines(service, engine, settings):
     assert (status, headers["Content-Type"]) == (200, "application/json")
     assert json.loads(body) == {
         "summary": summary.text,
-        "model": "embedded",
+        "model": engine.bundle.manifest["name"],
         "input_tokens": summary.input_tokens,
         "output_tokens": summary.output_tokens,
         "truncated": summary.truncated_tokens > 0,
@@ -146,48 +146,6 @@ def test_no_text_of_users_reaches_the_log(service):
     assert "xyzzyplugh" not in service.log.read_text()
     # Gradio prints a traceback of its own where a visitor asks for what is not theirs, as a test of the page does.
     assert "Traceback" not in service.log.read_text()[before:]
-
-
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"PRECIS_BUNDLE": "/nonexistent"}, "There is no bundle folder /nonexistent."),
-        ({"PRECIS_DEVICE": "tpu"}, "The device is 'tpu'"),
-    ],
-)
-def test_what_cannot_be_served_does_not_start(embedded, environment, said):
-    import os
-
-    done = subprocess.run(
-        [BENTOML, "serve", "bento.service:Summarizer", "--port", "0"],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_an_altered_bundle_does_not_start(embedded, tmp_path):
-    import os
-    import shutil
-
-    bundle = shutil.copytree(embedded / "bundle", tmp_path / "bundle")
-    with (bundle / "config.json").open("a") as file:
-        file.write(" ")
-    done = subprocess.run(
-        [BENTOML, "serve", "bento.service:Summarizer"],
-        cwd=ROOT,
-        env={**os.environ, "PRECIS_BUNDLE": str(bundle)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert "config.json is not the file the manifest describes" in done.stderr
 
 
 def test_a_built_bento_answers_like_the_source_folder(embedded, engine, tmp_path):

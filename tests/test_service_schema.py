@@ -9,7 +9,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 
 from bento.openapi import describe
-from tests.conftest import BENTOML, ROOT, Service
+from tests.conftest import ROOT, START, Service
 
 OPERATIONS = [result.ok() for result in schemathesis.openapi.from_dict(describe(False)).get_all_operations()]
 NAMES = [operation.label for operation in OPERATIONS]
@@ -19,7 +19,7 @@ PATIENT = 20_000  # ms; a shorter deadline is met with 504, as it should be
 @pytest.fixture(scope="module")
 def tiny_service(tiny_run, tmp_path_factory):
     running = Service(
-        [BENTOML, "serve", "bento.service:Summarizer"],
+        START,
         ROOT,
         tiny_run / "bundle",
         tmp_path_factory.mktemp("tiny-service"),

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import subprocess
 import sys
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from bento.keys import Keys
 from bento.logs import JsonFormatter, TextFormatter, request_id
 from bento.settings import Settings, SettingsError, settings, table
-from tests.conftest import BENTOML, ROOT
+from tests.conftest import ROOT
 
 KEY, OTHER = "k" * 16, "o" * 20
 
@@ -45,6 +44,7 @@ def test_an_empty_environment_serves_the_embedded_bundle_with_its_page(read):
         ("LOG_FORMAT", "xml", "PRECIS_LOG_FORMAT should be 'json' or 'text'"),
         ("API_KEYS", f"{KEY},short", "PRECIS_API_KEYS has a key of fewer than 16 characters"),
         ("API_KEY_FILE", "/nonexistent", "PRECIS_API_KEY_FILE names no file"),
+        ("OTLP_ENDPOINT", "collector:4318", "PRECIS_OTLP_ENDPOINT should begin with http:// or https://"),
         ("TIMEOUT_SECONDS", "nan", "PRECIS_TIMEOUT_SECONDS should be"),
         ("BUNDEL", "x", "There is no variable PRECIS_BUNDEL; PRECIS_BUNDLE is one."),
     ],
@@ -64,20 +64,6 @@ def test_what_kubernetes_sets_and_what_is_empty_is_no_mistake(read):
 def test_keys_take_the_page_away_unless_it_is_asked_for(read):
     assert not read(API_KEYS=KEY).has_page
     assert read(API_KEYS=KEY, PAGE="true").has_page
-
-
-def test_a_bad_value_ends_the_server_with_one_sentence():
-    done = subprocess.run(
-        [BENTOML, "serve", "bento.service:Summarizer"],
-        cwd=ROOT,
-        env={**os.environ, "PRECIS_ROWS": "3"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == "Not started: PRECIS_ROWS should be greater than or equal to 8."
-    assert "Traceback" not in done.stderr
 
 
 def test_the_documented_table_is_that_of_the_code():

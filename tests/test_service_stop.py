@@ -9,19 +9,16 @@ import socket
 import time
 
 import httpx
-import psutil
 import pytest
 
-from tests.conftest import BENTOML, ROOT, Service, gazette
+from tests.conftest import BENTOML, ROOT, START, Service, gazette
 
 TEXT = gazette("validation")[0]["document"]
 BODY = {"text": TEXT, "max_new_tokens": 60, "min_new_tokens": 60}
 
 
-def served(bundle, home, **variables: str) -> Service:
-    running = Service(
-        [BENTOML, "serve", "bento.service:Summarizer"], ROOT, bundle, home, {"PRECIS_PAGE": "false", **variables}
-    )
+def served(bundle, home, command: list[str] = START, **variables: str) -> Service:
+    running = Service(command, ROOT, bundle, home, {"PRECIS_PAGE": "false", **variables})
     running.wait_until_ready()
     return running
 
@@ -85,7 +82,9 @@ def test_under_load_a_killed_worker_comes_back_and_then_sigterm_loses_nothing(em
         running.wait_until_ready(30)
         back = time.monotonic() - began
         assert running.worker.pid != killed.pid
-        assert back < 10 or psutil.getloadavg()[0] > 2, f"back after {back:.1f} s"
+        print(f"a killed worker was replaced by one that answers within {back:.1f} s")
+        assert back < 30
+        assert "The worker was ended by SIGKILL; another is started." in running.log.read_text()
 
         # On SIGTERM those who run are answered, those who come are told, and nobody sees a broken connection.
         statuses, broken = asyncio.run(load(running.url, 8, running.process.terminate, expected, False))
@@ -130,9 +129,10 @@ def test_after_the_grace_time_the_rest_is_told(embedded, tmp_path):
         running.stop()
 
 
-def test_a_bundle_altered_after_the_check_ends_the_service_with_a_sentence(tiny_run, tmp_path):
+@pytest.mark.parametrize("command", [START, [BENTOML, "serve", "bento.service:Summarizer"]], ids=["ours", "bentoml"])
+def test_a_bundle_altered_after_the_start_ends_the_service_with_a_sentence(tiny_run, tmp_path, command):
     bundle = shutil.copytree(tiny_run / "bundle", tmp_path / "bundle")
-    running = served(bundle, tmp_path)
+    running = served(bundle, tmp_path, command)
     try:
         with (bundle / "config.json").open("a") as file:
             file.write(" ")
