@@ -4,6 +4,8 @@ import json
 from html import escape
 from typing import Any
 
+from bento.icon import LINK
+
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
@@ -28,8 +30,8 @@ def render(api: dict[str, Any], address: str, page: bool) -> str:
             parts.append(_operation(path, method, operation, api, address))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Precis API</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{STYLE}</style></head><body><main><h1>Precis API</h1>{''.join(parts)}</main></body></html>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"{LINK}<style>{STYLE}</style></head><body><main><h1>Precis API</h1>{''.join(parts)}</main></body></html>"
     )
 
 

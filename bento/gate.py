@@ -30,9 +30,9 @@ CHECKED: dict[str, type[BaseModel]] = {
     "/summarize_stream": SummarizeRequest,
 }
 STREAM = "/summarize_stream"
-READ = ("/", "/docs.json", "/schema.json", "/model", "/livez", "/healthz", "/readyz", "/metrics")
+READ = ("/", "/docs.json", "/schema.json", "/model", "/livez", "/healthz", "/readyz", "/metrics", "/favicon.ico")
 WITH_KEY = {*CHECKED, "/model"}
-QUIET = {"/livez", "/healthz", "/readyz", "/metrics", "/ui"}  # not in the access log
+QUIET = {"/livez", "/healthz", "/readyz", "/metrics", "/favicon.ico", "/ui"}  # not in the access log
 KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 429: "full", 503: "not_ready", 504: "timeout"}
 MESSAGES = {
     404: "There is nothing at this address.",

@@ -9,11 +9,13 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from bento import page_about, page_batch, page_options
 from bento.page_batch import Batch
 from bento.page_compare import LEAD, Compare, base_folder
 from bento.page_documents import MAX_BYTES, READERS
+from bento.page_head import Head
 from bento.page_html import escape
 from bento.page_limit import MAX_UPLOAD, BodyLimit
 from bento.page_line import Line
@@ -25,12 +27,6 @@ from engine import Engine
 HERE = Path(__file__).parent
 KEPT = 3600  # seconds that a visitor's files of a batch stay, so that it can be run again
 FILE_TYPES = [*READERS]
-# Browsers ask for an icon anyway; this one needs no address of its own.
-ICON = (
-    '<link rel="icon" href="data:image/svg+xml,'
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='%230e5a4c'/>"
-    "<path d='M9 10h14M9 16h14M9 22h8' stroke='white' stroke-width='2.6' stroke-linecap='round'/></svg>\">"
-)
 EMPTY = """
 <div class="empty">
   <p class="lead">The gist of your text will be written here, while you watch.</p>
@@ -50,17 +46,20 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
     # Gradio lets a visitor name any file of the server as their upload, unless it believes the page was launched; it
     # does not think so of a mounted one.
     page.has_launched = True
-    return gr.mount_gradio_app(
+    mounted = gr.mount_gradio_app(
         app,
         page,
         path="/ui",
         theme=theme(),
         css=(HERE / "page.css").read_text(encoding="utf-8"),
-        head=f"{ICON}<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         footer_links=[],
         max_file_size=MAX_BYTES,
         show_error=False,
     )
+    # The innermost one: what it rewrites is not compressed yet.
+    mounted.routes[-1].app.user_middleware.append(Middleware(Head))
+    return mounted
 
 
 def _page(engine: Engine) -> gr.Blocks:

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from bento import metrics
 from bento.docs_page import render
+from bento.icon import FILE
 from bento.openapi import describe
 from bento.settings import Settings
 from bento.state import current
@@ -64,6 +65,11 @@ async def prometheus(_: Request) -> Response:
     return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+async def favicon(_: Request) -> Response:
+    """The icon, for browsers that ask for it by this name whatever a page says."""
+    return FileResponse(FILE, media_type="image/x-icon", headers={"Cache-Control": "max-age=86400"})
+
+
 def make_site(settings: Settings) -> Starlette:
     """The app that is mounted beside BentoML's own routes, and before its page at /, which loads a tag manager."""
     page = Page()
@@ -90,6 +96,7 @@ def make_site(settings: Settings) -> Starlette:
         Route("/docs.json", openapi),
         Route("/model", model),
         Route("/metrics", prometheus),
+        Route("/favicon.ico", favicon),
     ]
     if settings.has_page:
         routes += [Route("/ui", page), Mount("/ui", page)]

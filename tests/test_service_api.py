@@ -186,6 +186,23 @@ def test_pages_carry_security_headers_and_load_nothing_from_elsewhere(client, pa
     assert [address for address in elsewhere if "127.0.0.1" not in address] == []
 
 
+def test_a_link_to_the_page_has_a_preview_of_ours(client):
+    shown = client.get("/ui/").text
+    metas = dict(re.findall(r'<meta\s+(?:name|property)="([^"]+)"\s+content="([^"]*)"', shown))
+    assert metas["og:title"] == "Precis"
+    assert metas["description"] == metas["og:description"]
+    assert not [value for name, value in metas.items() if name.startswith(("og:", "twitter:")) and "radio" in value]
+    assert "<title>Precis</title>" in shown
+    assert "manifest.json" not in shown.split("window.gradio_config")[0]
+
+
+def test_a_browser_that_asks_for_the_icon_gets_it(client):
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/x-icon")
+    assert answer.content[:6] == bytes([0, 0, 1, 0, 1, 0]), "an ICO file with one picture"
+    assert len(answer.content) < 4096
+
+
 def test_the_api_page_shows_every_field_and_runs_no_script(client):
     shown = client.get("/").text
     assert "<script" not in shown

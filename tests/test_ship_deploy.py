@@ -43,6 +43,26 @@ def test_all_select_the_pods():
     assert (target["kind"], target["name"]) == ("Deployment", manifests()["deployment"]["metadata"]["name"])
 
 
+def test_the_autoscaler_and_its_adapter_read_gauges_that_the_service_has():
+    """The queue tells of a burst, the running rows hold what a load below it needs (docs/scale.md)."""
+    from bento import metrics
+    from engine import Stats
+
+    class Idle:
+        def stats(self):
+            return Stats(8, 0, 0, 0, 1, 1.0, 1)
+
+    ours = {family.name for family in metrics.EngineCollector(Idle()).collect()}
+    scaled = {
+        entry["pods"]["metric"]["name"]: entry["pods"]["target"]["averageValue"]
+        for entry in manifests()["autoscaler"]["spec"]["metrics"]
+    }
+    assert scaled == {"precis_queue_tokens": "4k", "precis_rows_running": "4"}
+    assert scaled.keys() <= ours
+    [query] = re.findall(r"seriesQuery: '\{__name__=~\"([^\"]+)", (ROOT / "docs/deploy.md").read_text())
+    assert set(query.split("|")) == scaled.keys()
+
+
 def test_ports_are_the_services():
     container = pod()["spec"]["containers"][0]
     assert container["ports"] == [{"name": "http", "containerPort": 3000}]
