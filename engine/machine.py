@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
+GROUPS = Path("/sys/fs/cgroup")
 CORES = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -18,8 +18,20 @@ def default_threads() -> int:
         cores = len({Path(CORES.format(number)).read_text() for number in allowed})
     except OSError:
         cores = len(allowed)
+    quota = _quota()
+    return max(1, min(cores, math.ceil(quota))) if quota else max(1, cores)
+
+
+def _quota() -> float | None:
+    """Processors' worth of time that the container may use, by control groups of version 2 or 1; None without a bound."""
     try:
-        share, period = QUOTA.read_text().split()
-        return max(1, min(cores, math.ceil(int(share) / int(period))))
-    except (OSError, ValueError):  # no control group, or "max"
-        return max(1, cores)
+        share, period = (GROUPS / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            share, period = ((GROUPS / f"cpu/cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except OSError:
+            return None
+    try:
+        return int(share) / int(period) if int(share) > 0 else None  # version 1 says -1 for none, version 2 "max"
+    except (ValueError, ZeroDivisionError):
+        return None

@@ -170,18 +170,6 @@ def test_the_memory_of_the_caches_is_stated(bundle, rounded, caplog):
         assert record.getMessage() == (f"2 threads, 16 rows of {each:.1f} MB: caches of at most {16 * each:.0f} MB")
 
 
-def test_threads_are_what_the_container_may_use(tmp_path, monkeypatch):
-    from engine import machine
-
-    allowed = len(os.sched_getaffinity(0))
-    for content, expected in [("150000 100000\n", min(2, allowed)), ("50000 100000\n", 1), ("max 100000\n", None)]:
-        (tmp_path / "cpu.max").write_text(content)
-        monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
-        found = machine.default_threads()
-        assert 1 <= found <= allowed
-        assert expected is None or found <= expected
-
-
 def test_an_engine_nobody_holds_ends_its_thread(bundle):
     forgotten = Engine.load(bundle)
     forgotten.generate(["A text."], Generation(max_new_tokens=2))
