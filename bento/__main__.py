@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bento.bundles import EMBEDDED, best
 from bento.supervisor import listen, supervise
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
@@ -41,7 +42,8 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=3000)
     options = parser.parse_args()
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
-    bundle = Path(os.environ.get("PRECIS_BUNDLE") or "artifacts/embedded/bundle")
+    device = os.environ.get("PRECIS_DEVICE") or "cpu"
+    bundle = Path(os.environ.get("PRECIS_BUNDLE") or best(EMBEDDED, device))
     if not 0 <= options.port < 1 << 16:
         parser.error(f"--port should be from 0 to 65535, not {options.port}")
     try:

@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 
 from bento import logs
+from bento.bundles import FITTING
 from bento.lifecycle import refuse
 from bento.settings import Settings, SettingsError, settings
 from engine.bundle import MANIFEST, open_bundle
 from engine.errors import BundleError, EngineError
 
 WARM_UP = "The council met on Tuesday. It agreed to mend the bridge before the winter."
-FITTING = {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32")}  # the best first
 
 
 def chosen() -> Settings:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bento.bundles import EMBEDDED, best
+
 PREFIX = "PRECIS_"
-DEFAULT_BUNDLE = Path(__file__).parent.parent / "artifacts/embedded/bundle"
 SHORTEST_KEY = 16  # characters
 
 
@@ -26,8 +28,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
-    bundle: Path = Field(DEFAULT_BUNDLE, description="Folder of the bundle that is served.")
     device: str = Field("cpu", description="`cpu` or `cuda`; no start where ONNX Runtime does not have it.")
+    bundle: Path = Field(
+        default_factory=lambda others: best(EMBEDDED, others.get("device", "cpu")),
+        description="Folder of the bundle that is served; unset: in `artifacts/embedded`, `bundle-int8` for the CPU "
+        "and `bundle-fp16` for CUDA where it is there, else `bundle`.",
+    )
     compare_bundle: Path | None = Field(
         None,
         description="Bundle of the base model, which the page compares with; unset: `bundle-base-int8` beside the "
@@ -140,9 +146,7 @@ def table() -> str:
     lines = ["| variable | meaning | default |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-        shown = "" if default in (None, "") else f"`{default}`"
-        if default == DEFAULT_BUNDLE:
-            shown = "`artifacts/embedded/bundle`"
+        shown = "" if default in (None, "", PydanticUndefined) else f"`{default}`"
         lines.append(f"| `{PREFIX}{name.upper()}` | {field.description} | {shown} |")
     return "\n".join(lines) + "\n"
 

@@ -23,7 +23,7 @@ def default_threads() -> int:
 
 
 def _quota() -> float | None:
-    """Processors' worth of time that the container may use, by control groups of version 2 or 1; None without a bound."""
+    """How many processors' time the container may use, by control groups of version 2 or 1; None without a bound."""
     try:
         share, period = (GROUPS / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import bentoml
 import pytest
 
+from bento.bundles import best
 from engine import Engine, Generation
 from tests.conftest import BENTOML, ROOT, Service, gazette
 
@@ -148,9 +149,10 @@ def test_no_text_of_users_reaches_the_log(service):
     assert "Traceback" not in service.log.read_text()[before:]
 
 
-def test_a_built_bento_answers_like_the_source_folder(embedded, engine, tmp_path):
+def test_a_built_bento_serves_the_best_bundle_and_answers_like_the_engine(embedded, tmp_path):
     import os
 
+    bundle = best(embedded, "cpu")
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml")}
     environment.pop("PRECIS_BUNDLE", None)
     built = subprocess.run(
@@ -171,9 +173,13 @@ def test_a_built_bento_answers_like_the_source_folder(embedded, engine, tmp_path
     try:
         served.wait_until_ready()
         status, _, content = call(f"{served.url}/summarize", {"text": DOCUMENT})
+        manifest = json.loads(call(f"{served.url}/model")[2])
     finally:
         served.stop()
+    assert manifest == json.loads((bundle / "manifest.json").read_text())
+    engine = Engine.load(bundle)
     assert (status, json.loads(content)["summary"]) == (200, engine.generate([DOCUMENT])[0].text)
+    engine.close()
 
 
 @pytest.mark.parametrize("module", ["engine", "engine.__main__", "bento.service", "bento.page"])

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bento.bundles import best
 from bento.keys import Keys
 from bento.logs import JsonFormatter, TextFormatter, request_id
 from bento.settings import Settings, SettingsError, settings, table
@@ -31,7 +32,7 @@ def read(monkeypatch):
 
 def test_an_empty_environment_serves_the_embedded_bundle_with_its_page(read):
     found = read()
-    assert found.bundle == ROOT / "artifacts/embedded/bundle"
+    assert found.bundle == best(ROOT / "artifacts/embedded", "cpu")
     assert found.has_page
     assert not found.asks_for_keys
 

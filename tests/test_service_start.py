@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bento.loading import FITTING, check_precision
+from bento.bundles import FITTING
+from bento.loading import check_precision
 from engine.errors import BundleError
 from tests.conftest import BENTOML, ROOT, START, Service
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from bento import __main__ as start
+from bento.bundles import best
 from tests.conftest import ROOT
 from tools import image
 
@@ -47,6 +48,15 @@ def test_dockerfile_and_bento_agree_on_python_and_on_what_is_copied():
     assert {entry.split("/")[0] for entry in bento["include"]} == rooms | {"artifacts", "requirements"}
 
 
+def test_a_bento_holds_every_bundle_that_its_device_may_be_served_by(tmp_path):
+    packed = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["include"]
+    for names in (["bundle"], ["bundle", "bundle-int8"]):
+        for name in names:
+            (tmp_path / name).mkdir(exist_ok=True)
+        assert f"artifacts/embedded/{best(tmp_path, 'cpu').name}/**" in packed
+    assert "artifacts/embedded/bundle-base-int8/**" in packed, "the page compares with it"
+
+
 def test_both_images_keep_quiet_towards_others():
     dockerfile = (ROOT / "Dockerfile").read_text()
     for entry in yaml.safe_load((ROOT / "bentofile.yaml").read_text())["envs"]:
@@ -80,10 +90,10 @@ def test_labels_say_where_the_model_comes_from():
         ("cuda", {"bundle", "bundle-int8"}, "bundle"),
     ],
 )
-def test_an_image_takes_the_bundle_that_fits_its_device(tmp_path, device, there, taken):
+def test_a_device_is_served_by_the_bundle_that_fits_it_best(tmp_path, device, there, taken):
     for name in there:
         (tmp_path / name).mkdir()
-    assert image.chosen(tmp_path, device).name == taken
+    assert best(tmp_path, device).name == taken
 
 
 def test_a_stage_holds_the_bundle_and_the_bases_and_nothing_older(tmp_path, monkeypatch):

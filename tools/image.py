@@ -10,14 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bento.bundles import best
+
 ROOT = Path(__file__).parent.parent
 STAGE = ROOT / "artifacts/image"
-
-
-def chosen(run: Path, device: str) -> Path:
-    """The bundle of a run that serves `device` best: 8 bits on a CPU, half precision on a GPU, else fp32."""
-    best = run / {"cpu": "bundle-int8", "cuda": "bundle-fp16"}[device]
-    return best if best.is_dir() else run / "bundle"
 
 
 def stage(bundle: Path) -> None:
@@ -67,7 +63,7 @@ def main() -> int:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tag", default="precis:latest")
     options = parser.parse_args()
-    bundle = chosen(options.run, options.device)
+    bundle = best(options.run, options.device)
     try:
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     except OSError as error:
