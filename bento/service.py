@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncGenerator
 
 import bentoml
@@ -25,13 +26,16 @@ if bentoml.server_context.worker_index is None:
 else:
     loading.begin()
 
+UNTRACED = r"://[^/]*/(livez|healthz|readyz|metrics|favicon\.ico|ui)([/?]|$)"
+FLUSH = 2.0  # seconds for the last spans when the service stops
+
 logs.configure(chosen.log_format)
 tracing = {"excluded_urls": ".*"}
 if chosen.otlp_endpoint:
     tracing = {
         "exporter_type": "otlp",
         "sample_rate": 1.0,
-        "excluded_urls": ["livez", "healthz", "readyz", "metrics", "ui"],
+        "excluded_urls": UNTRACED,
         "otlp": {"protocol": "http", "endpoint": chosen.otlp_endpoint},
     }
 
@@ -101,8 +105,14 @@ class Summarizer:
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        """Ends the engine's thread."""
+        """Ends the engine's thread, and sends the last spans, which the process's end by a signal would lose."""
         self.engine.close()
+        if chosen.otlp_endpoint:
+            from bentoml._internal.configuration.containers import BentoMLContainer
+
+            flush = threading.Thread(target=BentoMLContainer.tracer_provider.get().force_flush, daemon=True)
+            flush.start()
+            flush.join(FLUSH)
 
 
 def _refused(failure: Failure) -> JSONResponse:
