@@ -3,11 +3,13 @@
 BentoML's own supervisor (`bentoml serve`) imports nearly all that a worker does before it starts one.
 """
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 READY = "PRECIS_READY_FD"  # the variable that names a worker's end of the pipe by which it says that it is ready
 AWAITED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
@@ -44,7 +46,7 @@ def supervise(listening: socket.socket) -> int:
                 why = " Too little memory is the usual reason." if status == -signal.SIGKILL else ""
                 print(f"Not started: the worker was ended {ended} before it was ready.{why}", file=sys.stderr)
             return 1
-        print(f"The worker was ended {ended}; another is started.", file=sys.stderr, flush=True)
+        _log(f"The worker was ended {ended}; another is started.")
 
 
 def _start(listening: socket.socket) -> tuple[subprocess.Popen, int]:
@@ -78,3 +80,12 @@ def _ended(worker: subprocess.Popen) -> tuple[int, int]:
                 return asked, worker.returncode
             if not process:
                 break
+
+
+def _log(message: str) -> None:
+    """A line as bento.logs would write it, which is not imported here."""
+    line = message
+    if os.environ.get("PRECIS_LOG_FORMAT") != "text":
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "level": "warning", "logger": "precis.supervisor", "message": message})
+    print(line, file=sys.stderr, flush=True)

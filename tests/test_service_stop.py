@@ -84,7 +84,8 @@ def test_under_load_a_killed_worker_comes_back_and_then_sigterm_loses_nothing(em
         assert running.worker.pid != killed.pid
         print(f"a killed worker was replaced by one that answers within {back:.1f} s")
         assert back < 30
-        assert "The worker was ended by SIGKILL; another is started." in running.log.read_text()
+        said = [json.loads(line) for line in running.log.read_text().splitlines() if "SIGKILL" in line]
+        assert [line["message"] for line in said] == ["The worker was ended by SIGKILL; another is started."]
 
         # On SIGTERM those who run are answered, those who come are told, and nobody sees a broken connection.
         statuses, broken = asyncio.run(load(running.url, 8, running.process.terminate, expected, False))
