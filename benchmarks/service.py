@@ -212,28 +212,29 @@ def plain(folder: Path, scratch: Path, threads: int, length: float) -> dict[str,
 
 
 def ratios(result: dict) -> dict:
-    """What the parts that were measured say of each other."""
+    """What the parts that were measured say of each other; None where one of the two has no figure."""
     found: dict = {}
     if "closed" not in result:
         return found
     peak = max(row["summaries_per_second"] for row in result["closed"].values())
     if "engine_alone" in result:
-        found["saturation_to_engine_alone"] = round(peak / result["engine_alone"], 3)
+        found["saturation_to_engine_alone"] = _ratio(peak, result["engine_alone"])
     if "open" in result:
-        saturated, overloaded = result["closed"]["128 clients"], result["open"]["10 x capacity"]
-        found["overload_goodput_to_peak"] = round(overloaded["summaries_per_second"] / peak, 3)
-        if overloaded["p99_s"] and saturated["p99_s"]:
-            found["overload_p99_to_saturation"] = round(overloaded["p99_s"] / saturated["p99_s"], 2)
+        overloaded = result["open"]["10 x capacity"]
+        found["overload_goodput_to_peak"] = _ratio(overloaded["summaries_per_second"], peak)
+        found["overload_p99_to_saturation"] = _ratio(overloaded["p99_s"], result["closed"]["128 clients"]["p99_s"])
         found["overload_refused_p99_ms"] = overloaded.get("refused_p99_ms")
     if "plain" in result:
         best = max(row["summaries_per_second"] for row in result["plain"].values())
-        found["throughput_to_plain"] = round(peak / best, 2) if best else None
+        found["throughput_to_plain"] = _ratio(peak, best)
         found["p99_of_plain"] = {
-            name: round(row["p99_s"] / result["plain"][name]["p99_s"], 2)
-            for name, row in result["closed"].items()
-            if row["p99_s"] and result["plain"][name]["p99_s"]
+            name: _ratio(row["p99_s"], result["plain"][name]["p99_s"]) for name, row in result["closed"].items()
         }
     return found
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return round(ours / theirs, 3) if ours and theirs else None
 
 
 def write_models(folder: Path) -> None:

@@ -105,7 +105,7 @@ def test_the_base_before_fine_tuning_stands_beside(visit, served_bundle):
     folder = served_bundle.parent / "bundle-base-int8"
     if tab.count() == 0:
         assert "PRECIS_URL" in os.environ or not folder.is_dir()  # a container may hold less than this folder
-        return
+        pytest.skip("the bundle of the base is not beside the one that is served")
     tab.click()
     page.get_by_role("button", name="Let the base model try").click()
     text = page.text.input_value()

@@ -9,11 +9,15 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
 from bento import page_batch, page_evidence, page_options, page_snippets
+from bento.page_compare import Compare, base_folder
+from bento.page_html import escape
 from bento.page_line import Line, LineFull
+from bento.page_single import Made
 from bento.page_work import Done, Stopped, Waiting, Writing, steps
 from engine import Engine, Generation, GenerationError
 from engine.evidence import support
@@ -132,6 +136,32 @@ class Reader(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def test_the_comparison_is_what_the_bases_engine_writes_beside_what_was_made(engine):
+    """On the base's own bundle where it is there, as after make model; else on the one that is served."""
+    folder = base_folder(engine, None) or engine.bundle.folder
+    made = Made(DOCUMENT, Generation(max_new_tokens=24), 1, "Made <before>.")
+
+    async def compared(made: Made | None) -> list[str]:
+        return [shown async for shown in Compare(folder).run(SimpleNamespace(session_hash="a visitor"), made)]
+
+    shown = asyncio.run(compared(made))
+    base = Engine.load(folder, threads=1)
+    expected = base.generate([DOCUMENT], made.generation)[0].text
+    base.close()
+    before, after = shown[-1].split("<section>")[1:]
+    assert f'data-plain="{escape(expected)}"' in before
+    assert "Made &lt;before&gt;." in after
+    assert len(shown) > 3, "it grows"
+    [refusal] = asyncio.run(compared(None))
+    assert "Summarize a text first." in refusal
+
+
+def test_a_base_is_compared_with_only_where_its_bundle_is_there(engine, tmp_path):
+    assert base_folder(engine, tmp_path) is None
+    (tmp_path / "manifest.json").write_text("{}")
+    assert base_folder(engine, tmp_path) == tmp_path
 
 
 def test_what_a_visitor_or_the_model_wrote_never_becomes_markup():
