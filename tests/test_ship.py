@@ -164,6 +164,31 @@ def test_too_little_memory_is_told(tmp_path, monkeypatch, limit, told):
     assert start.memory_problem(bundle) == told
 
 
+def test_a_start_with_too_little_memory_ends_with_the_sentence(tmp_path):
+    (tmp_path / "limit").write_text(f"{64 << 20}\n")
+    code = (
+        "import sys, pathlib; from bento import __main__ as start; start.MEMORY_LIMITS = [pathlib.Path(sys.argv.pop())]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; sys.exit(start.main())", "--port", "0", str(tmp_path / "limit")],
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_HOME": str(tmp_path), "PRECIS_BUNDLE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    needs = f"this bundle needs {start.BASE_MIB} MiB"
+    assert done.returncode == 1
+    assert done.stderr == f"Not started: This container may use 64 MiB of memory, and {needs}.\n"
+
+
+@pytest.mark.parametrize(("port", "said"), [("70000", "--port should be from 0 to 65535"), ("x", "invalid int value")])
+def test_a_port_that_is_none_is_told(port, said):
+    done = start_service(port=port)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+
+
 def test_the_manifest_of_the_embedded_default_gives_labels(embedded):
     labels = dict(image.labels(json.loads((embedded / "bundle/manifest.json").read_text()), "cpu"))
     assert re.fullmatch(r"[0-9a-f]{64}", labels["precis.model.base.sha256"])
