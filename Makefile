@@ -7,8 +7,8 @@ RECIPE ?= recipes/embedded.yaml
 RUN := artifacts/$(basename $(notdir $(RECIPE)))
 PORT ?= 3000
 DEVICE ?= cpu
-# 8 bits on a CPU, where that bundle passed its gate.
-BUNDLE ?= $(if $(and $(filter cpu,$(DEVICE)),$(wildcard $(RUN)/bundle-int8/manifest.json)),$(RUN)/bundle-int8,$(RUN)/bundle)
+# 8 bits on a CPU and half precision on a GPU, where that bundle passed its gate (as bento/bundles.py chooses).
+BUNDLE ?= $(or $(patsubst %/,%,$(dir $(wildcard $(RUN)/bundle-$(if $(filter cpu,$(DEVICE)),int8,fp16)/manifest.json))),$(RUN)/bundle)
 IMAGE ?= precis:latest
 PYTHON := .venv/bin/python
 # The gpu lock where an NVIDIA driver answers; the two ONNX Runtimes cannot stand side by side.

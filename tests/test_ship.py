@@ -93,7 +93,11 @@ def test_labels_say_where_the_model_comes_from():
 def test_a_device_is_served_by_the_bundle_that_fits_it_best(tmp_path, device, there, taken):
     for name in there:
         (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
     assert best(tmp_path, device).name == taken
+    command = ["make", "--dry-run", "serve", f"RUN={tmp_path}", f"DEVICE={device}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"PRECIS_BUNDLE={tmp_path / taken} PRECIS_DEVICE={device} " in done.stdout
 
 
 def test_a_stage_holds_the_bundle_and_the_bases_and_nothing_older(tmp_path, monkeypatch):
