@@ -15,7 +15,7 @@ def training_curve(log: list[dict[str, float]], path: Path) -> None:
         rows = [(row["step"], row[key]) for row in log if key in row]
         if rows:
             axes.plot(*zip(*rows, strict=True), label=label, marker=marker)
-    axes.set(xlabel="optimizer step", ylabel="cross-entropy (nats a token)", title="LoRA fine-tuning")
+    axes.set(xlabel="optimizer step", ylabel="cross-entropy (nats a token)", title="Fine-tuning")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

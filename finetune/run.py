@@ -33,8 +33,8 @@ from finetune.training import add_adapter, load_base, load_base_in_4bit, train
 
 
 def fit(recipe: Recipe) -> Path:
-    """Runs `recipe` and returns its folder: adapter/, merged/, rouge.json, run.json, README.md (the model's card),
-    samples.md, data.md, training.png, data.png, tensorboard/.
+    """Runs `recipe` and returns its folder: adapter/, merged/, rouge.json, summaries.json (of all validation
+    documents), run.json, README.md (the model's card), samples.md, data.md, training.png, data.png, tensorboard/.
 
     The folder is replaced when all is done; bundles that lie in it stay until an export replaces them. A run that
     was killed goes on from its last checkpoint. Under `accelerate launch` all processes call this; the first one
@@ -148,6 +148,7 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
         tokenizer.save_pretrained(place / "merged")
         rouge = compare(documents, before, after, references, recipe)
         write_json(place / "rouge.json", rouge)
+        write_json(place / "summaries.json", {"reference": references, "base": before, "finetuned": after})
         training_curve(trained.log, place / "training.png")
         write(found, encoded, recipe.data, place)
         shutil.copytree(folder / "tensorboard", place / "tensorboard")

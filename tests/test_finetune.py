@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from finetune.__main__ import main
@@ -29,6 +30,13 @@ def test_a_run_holds_what_the_next_room_needs(tiny_run):
         for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
             low, high = rouge[system]["ci95"][kind]
             assert 0 <= low <= rouge[system][kind] <= high <= 100
+    said = json.loads((tiny_run / "summaries.json").read_text())
+    assert said["reference"] == [row["summary"] for row in gazette("train")[40:64]]
+    for system in ("base", "finetuned"):
+        scores = RougeScorer(["rouge1"], use_stemmer=True)
+        pairs = zip(said["reference"], said[system], strict=True)
+        mean = 100 * np.mean([scores.score(reference, text)["rouge1"].fmeasure for reference, text in pairs])
+        assert rouge[system]["rouge1"] == pytest.approx(mean, abs=0.006)
     info = json.loads((tiny_run / "run.json").read_text())
     assert info["versions"]["transformers"] == "4.57.6"
     assert (info["data"]["train_pairs"], info["data"]["validation_pairs"]) == (40, 24)
