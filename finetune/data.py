@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset, Value, disable_progress_bars, load_dataset
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 
 from finetune.errors import UserError
@@ -79,12 +80,21 @@ def _load(data: Data, key: str) -> tuple[Dataset, str | None]:
 
 def _from_hub(name: str, split: str, revision: str | None) -> tuple[Dataset, str | None]:
     """A split of a hub set; one that is a loading script, which datasets 4 refuses, by way of its Parquet branch."""
+    if revision is None and _is_a_script(name):
+        revision = PARQUET_BRANCH
+    return load_dataset(name, revision=revision, split=split), revision
+
+
+def _is_a_script(name: str) -> bool:
+    """Whether the hub has a loading script for the set.
+
+    Asked beforehand, since load_dataset's refusal cannot be told by: where any revision of the set is in its cache, it
+    reads that instead.
+    """
     try:
-        return load_dataset(name, revision=revision, split=split), revision
-    except RuntimeError as error:
-        if revision is not None or "scripts are no longer supported" not in str(error):
-            raise
-    return load_dataset(name, revision=PARQUET_BRANCH, split=split), PARQUET_BRANCH
+        return HfApi().file_exists(name, f"{name.rpartition('/')[2]}.py", repo_type="dataset")
+    except OSError:  # no hub, or a closed set: load_dataset reads what is in store, or tells
+        return False
 
 
 def _from_folder(folder: Path, data: Data, key: str) -> Dataset:

@@ -21,6 +21,12 @@ SMALL = [
     "data.max_document_tokens=64",
     "generation.max_new_tokens=8",
 ]
+LOAD = f"""
+from finetune.data import load_pairs
+from finetune.recipe import Data
+pairs = load_pairs(Data(name="{DATA}", train="train", validation="validation"), seed=0)
+print(pairs.revision, len(pairs.train))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +58,10 @@ def hub(model, data):
 
 def finetune(hub: HubStandIn, home: Path, *overrides: str) -> subprocess.CompletedProcess:
     """The command in a process of its own that knows no hub but the stand-in and has nothing of it in store."""
+    return python(hub, home, "-m", "finetune", "recipes/t5-small-xsum.yaml", *SMALL, *overrides)
+
+
+def python(hub: HubStandIn, home: Path, *words: str) -> subprocess.CompletedProcess:
     # The suite is offline by HF_HUB_OFFLINE, and caches have variables of their own beside HF_HOME.
     own = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     settings = {
@@ -61,7 +71,7 @@ def finetune(hub: HubStandIn, home: Path, *overrides: str) -> subprocess.Complet
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",
     }
-    command = [sys.executable, "-m", "finetune", "recipes/t5-small-xsum.yaml", *SMALL, *overrides]
+    command = [sys.executable, *words]
     return subprocess.run(command, cwd=ROOT, env=own | settings, capture_output=True, text=True, timeout=300)
 
 
@@ -90,6 +100,9 @@ def test_a_set_that_is_a_loading_script_is_read_by_its_parquet_branch(model, dat
         done = finetune(hub, tmp_path / "home", "--check", f"output={tmp_path / 'run'}", "data.revision=null")
         assert done.returncode == 0, done.stderr
         assert any(path.endswith("/xsum.py") and status == 200 for _, path, status in hub.asked)
+        # In the cache it stands under its name, and datasets would take it from there for the script.
+        again = python(hub, tmp_path / "home", "-c", LOAD)
+        assert again.stdout.split() == ["refs/convert/parquet", str(ROWS["train"])], again.stderr
     assert f"| pairs | {ROWS['train']} | {ROWS['validation']} |" in (tmp_path / "run.check/data.md").read_text()
 
 
