@@ -42,7 +42,11 @@ def _cut(ids: list[int], limit: int) -> list[int]:
 
 
 class LengthGrouped(Sampler[int]):
-    """transformers' grouping by length, with an order that depends on the seed and the epoch alone.
+    """transformers' grouping by length, its batches shuffled, in an order that depends on the seed and the epoch alone.
+
+    transformers goes from the longest to the shortest, up to fifty batches in a row; the steps of a schedule would then
+    each meet their own lengths. The batch with the longest stays first, where memory is known to do, and a batch that
+    is not full stays last.
 
     A run that resumes in the middle of an epoch meets the batches it would have met; transformers' own sampler draws
     from the global generator, whose state it cannot give back. All processes of a run draw the same order.
@@ -59,4 +63,9 @@ class LengthGrouped(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.number)
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+        batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        full = len(order) // self.batch_size
+        shuffled = (torch.randperm(max(0, full - 1), generator=generator) + 1).tolist()
+        for number in [0, *shuffled, *range(max(1, full), len(batches))]:
+            yield from batches[number]

@@ -1,6 +1,7 @@
 """Training features: adapters' kinds, the best evaluation kept, early stopping, curves, and what a person sees."""
 
 import io
+import itertools
 import json
 import math
 import os
@@ -183,6 +184,17 @@ def test_the_order_of_an_epoch_depends_on_seed_and_number_alone():
     batches = [orders[0][i : i + 8] for i in range(0, 200, 8)]
     spread = np.mean([np.ptp([lengths[i] for i in batch]) for batch in batches])
     assert spread < 100, "batches are not of like length"
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 203])
+def test_batches_of_like_length_come_in_no_order_of_length(count):
+    lengths = np.random.default_rng(0).integers(5, 500, size=count).tolist()
+    order = list(LengthGrouped(lengths, 8, 0))
+    assert sorted(order) == list(range(count))
+    assert max(lengths) in [lengths[i] for i in order[:8]]  # what memory needs is known at the first step
+    if count > 100:
+        means = [np.mean([lengths[i] for i in order[at : at + 8]]) for at in range(8, 200, 8)]
+        assert 7 <= sum(after > before for before, after in itertools.pairwise(means)) <= 17
 
 
 def test_embedded_checkpoints_are_seldom():
