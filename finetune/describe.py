@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
@@ -64,6 +64,8 @@ wide.
 - It **logs** to TensorBoard (`tensorboard --logdir artifacts`), and to Weights & Biases and MLflow where they are installed;
   without `WANDB_API_KEY` the former writes offline.
 - On **several GPUs**: `accelerate launch --multi_gpu --num_processes 4 -m finetune RECIPE`. `training.batch_size` is each device's.
+- It **leaves** adapter/, merged/, README.md (the model's card), rouge.json, summaries.json (what base and fine-tuned model say of
+  every validation document, beside the reference), samples.md, run.json, the data report and the curves.
 - **Memory**: a batch that does not fit is answered with the size that does. `training.gradient_checkpointing`, `model.load_in_4bit`.
 """
 
@@ -121,6 +123,8 @@ def _type(member: Any) -> str:
         return " or ".join(f"`{value}`" for value in get_args(member))
     if get_origin(member) is list:
         return "list of text"
+    if get_origin(member) is Annotated:
+        return _type(get_args(member)[0])
     names = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", type(None): "`null`"}
     return names[member]
 

@@ -38,7 +38,8 @@ class FineTuner(Seq2SeqTrainer):
     def training_step(self, model, inputs, num_items_in_batch=None):
         self.tokens += inputs["attention_mask"].sum() + (inputs["labels"] != -100).sum()
         try:
-            loss = super().training_step(model, inputs, num_items_in_batch)
+            # T5 would fill a cache for steps that never come.
+            loss = super().training_step(model, {**inputs, "use_cache": False}, num_items_in_batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -92,7 +93,8 @@ class FineTuner(Seq2SeqTrainer):
             self.model.zero_grad(set_to_none=True)
             batch = self.data_collator([self._columns(i) for i in longest[-fewer:]])
             # Through the bare model: with several processes the others would be waited for.
-            loss = self.model(**{name: values.to(self.args.device) for name, values in batch.items()}).loss
+            batch = {name: values.to(self.args.device) for name, values in batch.items()}
+            loss = self.model(**batch, use_cache=False).loss
             loss.backward()
 
         said = f"training.batch_size: {size} pairs of {length} tokens do not fit into memory"

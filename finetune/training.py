@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.integrations import is_mlflow_available, is_wandb_available
 
+from finetune.attention import fused_attention, set_dropout
 from finetune.errors import UserError
 from finetune.live import LiveTable
 from finetune.recipe import Lora, Model, Recipe
@@ -164,6 +165,8 @@ def train(
     figures of an evaluation and has to be there where training.metric is a ROUGE. Raises UserError.
     """
     settings = recipe.training
+    if settings.dropout is not None:
+        set_dropout(model, settings.dropout)
     bf16 = use_bf16(settings.precision)
     # transformers sets it for bf16 and never takes it back: the next run of this process would inherit it.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if bf16 else "no"
@@ -217,7 +220,8 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     try:
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with fused_attention(model):
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     finally:
         table.close()
     return Trained(
