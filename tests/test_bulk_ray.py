@@ -1,5 +1,6 @@
 """The same rows by way of a Ray cluster of two workers, of which one is killed, and so is the command itself."""
 
+import gzip
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ from tests.conftest import ROOT, gazette
 
 pytest.importorskip("ray", reason="Ray is not installed: it is the extra `ray`")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+# Both sides by a token: where a token lies in the home folder, ray start asks for it unasked.
+TOKENS = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def processes(title: str) -> list[int]:
@@ -36,20 +40,23 @@ def cluster():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ray = str(Path(sys.executable).with_name("ray"))
-    start = [ray, "start", "--head", "--num-cpus=2", f"--port={port}", "--include-dashboard=false", "--block"]
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    start = [*ray, "start", "--head", "--num-cpus=2", f"--port={port}", "--include-dashboard=false", "--block"]
     head = subprocess.Popen(
         [*start, "--object-store-memory=200000000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         text=True,
+        env=os.environ | TOKENS,
     )
+    said = []
     for line in head.stdout:
+        said.append(line)
         if "Ray runtime started" in line:
             break
     else:
-        raise AssertionError("ray start did not come up")
+        raise AssertionError(f"ray start did not come up: {''.join(said)}")
     yield f"127.0.0.1:{port}"
     os.killpg(head.pid, signal.SIGTERM)
     head.wait(60)
@@ -57,7 +64,7 @@ def cluster():
 
 def start(source, out, bundle, *more) -> subprocess.Popen:
     command = [sys.executable, "-m", "engine.bulk", str(source), str(out), "--bundle", bundle, "--max-new-tokens", "6"]
-    return subprocess.Popen([*command, *more], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, *more], cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ | TOKENS)
 
 
 def windows(out: Path) -> int:
@@ -109,5 +116,15 @@ def test_a_cluster_that_is_not_there_is_told(tiny_run, tmp_path):
     process = start(source, tmp_path / "out.jsonl", str(tiny_run / "bundle"), "--ray", "127.0.0.1:1")
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
-    assert "No Ray cluster answers at 127.0.0.1:1" in said
+    assert "No Ray cluster answers at 127.0.0.1:1: " in said
+    assert "Traceback" not in said
+
+
+def test_a_damaged_file_is_named_by_the_cluster_too(tiny_run, cluster, tmp_path):
+    source = tmp_path / "in.jsonl.gz"
+    source.write_bytes(gzip.compress(b'{"document": "one two three"}\n' * 2000)[:-40])
+    process = start(source, tmp_path / "out.jsonl", str(tiny_run / "bundle"), "--ray", cluster)
+    said = process.communicate(timeout=240)[1]
+    assert process.returncode == 1, said
+    assert f"{source} is cut short or damaged after row" in " ".join(said.split())
     assert "Traceback" not in said

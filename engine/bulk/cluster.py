@@ -6,6 +6,7 @@ where every node finds them under the same name.
 """
 
 import logging
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from engine.bulk.files import arrow
 from engine.bulk.run import Feeder, Job, Mark, Part, file_windows
 
 OBJECT_STORE = 512 << 20  # bytes on a cluster of our own; a window is about a megabyte
+STARTS = 2  # Ray gives its agents 15 s to import, which a cold disk can take; they are warm then (its issue 65983)
 TOGETHER = 2  # windows an actor works on, so that its batch stays full when one of them ends
 
 
@@ -40,6 +42,7 @@ def parts(job: Job, mark: Mark, done: Callable[[int, float], None], address: str
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # or a damaged file would be no more than "UDF failed"
     context.target_max_block_size = 1  # every window is a block of its own, for an actor of its own
 
     def read(batch):
@@ -81,12 +84,14 @@ def parts(job: Job, mark: Mark, done: Callable[[int, float], None], address: str
             yield part
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        raise BulkError(f"The cluster gave up: {str(cause).strip().splitlines()[-1]}") from error
+        raise BulkError(f"The cluster gave up: {(str(cause).strip() or repr(cause)).splitlines()[-1]}") from error
     finally:
         ray.shutdown()
 
 
 def _connected(address: str):
+    """Ray, connected. Raises BulkError with Ray's reason."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
         import ray.data
@@ -94,11 +99,27 @@ def _connected(address: str):
         raise BulkError("--ray needs Ray: install the extra `ray`.") from error
     here = Path(engine.__file__).parent
     own = {"object_store_memory": OBJECT_STORE, "include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(
-            address, runtime_env={"py_modules": [str(here)]}, log_to_driver=False, logging_level=logging.ERROR, **own
-        )
-    except Exception as error:  # Ray raises ConnectionError, ValueError, RuntimeError, and bare ones
-        raise BulkError(f"No Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}") from error
+    for left in reversed(range(STARTS if address == "local" else 1)):
+        try:
+            ray.init(
+                address,
+                runtime_env={"py_modules": [str(here)]},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **own,
+            )
+            break
+        except Exception as error:  # Ray raises ConnectionError, ValueError, RuntimeError, and bare ones
+            ray.shutdown()
+            if not left:
+                raise BulkError(_refused(address, error)) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+def _refused(address: str, error: Exception) -> str:
+    reason = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
+    if address == "local":
+        return f"A Ray cluster of our own does not start: {reason}."
+    # ray start asks for tokens where it finds one, and a driver sends none to an address unless told.
+    return f"No Ray cluster answers at {address}: {reason}. (One that asks for a token wants RAY_AUTH_MODE=token.)"
