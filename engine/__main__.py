@@ -1,6 +1,7 @@
 """python -m engine BUNDLE [FILE]: prints the summary of a text file or of standard input."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -20,9 +21,8 @@ def main(argv: list[str] | None = None) -> int:
         else:
             text = Path(options.file).read_text(encoding="utf-8")
         generation = Generation(max_new_tokens=options.max_new_tokens, num_beams=options.num_beams)
-        engine = Engine.load(options.bundle)
-        summary = engine.generate([text], generation)[0]
-        engine.close()
+        with contextlib.closing(Engine.load(options.bundle)) as engine:
+            summary = engine.generate([text], generation)[0]
     except OSError as error:
         print(f"{options.file} cannot be read: {error.strerror}.", file=sys.stderr)
         return 1
@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     print(summary.text)
     if summary.pieces > 1:
         print(f"(summarized in {summary.pieces} pieces: the text is longer than the model reads)", file=sys.stderr)

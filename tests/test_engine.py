@@ -22,6 +22,7 @@ from engine import (
     Generation,
     Summary,
 )
+from engine.__main__ import main
 from engine.worker import Drain
 from tests.conftest import ROOT
 from tests.engines import LIMIT, TEXTS, seal
@@ -277,6 +278,13 @@ def test_the_command_prints_the_summary_of_a_file_and_of_standard_input(bundle, 
         assert failed.returncode == 1
         assert said in failed.stderr
         assert failed.stderr.count("\n") == 1
+
+
+def test_the_command_leaves_no_engine_running_behind_an_error(bundle, capsys):
+    before = set(threading.enumerate())
+    assert main([str(bundle), os.devnull]) == 1
+    assert capsys.readouterr().err == "The text is empty.\n"
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "engine"]
 
 
 def test_onnx_runtime_keeps_no_telemetry_identity(tmp_path):
