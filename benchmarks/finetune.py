@@ -1,6 +1,6 @@
 """Speed and memory of training: our way, transformers' stock summarization settings, and everything padded to 1,024.
 
-    python -m benchmarks.finetune [--data FILE] [--steps 32] [--batch 8] [--shape small|embedded]
+    python -m benchmarks.finetune [--data FILE] [--steps 16] [--batch 8] [--shape small|embedded]
 
 The same base and pairs (Gazette's, or a JSONL file with columns document and summary; cut at 1,024 and 128 tokens).
 Each way goes through the whole file in its own order, and the first steps of that epoch are measured: all ways but the
@@ -37,7 +37,7 @@ LONGEST = {"document": 1024, "summary": 128}
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT / "data/gazette/train.jsonl")
-    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1, help="each way so often, in turns; the median counts")
     parser.add_argument(
