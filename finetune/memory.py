@@ -31,7 +31,8 @@ def estimate(recipe: Recipe, document_tokens: int, summary_tokens: int) -> Memor
     """For a batch whose longest document and summary have so many tokens.
 
     The activations are the tensors that autograd keeps, counted on PyTorch's meta device, and the gradient of the
-    logits. With gradient checkpointing: what lies outside the blocks, the blocks' inputs, and one block's own.
+    logits. Attention is counted as transformers does it; the fused one keeps less. With gradient checkpointing: what
+    lies outside the blocks, the blocks' inputs, and one block's own.
     """
     config = AutoConfig.from_pretrained(recipe.model.name, revision=recipe.model.revision)
     with torch.device("meta"):

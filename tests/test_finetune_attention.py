@@ -41,15 +41,17 @@ def adapted(folder, dropout: float = 0.0):
 def step(model, way, bf16: bool = False):
     """Loss, gradients by name, and bytes that autograd keeps, of three pairs of unlike length."""
     draw = torch.Generator().manual_seed(3)
-    ids, labels = (torch.randint(3, 200, shape, generator=draw) for shape in ((3, 70), (3, 12)))
+    ids, labels = (torch.randint(3, 200, shape, generator=draw) for shape in ((3, 200), (3, 12)))
     mask = torch.ones_like(ids)
-    for row, length in enumerate((70, 41, 9)):
+    for row, length in enumerate((200, 111, 9)):
         mask[row, length:] = 0
     labels[1, 5:] = -100
+    own = {values.untyped_storage().data_ptr() for values in model.parameters()}
     kept = {}
 
     def keep(values):
-        kept[values.untyped_storage().data_ptr()] = values.untyped_storage()
+        if values.untyped_storage().data_ptr() not in own:
+            kept[values.untyped_storage().data_ptr()] = values.untyped_storage()
         return values
 
     torch.manual_seed(4)
@@ -61,22 +63,29 @@ def step(model, way, bf16: bool = False):
     return loss.detach(), gradients, sum(storage.nbytes() for storage in kept.values())
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_an_adapter_gets_the_same_gradients_from_less_memory(folder, bf16):
-    plain, fused = (step(adapted(folder), way, bf16) for way in (nullcontext, fused_attention))
-    torch.testing.assert_close(fused[0], plain[0], rtol=1e-3 if bf16 else 1e-5, atol=0)
+def test_an_adapter_gets_the_same_gradients_from_less_memory(folder):
+    plain, fused = (step(adapted(folder), way) for way in (nullcontext, fused_attention))
+    torch.testing.assert_close(fused[0], plain[0], rtol=1e-5, atol=0)
     assert fused[1].keys() == plain[1].keys()
     for name, values in plain[1].items():
-        off = (fused[1][name] - values).norm() / values.norm()
-        assert off < (0.05 if bf16 else 1e-4), name
-    assert fused[2] < 0.9 * plain[2]
+        assert (fused[1][name] - values).norm() / values.norm() < 1e-4, name
+    assert fused[2] < 0.8 * plain[2]
+
+
+def test_in_bf16_it_is_as_near_to_fp32(folder):
+    def flat(gradients):
+        return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
+
+    exact = flat(step(adapted(folder), nullcontext)[1])
+    plain, fused = (flat(step(adapted(folder), way, bf16=True)[1]) for way in (nullcontext, fused_attention))
+    assert (fused - exact).norm() < 1.3 * (plain - exact).norm()
 
 
 def test_biases_that_learn_and_dropout_go_the_plain_way(folder):
     plain, fused = (step(network(folder, 0.0).train(), way) for way in (nullcontext, fused_attention))
     assert any("relative_attention_bias" in name for name in plain[1])
     for name, values in plain[1].items():
-        torch.testing.assert_close(fused[1][name], values)
+        assert (fused[1][name] - values).norm() <= 1e-4 * values.norm(), name
     plain, fused = (step(adapted(folder, 0.5), way) for way in (nullcontext, fused_attention))
     assert fused[0] == plain[0] != step(adapted(folder), nullcontext)[0]
 
