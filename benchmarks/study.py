@@ -183,7 +183,7 @@ def page(results: dict) -> str:
         "MiB",
     ]
     rows = "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *table(results)))
-    settings = "\n".join(f"| {name} | `{' '.join(run['settings'])}` |" for name, run in runs.items())
+    settings = "\n".join(f"- {name}: `{' '.join(run['settings'])}`" for name, run in runs.items())
     minutes = sum(run["total_seconds"] for run in runs.values()) / 60
     train, validation = first["pairs"]
     return f"""# LoRA against full fine-tuning, on real news
@@ -202,8 +202,8 @@ an interval that holds 0 says that {validation} documents cannot tell the two ap
 rates and LoRA at one, and the better rate was picked on the same documents, which favours full fine-tuning. Seconds are
 of training alone, with its two evaluations; MiB are the process's peak while it trains, its libraries among them.
 
-| | settings |
-|---|---|
+What is set for each; of two values of one key the later counts:
+
 {settings}
 
 The rest of the recipe:
