@@ -1,8 +1,9 @@
-"""python -m export RUN: the ONNX bundles of a fine-tuned run, each with its chain of proofs; and verify, sign."""
+"""python -m export RUN: the ONNX bundles of a run, each with its chain of proofs; and import, verify, sign."""
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import EngineError
@@ -13,7 +14,8 @@ def _make(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a run to ONNX and prove it equal.",
-        epilog="python -m export verify BUNDLE and python -m export sign BUNDLE --key FILE are for finished bundles.",
+        epilog="python -m export verify BUNDLE and python -m export sign BUNDLE --key FILE are for finished bundles; "
+        "python -m export import FOLDER RECIPE takes over what optimum-cli export onnx wrote.",
     )
     parser.add_argument("run", type=Path, help="folder made by python -m finetune, for example artifacts/embedded")
     parser.add_argument(
@@ -28,21 +30,61 @@ def _make(arguments: list[str]) -> None:
         "--allow-cpu-fallback", action="store_true", help="with --device cuda: nodes, or all, may run on the CPU"
     )
     parser.add_argument("--base", action="store_true", help="also an int8 bundle of the base before fine-tuning")
+    parser.add_argument(
+        "--layout",
+        choices=["precis", "optimum"],
+        default="precis",
+        help="optimum: instead of bundles a folder that ORTModelForSeq2SeqLM.from_pretrained loads, fp32",
+    )
     parser.add_argument("--accept-worse", action="store_true", help="export a model that fine-tuning has made worse")
     options = parser.parse_args(arguments)
     if not options.run.is_dir():
         raise UserError(f"There is no run folder {options.run}.")
     from export.bundle import Options, make_bundles
 
-    try:
-        chosen = Options(
-            options.precision, options.device, options.base, options.allow_cpu_fallback, options.accept_worse
-        )
+    chosen = Options(
+        options.precision,
+        options.device,
+        options.base,
+        options.allow_cpu_fallback,
+        options.accept_worse,
+        options.layout == "optimum",
+    )
+    with _disk_told(options.run):
         for bundle in make_bundles(options.run, chosen):
             print(bundle)
+
+
+def _import(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export import",
+        description="Make a run and its bundles of what optimum-cli export onnx wrote, and prove them equal to it.",
+    )
+    parser.add_argument("folder", type=Path, help="with encoder_model.onnx, a decoder, config.json and a tokenizer")
+    parser.add_argument("recipe", type=Path, help="says prefix, data, generation and tolerances; its model is FOLDER")
+    parser.add_argument("override", nargs="*", help="keys of the recipe, as in output=artifacts/mine")
+    options = parser.parse_args(arguments)
+    from finetune.recipe import read_recipe
+
+    recipe = read_recipe(options.recipe, options.override)
+    from export.bundle import Options, make_bundles
+    from export.importing import import_run
+
+    with _disk_told(Path(recipe.output)):
+        for bundle in make_bundles(import_run(options.folder, recipe), Options()):
+            print(bundle)
+
+
+@contextmanager
+def _disk_told(run: Path) -> Iterator[None]:
+    """A full disk, mostly, in a sentence. What was begun lies beside its place and is gone by now."""
+    from finetune.failures import full_disk_told
+
+    try:
+        with full_disk_told(run):  # of libraries that have their own words for it
+            yield
     except OSError as error:
-        # A full disk, mostly. What was begun lies beside its place and is gone by now.
-        reason, place = error.strerror or str(error), error.filename or options.run
+        reason, place = error.strerror or str(error), error.filename or run
         raise UserError(f"No bundle was written: {reason} ({place}).") from error
 
 
@@ -66,7 +108,7 @@ def _sign(arguments: list[str]) -> None:
     print(sign(options.bundle, options.key))
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"verify": _verify, "sign": _sign}
+COMMANDS: dict[str, Callable[[list[str]], None]] = {"import": _import, "verify": _verify, "sign": _sign}
 
 
 def main(argv: list[str] | None = None) -> int:

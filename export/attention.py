@@ -1,6 +1,7 @@
 """Attention as ONNX Runtime's own fused operators, for tracing: what PyTorch computes here, the exporter writes as one.
 
-T5's scores are not scaled (Raffel et al. 2020), so both operators get a scale of 1.
+T5's scores are not scaled (Raffel et al. 2020), so both operators get a scale of 1. On GPUs ONNX Runtime's
+GroupQueryAttention takes no bias, which T5 cannot do without: there the decoder's attention is of standard operators.
 """
 
 import torch
@@ -62,6 +63,34 @@ def cached_attention(
         scores = query[row] @ past_key[row, :, :length].mT + bias[row if len(bias) > 1 else 0]
         mixed[row] = scores.masked_fill(ahead, -torch.inf).softmax(-1) @ past_value[row, :, :length]
     return mixed.transpose(1, 2).flatten(2), past_key, past_value
+
+
+def plain_cached_attention(
+    query: torch.Tensor,
+    key: torch.Tensor | None,
+    value: torch.Tensor | None,
+    past_key: torch.Tensor,
+    past_value: torch.Tensor,
+    new: torch.Tensor,
+    total: torch.Tensor,
+    bias: torch.Tensor,
+    heads: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`cached_attention` of standard operators, for any number of rows and steps; `new` (rows, steps) are the entries'
+    places. Without key and value the caches are read only, and what stands beyond their ends is the bias's to shut out.
+    """
+    rows, steps = query.shape[:2]
+    query = query.reshape(rows, steps, heads, -1).transpose(1, 2)
+    if key is not None:
+        key, value = (part.reshape(rows, steps, heads, -1).transpose(1, 2) for part in (key, value))
+        places = new[:, None, :, None].expand(-1, heads, -1, key.shape[-1]).long()
+        past_key, past_value = past_key.scatter(2, places, key), past_value.scatter(2, places, value)
+    scores = query @ past_key[:, :, :total].mT + bias
+    if key is not None:
+        ahead = torch.arange(total.long())[None, None, None, :] > new[:, None, :, None]
+        scores = scores.masked_fill(ahead, torch.finfo(torch.float32).min)
+    mixed = scores.softmax(-1) @ past_value[:, :, :total]
+    return mixed.transpose(1, 2).reshape(rows, steps, -1), past_key, past_value
 
 
 @torch.library.custom_op("precis::whole", mutates_args=())

@@ -9,19 +9,21 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from engine import Engine
-from engine.bundle import ENCODER
+from engine.bundle import DECODER, ENCODER
+from export.activations import observe
 from export.checks import Run, check_gain, load_adapted, load_merged, open_run
-from export.half import LIMITS, halve, observe
+from export.half import LIMITS, halve, with_their_caches
 from export.manifest import describe, running, seal
 from export.onnx_model import Graphs, trace, write_graphs
 from export.parity import Comparison, Link
 from export.quantize import quantize_graphs, weighted
 from export.report import explain, summarize, write_report
 from export.sensitivity import by_damage
-from export.systems import Onnx, Torch
+from export.systems import Onnx, System, Torch
 from finetune.data import Pairs, load_pairs
 from finetune.errors import UserError
 from finetune.files import replaced_folder, write_json
@@ -46,6 +48,7 @@ class Options:
     base: bool = False  # also the base before fine-tuning, in int8
     allow_cpu_fallback: bool = False
     accept_worse: bool = False
+    optimum: bool = False  # instead of bundles a folder in Optimum's layout
 
 
 def make_bundles(folder: Path, options: Options) -> list[Path]:
@@ -54,7 +57,11 @@ def make_bundles(folder: Path, options: Options) -> list[Path]:
     Raises UserError or EngineError, and leaves the bundle that was there, at the first that cannot be made or proved.
     """
     logging.set_verbosity_error()
+    if options.optimum and (options.base or options.device or set(options.precisions) - {"fp32"}):
+        raise UserError("--layout optimum is for fp32 on the CPU: leave out --precision, --device and --base.")
     run = open_run(folder)
+    if options.base and run.imported_from:
+        raise UserError(f"{folder} was imported, and has no base before fine-tuning: leave out --base.")
     check_gain(run, options.accept_worse)
     precisions = sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index)
     target = Target(options.device or run.recipe.export.device, options.allow_cpu_fallback)
@@ -65,8 +72,11 @@ def make_bundles(folder: Path, options: Options) -> list[Path]:
     pytorch = [merged]
     if run.recipe.lora:
         pytorch.insert(0, Torch("base + adapter", load_adapted(run, tokenizer), tokenizer, run.recipe))
-    made = Chain(run, folder / "merged", pytorch, pairs, target).make(precisions)
-    del pytorch  # and its models, which are the largest things here
+    chain = Chain(run, folder / "merged", pytorch, pairs, target, origin=_origin(run, tokenizer))
+    if options.optimum:
+        return [chain.optimum()]
+    made = chain.make(precisions)
+    del pytorch, merged, model, chain  # the largest things here
     if options.base:
         with _scratch(folder, "base") as scratch:
             network, tokenizer = load_base(run.recipe.model)
@@ -82,15 +92,34 @@ def make_bundles(folder: Path, options: Options) -> list[Path]:
     return made
 
 
+def _origin(run: Run, tokenizer: PreTrainedTokenizerFast) -> System | None:
+    """The export of Optimum's that an imported run comes from, in Optimum's runtime."""
+    if run.imported_from is None:
+        return None
+    from export.optimum import Optimum  # takes seconds, which no other export should wait
+
+    return Optimum("given ONNX", run.imported_from, tokenizer, run.recipe)
+
+
 class Chain:
     """The way from PyTorch to what is served: every system is loaded and asked once."""
 
     def __init__(
-        self, run: Run, source: Path, pytorch: list[Torch], pairs: Pairs, target: "Target", kind: str = ""
+        self,
+        run: Run,
+        source: Path,
+        pytorch: list[Torch],
+        pairs: Pairs,
+        target: "Target",
+        kind: str = "",
+        origin: System | None = None,
     ) -> None:
-        """`source` is the model folder that is exported, the last of `pytorch` that model in PyTorch."""
+        """`source` is the model folder that is exported, the last of `pytorch` that model in PyTorch.
+
+        `origin` is what that model was imported from.
+        """
         self.run, self.recipe, self.source, self.pytorch = run, run.recipe, source, pytorch
-        self.target, self.kind = target, kind
+        self.target, self.kind, self.origin = target, kind, origin
         tokenizer = pytorch[-1].tokenizer
         documents, references = _documents(pairs, self.recipe)
         self.comparison = Comparison(self.recipe, encode(tokenizer, documents, self.recipe), documents, references)
@@ -112,6 +141,18 @@ class Chain:
                         made.append(self._rounded(precision, exact, links))
         return made
 
+    def optimum(self) -> Path:
+        """The model as Optimum lays it out, proved in Optimum's runtime, in the run's folder optimum/."""
+        from export.optimum import Optimum, write_optimum
+
+        place = self.run.folder / "optimum"
+        with replaced_folder(place) as folder:
+            console.print("exporting to ONNX by Optimum")
+            write_optimum(self.source, folder)
+            links = self._exact_links(Optimum("ONNX by Optimum", folder, self.pytorch[-1].tokenizer, self.recipe))
+            self._settle(folder, self._describe("fp32", layout="optimum"), links, links[-1])
+        return place
+
     def _place(self, precision: str) -> Path:
         parts = ["bundle", self.kind, "" if precision == "fp32" else precision]
         return self.run.folder / "-".join(part for part in parts if part)
@@ -119,16 +160,21 @@ class Chain:
     def _fp32(self, place: Path, target: "Target") -> list[Link]:
         with replaced_folder(place) as folder:
             console.print("exporting to ONNX, fp32")
-            write_graphs(trace(self.source), self.source, folder)
+            write_graphs(trace(self.source, plain=target.device == "cuda"), self.source, folder)
             manifest = self._describe("fp32", kept_in_fp32=[])
             seal(folder, manifest)
             with target.engine("ONNX fp32", folder) as exact:
-                systems = [*self.pytorch, exact]
-                pairs = list(pairwise(systems))
-                links = self.comparison.links(pairs, self.pytorch[-1], [True] * len(pairs))
+                links = self._exact_links(exact)
                 manifest |= running(exact.engine)
             self._settle(folder, manifest, links, links[-1])
         return links
+
+    def _exact_links(self, exact: System) -> list[Link]:
+        """The chain from its beginning to `exact`, all of which say the same."""
+        pairs = list(pairwise([*self.pytorch, exact]))
+        if self.origin:
+            pairs.insert(0, (self.pytorch[-1], self.origin))
+        return self.comparison.links(pairs, self.pytorch[-1], [True] * len(pairs))
 
     def _rounded(self, precision: str, exact: Onnx, before: list[Link]) -> Path:
         """The int8 or fp16 bundle. Where its gate fails more nodes stay in fp32, worst first, until it holds."""
@@ -170,7 +216,7 @@ class Chain:
 
     def _fp16(self) -> Iterator[tuple[Graphs, dict]]:
         """Graphs in fp16 with ever more room below its largest number, and what the manifest says of them."""
-        graphs = trace(self.source)
+        graphs = trace(self.source, plain=True)
         few = slice(CALIBRATION)
         tokens = self.comparison.said(self.pytorch[-1], self.comparison.few).tokens[few]
         start = self.pytorch[-1].model.generation_config.decoder_start_token_id
@@ -180,8 +226,8 @@ class Chain:
         kept = matching(self.recipe.export.kept_in_fp32, named)
         for limit in LIMITS:
             beyond = {node for name, graph in graphs.items() for node in seen[name].beyond(graph, limit)}
-            chosen = sorted(kept | beyond)
-            yield halve(graphs, chosen), {"kept_in_fp32": chosen, "largest_activation": largest}
+            chosen = with_their_caches(graphs[DECODER], kept | beyond)
+            yield halve(graphs, seen, chosen), {"kept_in_fp32": chosen, "largest_activation": largest}
 
     def _ranked(self, graphs: Graphs) -> list[str]:
         few = slice(SENSITIVITY)

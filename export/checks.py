@@ -23,6 +23,12 @@ class Run:
     rouge: dict
     recipe: Recipe
 
+    @property
+    def imported_from(self) -> Path | None:
+        """The folder of an imported run's graphs."""
+        place = self.info.get("imported_from")
+        return Path(place) if place else None
+
 
 def open_run(folder: Path) -> Run:
     """Raises UserError where `folder` holds no finished run."""
@@ -40,8 +46,10 @@ def open_run(folder: Path) -> Run:
 def check_gain(run: Run, accept_worse: bool) -> None:
     """Refuses a model that fine-tuning has certainly made worse, by the paired interval of its ROUGE-L.
 
-    One that is worse by no more than chance is told on the console.
+    One that is worse by no more than chance is told on the console. An imported model has nothing to compare with.
     """
+    if run.imported_from:
+        return
     base, tuned = (run.rouge[system]["rougeL"] for system in ("base", "finetuned"))
     low, high = run.rouge["paired_difference_ci95"]["rougeL"]
     if tuned >= base:

@@ -1,124 +1,152 @@
-"""Graphs in fp16 for GPUs: what overflows there on real inputs stays in fp32.
+"""Graphs in fp16 for GPUs, with the nodes that overflow there kept in fp32 and casts between the two.
 
 T5 was trained in bfloat16, whose range is that of fp32; in fp16, which ends at 65,504, its feed-forward layers overflow
-(transformers #4586). So the fp32 graphs are run with every tensor laid open, and nodes that read or write a number
-beyond what is safe are left as they are.
+(transformers #4586). So nodes that read or write a number beyond what is safe (`export.activations`) are left as they
+are, and so are the norms up to their weights, whose sums of squares transformers takes in fp32, too.
 """
 
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper
-from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from engine.bundle import DECODER, ENCODER
-from engine.model import ort
-from export.graphs import cache_names
-from export.weights import save_graphs
-from finetune.progress import track
+from engine.bundle import DECODER
+from export.activations import Activations
 
 LARGEST = 65504.0  # of fp16
 LIMITS = (LARGEST / 2, LARGEST / 16, LARGEST / 256)  # documents that were not seen may need more than the largest seen
-MASK = -1e30
-NORM = ["Pow", "ReduceMean", "Sqrt"]  # a sum of squares of the whole state: transformers takes it in fp32, too
+SIDES = (".decoder.", ".encoder.")  # in the names of caches
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
-@dataclass(frozen=True)
-class Activations:
-    """The largest absolute value of each tensor of a graph, over real inputs."""
-
-    largest: dict[str, float]
-
-    def most(self) -> dict[str, float | str]:
-        """The largest of all, and the tensor that has it."""
-        tensor = max(self.largest, key=self.largest.__getitem__)
-        return {"value": self.largest[tensor], "tensor": tensor}
-
-    def beyond(self, graph: onnx.ModelProto, limit: float) -> list[str]:
-        """Names of the nodes that read or write a value over `limit`."""
-        large = {name for name, value in self.largest.items() if not value <= limit}
-        return [node.name for node in graph.graph.node if large & {*node.input, *node.output}]
+def with_their_caches(decoder: onnx.ModelProto, kept: Iterable[str]) -> list[str]:
+    """`kept` with all attention over the same kind of caches as one of them: own caches, or sources, have one type."""
+    kept = set(kept)
+    for side in SIDES:
+        attention = {node.name for node in decoder.graph.node if any(_is_cache(name, side) for name in node.input)}
+        if attention & kept:
+            kept |= attention
+    return sorted(kept)
 
 
-def observe(
-    graphs: dict[str, onnx.ModelProto], inputs: list[list[int]], tokens: list[list[int]], start: int
-) -> dict[str, Activations]:
-    """Runs the fp32 `graphs` on `inputs` (token ids) with the decoder fed `tokens` after `start`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        save_graphs({name: _opened(graph) for name, graph in graphs.items()}, folder)
-        options = ort.SessionOptions()
-        # Fusions would do away with tensors that other graphs, or the CUDA provider, have.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
-        sessions = {
-            name: ort.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"]) for name in graphs
-        }
-        found: dict[str, dict[str, float]] = {name: {} for name in graphs}
-        for ids, fed in zip(track(inputs, "largest activations"), tokens, strict=True):
-            given = _run(sessions[ENCODER], {"input_ids": np.array([ids])}, found[ENCODER])
-            sources = [given[name] for name in given if name.startswith("present.")]
-            _run(sessions[DECODER], _decoder_inputs(sources, [start, *fed[:-1]]), found[DECODER])
-    return {name: Activations(largest) for name, largest in found.items()}
+def halve(
+    graphs: dict[str, onnx.ModelProto], seen: dict[str, Activations], kept: list[str]
+) -> dict[str, onnx.ModelProto]:
+    """The graphs in fp16, nodes named in `kept` (as `with_their_caches` has them) and norms in fp32; logits are fp32.
+
+    `seen` is what `export.activations.observe` says of the same graphs.
+    """
+    nodes = [node for node in graphs[DECODER].graph.node if node.name in kept]
+    whole = [side for side in SIDES if any(_is_cache(name, side) for node in nodes for name in node.input)]
+    return {name: _Halving(graph, seen[name].floats, set(kept), whole).model for name, graph in graphs.items()}
 
 
-def halve(graphs: dict[str, onnx.ModelProto], kept: Iterable[str]) -> dict[str, onnx.ModelProto]:
-    """The graphs in fp16, nodes named in `kept` and the norms' sums in fp32; logits are given out in fp32."""
-    halved = {}
-    for name, graph in graphs.items():
-        copy = onnx.ModelProto()
-        copy.CopyFrom(graph)
-        nodes = {node.name for node in copy.graph.node}
-        halved[name] = convert_float_to_float16(
-            copy,
-            min_positive_val=1e-7,
-            max_finite_val=LARGEST,
-            keep_io_types=["logits"],
-            op_block_list=NORM,
-            node_block_list=sorted(nodes & set(kept)),
-            disable_shape_infer=True,
-        )
-    return halved
+def _is_cache(name: str, side: str) -> bool:
+    return name.startswith("past_key_values.") and side in name
 
 
-def _opened(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that gives out every tensor it computes."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(graph)
-    known = {output.name for output in copy.graph.output}
-    for node in copy.graph.node:
+class _Halving:
+    """One graph on its way to fp16; every fp32 tensor has a home, the type in which it is computed."""
+
+    def __init__(self, graph: onnx.ModelProto, floats: frozenset[str], kept: set[str], whole: list[str]) -> None:
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(graph)
+        self.graph, self.kept, self.whole = self.model.graph, kept, whole
+        self.home: dict[str, int] = {}
+        self.casts: dict[str, str] = {}
+        self.nodes: list[NodeProto] = []
+        self.weights = self._weights()
+        self.used: dict[str, TensorProto] = {}
+        self._skip_casts_to_the_same(floats)
+        for entry in self.graph.input:
+            if entry.type.tensor_type.elem_type == FLOAT:
+                self.home[entry.name] = entry.type.tensor_type.elem_type = self._outside(entry.name)
+        for node in self.graph.node:
+            self._convert(node, floats)
+        for entry in self.graph.output:
+            if entry.type.tensor_type.elem_type == FLOAT:
+                entry.type.tensor_type.elem_type = self._give_out(entry.name)
+        for field, content in (("node", self.nodes), ("initializer", self.used.values()), ("value_info", ())):
+            self.model.graph.ClearField(field)
+            getattr(self.model.graph, field).extend(content)
+
+    def _outside(self, name: str) -> int:
+        """The type that a graph's input or output has."""
+        return FLOAT if name == "logits" or any(side in name for side in self.whole) else HALF
+
+    def _weights(self) -> dict[str, TensorProto]:
+        """Initializers, and constants that stand in nodes, which are taken out."""
+        weights = {tensor.name: tensor for tensor in self.graph.initializer}
+        for node in [node for node in self.graph.node if node.op_type == "Constant"]:
+            value = next((each.t for each in node.attribute if each.name == "value"), None)
+            if value is not None:
+                weights[node.output[0]] = numpy_helper.from_array(numpy_helper.to_array(value), node.output[0])
+                self.graph.node.remove(node)
+        return weights
+
+    def _skip_casts_to_the_same(self, floats: frozenset[str]) -> None:
+        """The tracer writes a cast to fp32 where there is nothing but fp32."""
+        same: dict[str, str] = {}
+        given = {entry.name for entry in self.graph.output}
+        for node in list(self.graph.node):
+            node.input[:] = [same.get(name, name) for name in node.input]
+            if node.op_type == "Cast" and {node.input[0], node.output[0]} <= floats and node.output[0] not in given:
+                same[node.output[0]] = node.input[0]
+                self.graph.node.remove(node)
+
+    def _convert(self, node: NodeProto, floats: frozenset[str]) -> None:
+        in_norm = "layer_norm" in node.name and not any(name.endswith("layer_norm.weight") for name in node.input)
+        kind = FLOAT if in_norm or node.name in self.kept else HALF
+        node.input[:] = [self._read(name, kind) for name in node.input]
+        if kind == HALF:
+            _halve_attributes(node)
         for name in node.output:
-            if name and name not in known:
-                copy.graph.output.append(helper.make_empty_tensor_value_info(name))
-    return copy
+            if name in floats:
+                self.home[name] = kind
+        self.nodes.append(node)
+
+    def _read(self, name: str, kind: int) -> str:
+        """The name under which the tensor is there in the type `kind`; tensors of other types are as they were."""
+        if name in self.weights:
+            return self._weight(self.weights[name], kind)
+        if self.home.get(name, kind) == kind:
+            return name
+        if name not in self.casts:
+            self.casts[name] = f"{name}.{'fp32' if kind == FLOAT else 'fp16'}"
+            self.nodes.append(helper.make_node("Cast", [name], [self.casts[name]], self.casts[name], to=kind))
+        return self.casts[name]
+
+    def _weight(self, tensor: TensorProto, kind: int) -> str:
+        if tensor.data_type != FLOAT:
+            self.used[tensor.name] = tensor
+            return tensor.name
+        name = f"{tensor.name}.fp32" if kind == FLOAT else tensor.name
+        if name not in self.used:
+            array = numpy_helper.to_array(tensor)
+            self.used[name] = numpy_helper.from_array(_half(array) if kind == HALF else array, name)
+        return name
+
+    def _give_out(self, name: str) -> int:
+        """Lets the output `name` have its type; what computes it may have another."""
+        kind = self._outside(name)
+        if self.home[name] != kind:
+            inner = f"{name}.inner"
+            for node in self.nodes:
+                node.input[:] = [inner if each == name else each for each in node.input]
+                node.output[:] = [inner if each == name else each for each in node.output]
+            self.nodes.append(helper.make_node("Cast", [inner], [name], inner, to=kind))
+        return kind
 
 
-def _run(session: ort.InferenceSession, feeds: dict[str, np.ndarray], found: dict[str, float]) -> dict[str, np.ndarray]:
-    values = dict(zip([entry.name for entry in session.get_outputs()], session.run(None, feeds), strict=True))
-    for name, value in values.items():
-        # A mask's lowest number stands for "no"; fp16 has its own.
-        if value.dtype == np.float32 and value.size and not (value < MASK).any():
-            found[name] = max(found.get(name, 0.0), float(np.abs(value).max()))
-    return values
+def _halve_attributes(node: NodeProto) -> None:
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == FLOAT:
+            attribute.i = HALF
+        elif attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == FLOAT:
+            attribute.t.CopyFrom(numpy_helper.from_array(_half(numpy_helper.to_array(attribute.t)), attribute.t.name))
 
 
-def _decoder_inputs(sources: list[np.ndarray], fed: list[int]) -> dict[str, np.ndarray]:
-    """All of one row's steps at once, its own caches empty."""
-    steps = len(fed)
-    room = [(0, 0), (0, 0), (0, steps), (0, 0)]
-    rows, heads, _, width = sources[0].shape
-    own = np.zeros((rows, heads, steps, width), np.float32)
-    layers = len(sources) // 2
-    names = cache_names("past_key_values", layers)
-    crosses = iter(sources)
-    caches = {name: own if ".decoder." in name else np.pad(next(crosses), room) for name in names}
-    return {
-        "input_ids": np.array([fed]),
-        "past_length": np.zeros(1, np.int32),
-        "source_length": np.array([sources[0].shape[2]], np.int32),
-        **caches,
-    }
+def _half(array: np.ndarray) -> np.ndarray:
+    """In fp16; a mask's lowest number becomes fp16's."""
+    return array.clip(-LARGEST, LARGEST).astype(np.float16)

@@ -42,11 +42,11 @@ def write_graphs(graphs: Graphs, merged: Path, folder: Path) -> None:
         shutil.copy(merged / name, folder / name)
 
 
-def trace(merged: Path, calibration: list[list[int]] | None = None) -> Graphs:
+def trace(merged: Path, calibration: list[list[int]] | None = None, plain: bool = False) -> Graphs:
     """The two graphs of the model folder `merged` in fp32, by file name.
 
-    With `calibration` they pass the sources on as whole numbers in int8, as the 8-bit graphs do. Matrix products are
-    named after the linear layers they come from, look-ups after the embedding.
+    With `calibration` they pass the sources on as whole numbers in int8, as the 8-bit graphs do. `plain` ones run on
+    GPUs. Matrix products are named after the linear layers they come from, look-ups after the embedding.
     """
     model = AutoModelForSeq2SeqLM.from_pretrained(merged, dtype=torch.float32, use_safetensors=True).eval()
     rounded = calibration is not None
@@ -59,7 +59,7 @@ def trace(merged: Path, calibration: list[list[int]] | None = None) -> Graphs:
         # Optimum's check of fixed axes would run the decoder; export.parity runs it on real documents.
         for graph, config, name in (
             (EncoderGraph(model, rounded), EncoderConfig(model.config), ENCODER),
-            (DecoderGraph(model, rounded), DecoderConfig(model.config, rounded), DECODER),
+            (DecoderGraph(model, rounded, plain), DecoderConfig(model.config, rounded), DECODER),
         ):
             path = Path(scratch) / name
             export(graph, config, path, opset=OPSET, disable_dynamic_axes_fix=True)

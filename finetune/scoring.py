@@ -34,7 +34,6 @@ def generate(
 
     The processes of a distributed run share the batches out among themselves, and each gets all of the answer.
     """
-    model.eval()
     config = generation_config(recipe, model)
     order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
     outputs: list[list[int]] = [[] for _ in inputs]
@@ -60,6 +59,7 @@ def summarize(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
 ) -> list[str]:
     """A summary for each document, in order."""
+    model.eval()
     tokens = generate(model, tokenizer, encode(tokenizer, documents, recipe), recipe, title)
     return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 

@@ -9,12 +9,13 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from engine import Engine, Generation
-from engine.bundle import open_bundle, sha256
+from engine.bundle import DECODER, open_bundle, sha256
 from engine.model import Seq2SeqModel
 from engine.slots import Slots
 from export.__main__ import main
-from export.onnx_model import trace
+from export.onnx_model import trace, write_graphs
 from tests.conftest import gazette
+from tests.engines import seal
 
 
 @pytest.fixture
@@ -68,10 +69,19 @@ def test_the_bundle_says_what_the_merged_model_says(tiny_run):
     engine.close()
 
 
-def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run):
-    """Each row gets the logits it has alone, whatever else the caches' memory holds."""
+@pytest.mark.parametrize("plain", [False, True])
+def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run, tmp_path, plain):
+    """Each row gets the logits it has alone, whatever else the caches' memory holds; a GPU's graphs likewise."""
     model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged").eval()
-    graphs = Seq2SeqModel(open_bundle(tiny_run / "bundle"), "cpu", 1)
+    bundle = tiny_run / "bundle"
+    if plain:
+        bundle = tmp_path / "plain"
+        bundle.mkdir()
+        write_graphs(trace(tiny_run / "merged", plain=True), tiny_run / "merged", bundle)
+        seal(bundle)
+    graphs = Seq2SeqModel(open_bundle(bundle), "cpu", 1)
+    operators = {kind for nodes in graphs.placement[DECODER].values() for _, kind in nodes}
+    assert ("GroupQueryAttention" in operators) is not plain
     slots = Slots(graphs, 8, 64)
     for cache in slots._own + slots._cross:
         cache[:] = 9.0
@@ -143,7 +153,7 @@ def test_an_onnx_model_that_says_something_else_does_not_pass(run, monkeypatch, 
     with torch.no_grad():
         model.decoder.block[0].layer[1].EncDecAttention.v.weight.mul_(1.5)
     model.save_pretrained(other)
-    monkeypatch.setattr(bundle, "trace", lambda _: trace(other))
+    monkeypatch.setattr(bundle, "trace", lambda _, **how: trace(other, **how))
     assert main([str(run), "--precision", "fp32"]) == 1
     sentence = capsys.readouterr().err.splitlines()[-1]
     assert "summaries differ (documents" in sentence

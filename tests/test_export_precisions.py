@@ -14,8 +14,9 @@ from engine.bundle import DECODER, ENCODER, FORMAT, MANIFEST, WEIGHTS, sha256
 from engine.errors import EngineError
 from engine.placement import check_placement
 from export.__main__ import main
-from export.half import LIMITS, observe
-from export.onnx_model import trace, write_onnx
+from export.activations import observe
+from export.half import LIMITS, halve, with_their_caches
+from export.onnx_model import trace, write_graphs, write_onnx
 from export.quantize import quantize_graphs
 from export.sensitivity import by_damage
 from tests.conftest import tiny_t5
@@ -69,11 +70,20 @@ def shape(request, tmp_path_factory):
     return tiny_t5(folder / "tiny", request.param)
 
 
-def test_every_shape_of_t5_says_in_fp32_and_nearly_in_int8_what_pytorch_says(shape, tmp_path):
+def halved(graphs, kept, source, folder):
+    """A bundle of the graphs in fp16."""
+    folder.mkdir()
+    write_graphs(halve(graphs, observe(graphs, TEXTS, FED, 0), kept), source, folder)
+    return folder
+
+
+def test_every_shape_of_t5_says_in_fp32_and_nearly_in_int8_and_fp16_what_pytorch_says(shape, tmp_path):
     expected = torch_logits(shape)
-    for name, calibration, allowed in (("fp32", None, 1e-4), ("int8", TEXTS, 0.1)):
+    for name, calibration in (("fp32", None), ("int8", TEXTS)):
         (tmp_path / name).mkdir()
         write_onnx(shape, tmp_path / name, calibration)
+    halved(trace(shape, plain=True), [], shape, tmp_path / "fp16")
+    for name, allowed in (("fp32", 1e-4), ("int8", 0.1), ("fp16", 0.01)):
         # Relative, since the heads of untied random models give small logits.
         difference = np.abs(engine_logits(tmp_path / name) - expected).max() / np.abs(expected).max()
         assert difference < allowed, name
@@ -142,6 +152,44 @@ def test_what_overflows_in_fp16_on_real_inputs_is_found(loud):
     assert "encoder.block.0.layer.1.DenseReluDense.wo" not in found
 
 
+def test_what_overflows_stays_in_fp32_and_the_rest_is_fp16(loud, tmp_path):
+    graphs, expected = trace(loud, plain=True), torch_logits(loud)
+    seen = observe(graphs, TEXTS, FED, 0)
+    kept = [node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])]
+    spoiled = engine_logits(halved(graphs, [], loud, tmp_path / "all"))
+    assert not np.abs(spoiled - expected).max() < 0.1 * np.abs(expected).max()
+    folder = halved(graphs, kept, loud, tmp_path / "some")
+    logits = engine_logits(folder)
+    assert np.isfinite(logits).all()
+    assert 0 < np.abs(logits - expected).max() < 0.01 * np.abs(expected).max()
+    for name, layer, other in (
+        (ENCODER, "encoder.block.1.layer.1.DenseReluDense.wo", "encoder.block.0.layer.1.DenseReluDense.wo"),
+        (DECODER, "decoder.block.0.layer.2.DenseReluDense.wo", "decoder.block.1.layer.2.DenseReluDense.wo"),
+    ):
+        graph = onnx.load(folder / name).graph
+        types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        read = {node.name: types.get(node.input[1]) for node in graph.node if node.op_type == "MatMul"}
+        assert (read[layer], read[other]) == (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("side", ["decoder", "encoder"])
+def test_attention_that_stays_in_fp32_takes_all_caches_of_its_kind_along(loud, tmp_path, side, plain):
+    """The engine has one type for all own caches and one for all sources."""
+    graphs = trace(loud, plain=plain)
+    seen = observe(graphs, TEXTS, FED, 0)
+    beyond = [node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])]
+    first = next(node for node in graphs[DECODER].graph.node if f"past_key_values.0.{side}.value" in node.input)
+    folder = halved(graphs, with_their_caches(graphs[DECODER], [*beyond, first.name]), loud, tmp_path / "half")
+    graph = onnx.load(folder / DECODER, load_external_data=False).graph
+    types = {entry.name: entry.type.tensor_type.elem_type for entry in graph.input}
+    for name, kind in types.items():
+        if name.startswith("past_key_values"):
+            assert kind == (onnx.TensorProto.FLOAT if f".{side}." in name else onnx.TensorProto.FLOAT16)
+    expected = torch_logits(loud)
+    assert np.abs(engine_logits(folder) - expected).max() < 0.01 * np.abs(expected).max()
+
+
 def test_heavy_nodes_elsewhere_than_asked_are_refused_by_name(tiny_run):
     """On this machine all nodes are the CPU's, which is what a GPU's session must not have."""
     engine = Engine.load(tiny_run / "bundle")
@@ -201,3 +249,24 @@ def test_the_manifests_tell_precision_placement_and_what_was_kept(rounded):
 def test_other_precisions_leave_the_fp32_bundle_as_it_was(rounded, tiny_run):
     assert (rounded / "bundle/manifest.json").read_bytes() == (tiny_run / "bundle/manifest.json").read_bytes()
     assert not list(rounded.glob(".*"))
+
+
+def test_a_run_that_overflows_gets_an_fp16_bundle_that_says_what_was_kept(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    model = AutoModelForSeq2SeqLM.from_pretrained(run / "merged")
+    with torch.no_grad():  # by a power of two, which changes nothing in fp32
+        forward = model.encoder.block[1].layer[1].DenseReluDense
+        forward.wi.weight.mul_(2**18)
+        forward.wo.weight.div_(2**18)
+    model.save_pretrained(run / "merged")
+    info = json.loads((run / "run.json").read_text())
+    info["recipe"]["lora"] = None  # its adapter is for the weights as they were
+    info["recipe"]["export"] |= {"rouge_tolerance": 3.0, "rouge_interval": 6.0}
+    (run / "run.json").write_text(json.dumps(info))
+    assert main([str(run), "--precision", "fp16"]) == 0
+    manifest = json.loads((run / "bundle-fp16/manifest.json").read_text())
+    assert "encoder.block.1.layer.1.DenseReluDense.wo" in manifest["kept_in_fp32"]
+    assert "encoder.block.0.layer.1.DenseReluDense.wo" not in manifest["kept_in_fp32"]
+    assert manifest["largest_activation"][ENCODER]["value"] > 65504 > manifest["largest_activation"][DECODER]["value"]
+    assert manifest["parity"]["passed"] is True
+    assert manifest["parity"]["max_abs_logit_difference"] < 0.1
