@@ -1,7 +1,7 @@
 """Attention as ONNX Runtime's own fused operators, for tracing: what PyTorch computes here, the exporter writes as one.
 
-T5's scores are not scaled (Raffel et al. 2020), so both operators get a scale of 1. On GPUs ONNX Runtime's
-GroupQueryAttention takes no bias, which T5 cannot do without: there the decoder's attention is of standard operators.
+T5's scores are not scaled (Raffel et al. 2020), so both operators get a scale of 1. For GPUs the decoder's attention is
+of standard operators: GroupQueryAttention has no kernel for fp32 there, and not in every version one that takes a bias.
 """
 
 import torch
@@ -80,16 +80,17 @@ def plain_cached_attention(
     places. Without key and value the caches are read only, and what stands beyond their ends is the bias's to shut out.
     """
     rows, steps = query.shape[:2]
+    length = total.long()
     query = query.reshape(rows, steps, heads, -1).transpose(1, 2)
     if key is not None:
         key, value = (part.reshape(rows, steps, heads, -1).transpose(1, 2) for part in (key, value))
         places = new[:, None, :, None].expand(-1, heads, -1, key.shape[-1]).long()
         past_key, past_value = past_key.scatter(2, places, key), past_value.scatter(2, places, value)
-    scores = query @ past_key[:, :, :total].mT + bias
+    scores = query @ past_key[:, :, :length].transpose(2, 3) + bias
     if key is not None:
-        ahead = torch.arange(total.long())[None, None, None, :] > new[:, None, :, None]
+        ahead = torch.arange(length)[None, None, None, :] > new[:, None, :, None]
         scores = scores.masked_fill(ahead, torch.finfo(torch.float32).min)
-    mixed = scores.softmax(-1) @ past_value[:, :, :total]
+    mixed = scores.softmax(-1) @ past_value[:, :, :length]
     return mixed.transpose(1, 2).reshape(rows, steps, -1), past_key, past_value
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import warnings
 
 import onnx
 import pytest
@@ -21,7 +22,8 @@ from tests.conftest import gazette, tiny_t5
 
 def exported(model, folder):
     """The folder that Optimum's own command makes of the model."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's
         words = ["optimum-cli", "export", "onnx", "--model", str(model), "--task", "text2text-generation-with-past"]
         patch.setattr(sys, "argv", [*words, str(folder)])
         optimum_cli()
