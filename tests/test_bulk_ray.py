@@ -116,7 +116,7 @@ def test_a_cluster_that_is_not_there_is_told(tiny_run, tmp_path):
     process = start(source, tmp_path / "out.jsonl", str(tiny_run / "bundle"), "--ray", "127.0.0.1:1")
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
-    assert "No Ray cluster answers at 127.0.0.1:1: " in said
+    assert "No Ray cluster answers at 127.0.0.1:1: Connection refused." in said
     assert "Traceback" not in said
 
 

@@ -8,6 +8,7 @@ where every node finds them under the same name.
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from engine.bulk.files import arrow
 from engine.bulk.run import Feeder, Job, Mark, Part, file_windows
 
 OBJECT_STORE = 512 << 20  # bytes on a cluster of our own; a window is about a megabyte
+LISTENS = 10.0  # seconds within which an address has to take a connection
 STARTS = 2  # Ray gives its agents 15 s to import, which a cold disk can take; they are warm then (its issue 65983)
 TOGETHER = 2  # windows an actor works on, so that its batch stays full when one of them ends
 
@@ -97,6 +99,7 @@ def _connected(address: str):
         import ray.data
     except ImportError as error:
         raise BulkError("--ray needs Ray: install the extra `ray`.") from error
+    _listened(address)
     here = Path(engine.__file__).parent
     own = {"object_store_memory": OBJECT_STORE, "include_dashboard": False} if address == "local" else {}
     for left in reversed(range(STARTS if address == "local" else 1)):
@@ -115,6 +118,17 @@ def _connected(address: str):
                 raise BulkError(_refused(address, error)) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+def _listened(address: str) -> None:
+    """Raises BulkError where nobody listens at HOST:PORT: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "local", "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTENS).close()
+    except OSError as error:
+        raise BulkError(f"No Ray cluster answers at {address}: {error.strerror or error}.") from error
 
 
 def _refused(address: str, error: Exception) -> str:
