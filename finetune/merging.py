@@ -11,7 +11,7 @@ from finetune.recipe import Recipe
 from finetune.scoring import encode
 from finetune.training import load_base
 
-TOLERANCE = 1e-3  # in logits; rounding in fp32 makes some 1e-5
+TOLERANCE = 1e-4  # of the largest logit; rounding in fp32 makes a tenth of it where attention is sharp
 PAIRS = 8
 
 
@@ -40,7 +40,7 @@ def merge(
     before = _logits(model, batch)
     merged = model.merge_and_unload()
     difference = float((_logits(merged, batch) - before).abs().max())
-    if not difference <= TOLERANCE:
+    if not difference <= TOLERANCE * float(before.abs().max()):
         raise UserError(f"lora: merging the adapter moves a logit by {difference:.2g}; nothing was written.")
     return merged, difference
 
