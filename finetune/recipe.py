@@ -55,8 +55,9 @@ class Data(Section):
         0.0,
         ge=0,
         le=1,
-        description="Share of the training pairs, chosen by a hash, whose target is the source sentence (8 to 45 "
-        "words) closest to the summary: a small model learns to pick before it invents.",
+        description="Share of the training pairs, chosen by a hash, whose target is a source sentence (8 to 45 words), "
+        "the one that a linear model of these pairs expects to be nearest to the summary: a small model learns to pick "
+        "before it invents.",
     )
     validation_documents: int | None = Field(
         None, ge=1, description="Score at most so many validation documents, drawn by the seed; null scores all."

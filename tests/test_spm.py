@@ -56,5 +56,5 @@ def test_any_string_of_letters_and_emoji_survives_the_round_trip(tokenizer):
 def test_the_shipped_tokenizer_is_what_the_converter_makes(tokenizer, tmp_path):
     made = fast_tokenizer(SPIECE, extra_ids=64)
     assert made.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
-    assert len(made) == 8064
-    assert made.convert_tokens_to_ids(["<pad>", "</s>", "<unk>", "<extra_id_0>"]) == [0, 1, 2, 8063]
+    assert len(made) == 16064
+    assert made.convert_tokens_to_ids(["<pad>", "</s>", "<unk>", "<extra_id_0>"]) == [0, 1, 2, 16063]
