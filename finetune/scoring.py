@@ -44,15 +44,24 @@ def generate(
         chosen = order[start : start + size]
         batch = tokenizer.pad({"input_ids": [inputs[i] for i in chosen]}, return_tensors="pt").to(model.device)
         for i, tokens in zip(chosen, model.generate(**batch, generation_config=config).tolist(), strict=True):
-            # The first is the decoder's start; shorter ones of a batch are filled up with padding.
-            while tokens[-1] == config.pad_token_id and len(tokens) > 1:
-                tokens.pop()
-            outputs[i] = tokens[1:]
+            outputs[i] = _ended(tokens[1:], config)
     if together:
         shares = [None] * world
         torch.distributed.all_gather_object(shares, outputs)
         outputs = [max(answers, key=len) for answers in zip(*shares, strict=True)]
     return outputs
+
+
+def _ended(tokens: list[int], config: GenerationConfig) -> list[int]:
+    """`tokens` up to their end token. What fills up the shorter ones of a batch is padding after greedy search and, in
+    transformers 4.57, the end token after beam search where padding is 0."""
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return tokens[: place + 1]
+    while tokens and tokens[-1] == config.pad_token_id:
+        tokens.pop()
+    return tokens
 
 
 def summarize(
