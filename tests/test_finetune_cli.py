@@ -64,8 +64,8 @@ def test_check_looks_and_trains_nothing(tiny_recipe, tmp_path, capsys):
     told = " ".join(capsys.readouterr().err.split())
     # 64 tokens of prefix and document at the most; 40 training pairs, 24 validation pairs
     assert re.search(r"pairs 40 24", told)
-    assert "304,256 parameters" not in told  # with the adapter's; the base alone has fewer
-    assert re.search(r"295,552 parameters, 8,704 of them trained in 3 steps of 8 pairs", told), told
+    assert "560,256 parameters" not in told  # with the adapter's; the base alone has fewer
+    assert re.search(r"551,552 parameters, 8,704 of them trained in 3 steps of 8 pairs", told), told
     assert "estimated" in told
     assert {path.name for path in tmp_path.iterdir()} == {"run.check"}
     assert {path.name for path in (tmp_path / "run.check").iterdir()} == {"data.md", "data.png"}

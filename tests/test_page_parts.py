@@ -141,7 +141,7 @@ class Reader(HTMLParser):
 def test_the_comparison_is_what_the_bases_engine_writes_beside_what_was_made(engine):
     """On the base's own bundle where it is there, as after make model; else on the one that is served."""
     folder = base_folder(engine, None) or engine.bundle.folder
-    made = Made(DOCUMENT, Generation(max_new_tokens=24), 1, "Made <before>.")
+    made = Made(DOCUMENT, Generation(max_new_tokens=90, min_new_tokens=80), 1, "Made <before>.")
 
     async def compared(made: Made | None) -> list[str]:
         return [shown async for shown in Compare(folder).run(SimpleNamespace(session_hash="a visitor"), made)]

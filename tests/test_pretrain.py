@@ -361,7 +361,7 @@ def test_fresh_weights_copy_and_common_ones_do_not():
 
 
 def test_losses_are_those_of_transformers(tasks):
-    model = fresh_model(Network(layers=2, d_model=64, d_ff=96), 1).eval()
+    model = fresh_model(Network(vocabulary=16000, layers=2, d_model=64, d_ff=96), 1).eval()
     draw = random.Random(9)
     batch = padded([tasks.example(task, 96, draw) for task in TASKS])
     with torch.inference_mode():

@@ -83,7 +83,7 @@ def test_sixty_four_texts_are_taken(client):
 
 
 def test_a_stream_gives_pieces_that_join_and_then_the_whole_answer(client):
-    body = {"text": DOCUMENTS[0], "max_new_tokens": 20, "evidence": True}
+    body = {"text": DOCUMENTS[0], "max_new_tokens": 20, "num_beams": 1, "evidence": True}
     with client.stream("POST", "/summarize_stream", json=body) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         found = events(answer.read().decode())
