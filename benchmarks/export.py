@@ -68,6 +68,8 @@ def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
             "output": str(folder / "run"),
             "model": {"name": str(folder / "base"), "prefix": PREFIX},
             "data": {split: str(folder / f"{split}.jsonl") for split in ("train", "validation")},
+            # Else a random model with tied embeddings says its start token, which is padding, for ever.
+            "generation": {"no_repeat_ngram_size": 1},
             "export": {"documents": documents, "engine_documents": 3 * documents},
         }
     )
