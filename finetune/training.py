@@ -28,6 +28,7 @@ from transformers.integrations import is_mlflow_available, is_wandb_available
 from finetune.attention import fused_attention, set_dropout
 from finetune.errors import UserError
 from finetune.live import LiveTable
+from finetune.precision import use_bf16
 from finetune.recipe import Lora, Model, Recipe
 from finetune.trainer import FineTuner, Rhythm
 
@@ -113,15 +114,6 @@ def add_adapter(network: PreTrainedModel, lora: Lora) -> PeftModel:
         return get_peft_model(network, config)
     except ValueError as error:
         raise UserError(f"lora.targets: {str(error).splitlines()[0]}") from error
-
-
-def use_bf16(precision: str) -> bool:
-    """Whether to compute in bf16; `auto` asks the hardware. T5 overflows in fp16 (transformers #4586)."""
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def trackers() -> list[str]:

@@ -16,6 +16,7 @@ from finetune.progress import track
 from finetune.sentences import sentences
 
 SHARED_WORDS = 13  # a run of so many words in common marks evaluation text, as in GPT-3's decontamination
+PRESET = 4  # of xz: a third of the time of its default
 BOILERPLATE = 6  # a sentence that stands in so many documents says nothing of any of them
 
 _DATELINE = re.compile(
@@ -62,6 +63,23 @@ def shingles(text: str, stride: int) -> Iterable[int]:
     """A hash of SHARED_WORDS words in a row, from every `stride`-th word on."""
     words = _WORD.findall(text.lower())
     return (hash(tuple(words[i : i + SHARED_WORDS])) for i in range(0, len(words) - SHARED_WORDS + 1, stride))
+
+
+def load_once(settings: Corpus, seed: int, path: Path) -> tuple[list[Document], list[Document], dict[str, Counter]]:
+    """`load`, whose result is kept in `path` (.jsonl.xz) for a run that goes on, as long as the settings are the same."""
+    asked = settings.model_dump_json() + str(seed)
+    if path.exists():
+        first, *found = rows(path)
+        if first["asked"] == asked:
+            documents = [Document(**row) for row in found]
+            return documents[: first["kept"]], documents[first["kept"] :], first["told"]
+    kept, held_out, told = load(settings, seed)
+    partial = path.with_name(f".{path.name}.partial")
+    with lzma.open(partial, "wt", encoding="utf-8", preset=PRESET) as file:
+        for row in ({"asked": asked, "kept": len(kept), "told": told}, *map(vars, kept + held_out)):
+            print(json.dumps(row), file=file)
+    partial.replace(path)
+    return kept, held_out, told
 
 
 def load(settings: Corpus, seed: int) -> tuple[list[Document], list[Document], dict[str, Counter]]:

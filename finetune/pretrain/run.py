@@ -29,7 +29,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     """Runs the recipe and returns the model's folder, `output`/model."""
     output = Path(recipe.output)
     output.mkdir(parents=True, exist_ok=True)
-    documents, held_out, told = corpus.load(recipe.corpus, recipe.training.seed)
+    documents, held_out, told = corpus.load_once(recipe.corpus, recipe.training.seed, output / "documents.jsonl.xz")
     for name, counts in told.items():
         console.print(f"  {name}: {dict(counts)}")
     spiece = output / "spiece.model"

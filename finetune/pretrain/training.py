@@ -16,10 +16,13 @@ from torch.utils.data import DataLoader
 from transformers import T5ForConditionalGeneration
 
 from finetune.files import replaced_folder
-from finetune.pretrain.batches import Steps
+from finetune.precision import use_bf16
+from finetune.pretrain.batches import Batch, Steps
 from finetune.pretrain.recipe import PretrainRecipe, Training
 from finetune.progress import bar
-from finetune.training import use_bf16
+
+
+READ = 10  # steps between two looks at the loss
 
 
 def rate(done: float, training: Training) -> float:
@@ -53,17 +56,17 @@ def cross_entropy(hidden: torch.Tensor, embeddings: torch.Tensor, labels: torch.
 
 
 def losses(
-    model: T5ForConditionalGeneration, batch, compiled: Callable[[Callable], Callable] = lambda part: part
+    model: T5ForConditionalGeneration, batch: Batch, compiled: Callable[[Callable], Callable] = lambda part: part
 ) -> torch.Tensor:
     """Cross-entropy of each target token in nats, shape (target tokens,); those of padding are not computed."""
-    inputs, mask, labels = batch
+    inputs, mask, labels, places = batch
     started = model._shift_right(labels)
     states = compiled(model.encoder)(input_ids=inputs, attention_mask=mask).last_hidden_state
     hidden = compiled(model.decoder)(
         input_ids=started, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
     ).last_hidden_state
-    wanted = labels != -100
-    return compiled(cross_entropy)(hidden[wanted], model.shared.weight, labels[wanted])
+    hidden, labels = (part.flatten(0, 1).index_select(0, places) for part in (hidden, labels))
+    return compiled(cross_entropy)(hidden, model.shared.weight, labels)
 
 
 def train(
@@ -87,13 +90,13 @@ def train(
         functools.cache(functools.partial(torch.compile, dynamic=True)) if training.compile else lambda part: part
     )
     # A GPU waits for no text; on a CPU the cores are the trainer's.
-    workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+    workers = max(1, len(os.sched_getaffinity(0)) - 2) if device.type == "cuda" else 0
     loader = DataLoader(steps, batch_size=None, sampler=range(start, len(steps)), num_workers=workers)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bf16("auto"))
     rates = [group["lr"] for optimizer in both for group in optimizer.param_groups]
     spent = history[-1]["seconds"] if history else 0.0
     began = told = time.monotonic()
-    recent: list[float] = []
+    recent: list[torch.Tensor] = []
     tokens = 0
     with bar() as progress:
         line = progress.add_task("pre-training (steps)", total=len(steps), completed=start, note="")
@@ -102,30 +105,33 @@ def train(
             groups = [group for optimizer in both for group in optimizer.param_groups]
             for group, full in zip(groups, rates, strict=True):
                 group["lr"] = full * factor
+            targets = sum(len(batch[3]) for batch in batches)
+            tokens += targets + sum(int(batch[1].sum()) for batch in batches)
             batches = [[part.to(device, non_blocking=True) for part in batch] for batch in batches]
-            targets = sum(int((batch[2] != -100).sum()) for batch in batches)
-            total = 0.0
+            total = torch.zeros((), device=device)
             for batch in batches:
                 with autocast:
                     loss = losses(model, batch, compiled).sum() / targets
                 loss.backward()
-                total += loss.item()
+                total += loss.detach()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in both:
                 optimizer.step()
                 optimizer.zero_grad()
-            tokens += targets + sum(int(batch[1].sum()) for batch in batches)
             recent.append(total)
-            progress.update(line, completed=step, note=f"loss {sum(recent[-50:]) / len(recent[-50:]):.3f}")
-            if not math.isfinite(total):
-                raise FloatingPointError(f"the loss at step {step} is no number")
+            if step % READ == 0:
+                # To read a number a GPU has to be waited for.
+                loss = torch.stack(recent[-READ:]).mean().item()
+                progress.update(line, completed=step, note=f"loss {loss:.3f}")
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"the loss at step {step} is no number")
             if time.monotonic() - told > 60 * training.checkpoint_minutes or step == len(steps):
                 seconds = spent + time.monotonic() - began
                 row = {
                     "step": step,
                     "seconds": round(seconds),
                     "tokens_per_second": round(tokens / (time.monotonic() - began)),
-                    "loss": round(sum(recent) / len(recent), 4),
+                    "loss": round(torch.stack(recent).mean().item(), 4),
                     **measure(),
                 }
                 history.append(row)
