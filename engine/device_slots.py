@@ -55,12 +55,10 @@ class _Caches:
 
     def pieces(self, rows: np.ndarray, entries: np.ndarray, room: int, of: int) -> np.ndarray:
         """Numbers of the pieces with the first entries of `rows` in all layers, where `of` rows have `room`."""
-        count = room // PIECE
-        found = []
-        for row, held in zip(rows, entries, strict=True):
-            heads = (np.arange(len(self.names))[:, None] * of + row) * self.heads + np.arange(self.heads)
-            found.append((heads[:, :, None] * count + np.arange(-(-int(held) // PIECE))).reshape(-1))
-        return np.concatenate(found)
+        held = np.arange(room // PIECE) < -(-entries[:, None, None] // PIECE)
+        heads = (np.arange(len(self.names))[:, None] * of + rows)[:, :, None] * self.heads + np.arange(self.heads)
+        found = heads[..., None] * (room // PIECE) + np.arange(room // PIECE)
+        return found[np.broadcast_to(held, found.shape)]
 
 
 @dataclass
@@ -116,11 +114,13 @@ class DeviceSlots(Slots):
         return (own + source) * model.heads * model.d_kv
 
     def start(self, starts: list[Start]) -> list[Exception | None]:
-        self._reorder_now()
         new = np.concatenate([start.rows for start in starts])
         self.past_length[new] = self.source_length[new] = 0
-        self._make_room(self._own, max(start.new_tokens for start in starts), self.past_length, new)
-        self._make_room(self._cross, max(len(start.ids) for start in starts), self.source_length, new)
+        try:
+            self._make_room(self._own, max(start.new_tokens for start in starts), self.past_length, new)
+            self._make_room(self._cross, max(len(start.ids) for start in starts), self.source_length, new)
+        except Exception as error:
+            return [error] * len(starts)
         outcomes: list[Exception | None] = []
         together = max(1, ENCODED_TOKENS // self._cross.room)
         for first in range(0, len(starts), together):
@@ -139,6 +139,7 @@ class DeviceSlots(Slots):
         if not len(live):
             caches.room = room
         elif room > caches.room:
+            # The rows have as many pieces in both, and of each row the same ones.
             source, target = (caches.pieces(live, held[live], size, self.rows) for size in (caches.room, room))
             self._copy(caches, caches.memory, self.rows, caches.room, source, target)
             caches.room = room
@@ -211,9 +212,10 @@ class DeviceSlots(Slots):
         for caches, length in ((self._own, self.past_length), (self._cross, self.source_length)):
             self._move_entries(caches, np.array([row]), np.array([target]), length[row : row + 1])
 
-    def free_all(self) -> None:
-        self._moves.clear()
-        super().free_all()
+    def free(self, rows: np.ndarray) -> None:
+        # What has left goes on from nothing.
+        self._moves = [move for move in self._moves if not np.isin(move[0], rows).any()]
+        super().free(rows)
 
     def step(self, tokens: np.ndarray) -> _Logits:
         """As `Slots.step` for one step; `best` is what the graph chose."""
@@ -232,8 +234,9 @@ class DeviceSlots(Slots):
             if not self._repeated or not self._model.captures:
                 raise
             log.warning("Steps are not captured as CUDA graphs: %s", str(error).splitlines()[0])
-            self._model.stop_capturing()
+            bound = None  # with the others it keeps the session that failed
             self._bound.clear()
+            self._model.stop_capturing()
             return self.step(tokens)
         self.best = bound.best.numpy()[:height, 0]
         return _Logits(bound.logits)

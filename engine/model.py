@@ -82,6 +82,7 @@ class Seq2SeqModel:
     def stop_capturing(self) -> None:
         """Loads the decoder anew, each of whose steps is launched operator by operator from now on."""
         self.captures = False
+        del self.decoder
         self.decoder = self._load_plainly()
 
 
