@@ -10,7 +10,7 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
-from engine.scheduler import ENCODED_TOKENS
+from engine.slots import ENCODED_TOKENS
 
 # deploy/kubernetes/base/autoscaler.yaml
 TARGET_TOKENS, FEWEST, MOST = 4000, 2, 10

@@ -36,7 +36,7 @@ from benchmarks.engine import texts as token_ids
 from benchmarks.queueing import FEWEST, MOST, Costs, Replica, Text, autoscaled, poisson, route
 from engine import Engine, Generation
 from engine.machine import default_threads
-from engine.scheduler import ENCODED_TOKENS
+from engine.slots import ENCODED_TOKENS
 from finetune.files import write_json
 
 matplotlib.use("Agg")

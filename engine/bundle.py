@@ -15,6 +15,7 @@ SIGNATURE = "manifest.sig"
 UNLISTED = (MANIFEST, SIGNATURE, "model.yaml")  # the last is what BentoML adds to a folder in its store
 ENCODER = "encoder_model.onnx"
 DECODER = "decoder_model_merged.onnx"
+CACHE = "cache.onnx"  # where the decoder's shapes are fixed: what moves entries of its caches
 WEIGHTS = "shared.onnx_data"  # what both graphs keep outside themselves
 NEEDED = (ENCODER, DECODER, "tokenizer.json", "config.json", "generation_config.json")
 

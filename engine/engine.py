@@ -10,19 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from engine.bundle import Bundle, open_bundle
+from engine.device_slots import bytes_per_row, new_slots
 from engine.generation import MAX_BEAMS, Generation, check_config, resolve
 from engine.machine import default_threads
 from engine.model import Seq2SeqModel
 from engine.placement import counted
 from engine.request import Request, Summary
 from engine.scheduler import Scheduler
-from engine.slots import Slots
+from engine.slots import Start
 from engine.stats import Stats
 from engine.text import Codec, Pieces
 from engine.worker import MAX_WAITING_TOKENS, Worker
 
-ROWS = 32  # sequences decoded at once, a beam being one, where their caches fit into CACHE_BYTES
-CACHE_BYTES = 2 << 30
+ROWS = {"cpu": 32, "cuda": 128}  # sequences decoded at once, a beam being one, where their caches fit into CACHE_BYTES
+CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
 LONG_TEXT = 20_000  # characters
 
 log = logging.getLogger("precis.engine")
@@ -35,8 +36,8 @@ class Engine:
         self, bundle: Bundle, codec: Codec, model: Seq2SeqModel, rows: int | None, max_waiting_tokens: int
     ) -> None:
         self.bundle, self._codec, self._model = bundle, codec, model
-        each = Slots.bytes_per_row(model, codec.limit)
-        rows = max(MAX_BEAMS, rows or min(ROWS, CACHE_BYTES // each))
+        each = bytes_per_row(model, codec.limit)
+        rows = max(MAX_BEAMS, rows or min(ROWS[model.device], CACHE_BYTES[model.device] // each))
         log.info(
             "%d threads, %d rows of %.1f MB: caches of at most %.0f MB",
             model.threads,
@@ -155,11 +156,12 @@ class Engine:
         For proofs: the same sessions and caches as in serving, without search.
         """
         start = self.bundle.generation_config["decoder_start_token_id"]
-        slots = Slots(self._model, len(inputs), max(map(len, inputs)))
+        slots = new_slots(self._model, len(inputs), max(map(len, inputs)), repeated=False)
         rows = slots.take(len(inputs))
-        for row, ids in enumerate(inputs):
-            slots.fill(rows[row : row + 1], self._model.encode(ids))
         longest = max(len(row) for row in tokens)
+        for error in slots.start([Start(rows[i : i + 1], ids, longest) for i, ids in enumerate(inputs)]):
+            if error:
+                raise error
         fed = np.array([[start, *row, *row[-1:] * (longest - len(row))] for row in tokens])
         steps = []
         for step in range(longest):

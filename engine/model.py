@@ -1,5 +1,6 @@
 """The two ONNX graphs of a bundle in ONNX Runtime: one text through the encoder, steps of the decoder in place."""
 
+import functools
 import logging
 import os
 
@@ -9,7 +10,7 @@ import numpy as np
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
-from engine.bundle import DECODER, ENCODER, Bundle
+from engine.bundle import CACHE, DECODER, ENCODER, Bundle
 from engine.errors import BundleError, EngineError
 from engine.placement import RECORD, check_placement, missing_library, placement, provider_library
 
@@ -30,11 +31,21 @@ class Seq2SeqModel:
         """
         provider = _provider(device, allow_cpu_fallback)
         self.threads = threads
+        self.device = next(device for device, name in PROVIDERS.items() if name == provider)
         self.readers = threads if device == "cpu" else 1  # texts that are worth encoding at the same time
+        # Before anything is loaded: what is for CPUs may be refused by a GPU in words about nodes.
+        self.fixed = CACHE in bundle.manifest["files"]
+        if self.device == "cuda" and not self.fixed and not allow_cpu_fallback:
+            raise EngineError(f"The device is cuda, and {bundle.folder} was exported for the CPU: export it for cuda.")
         # Several readers share the encoder's threads, which may not hold a core for longer than between two operators.
-        self._encoder = _session(bundle, ENCODER, provider, threads, {"session.intra_op.spin_duration_us": "20"})
-        self.decoder = _session(bundle, DECODER, provider, threads, {})
-        self.placement = {ENCODER: placement(self._encoder), DECODER: placement(self.decoder)}
+        self.encoder = _session(bundle, ENCODER, provider, threads, {"session.intra_op.spin_duration_us": "20"})
+        self._load_plainly = functools.partial(_session, bundle, DECODER, provider, threads, {})
+        self.captures = self.device == "cuda" and self.fixed  # whether steps that come again become CUDA graphs
+        self.decoder = self._load_decoder()
+        self.placement = {ENCODER: placement(self.encoder), DECODER: placement(self.decoder)}
+        if self.fixed:
+            self.cache = _session(bundle, CACHE, provider, threads, {})
+            self.placement[CACHE] = placement(self.cache)
         self.providers = self.decoder.get_providers()
         if not allow_cpu_fallback:
             for graph, placed in self.placement.items():
@@ -42,7 +53,7 @@ class Seq2SeqModel:
         caches = [entry for entry in self.decoder.get_inputs() if entry.name.startswith("past_key_values")]
         self.own_names = [entry.name for entry in caches if ".decoder." in entry.name]
         self.cross_names = [entry.name for entry in caches if ".encoder." in entry.name]
-        self._given = [name.replace("past_key_values", "present") for name in self.cross_names]
+        self.given_names = [name.replace("past_key_values", "present") for name in self.cross_names]
         logits = next(entry for entry in self.decoder.get_outputs() if entry.name == "logits")
         try:
             _, self.heads, _, self.d_kv = caches[0].shape
@@ -57,7 +68,22 @@ class Seq2SeqModel:
 
         Each text goes alone and unpadded, so that its numbers do not depend on its company. Thread-safe.
         """
-        return self._encoder.run(self._given, {"input_ids": np.array([ids], dtype=np.int64)})
+        return self.encoder.run(self.given_names, {"input_ids": np.array([ids], dtype=np.int64)})
+
+    def _load_decoder(self) -> ort.InferenceSession:
+        if self.captures:
+            try:
+                return self._load_plainly(graph=True)
+            except BundleError as error:
+                log.warning("Steps are not captured as CUDA graphs: %s", error)
+                self.captures = False
+        return self._load_plainly()
+
+    def stop_capturing(self) -> None:
+        """Loads the decoder anew, each of whose steps is launched operator by operator from now on."""
+        self.captures = False
+        del self.decoder
+        self.decoder = self._load_plainly()
 
 
 def check_device(device: str) -> str:
@@ -84,7 +110,12 @@ def _provider(device: str, allow_cpu_fallback: bool) -> str:
         return PROVIDERS["cpu"]
 
 
-def _session(bundle: Bundle, name: str, provider: str, threads: int, entries: dict[str, str]) -> ort.InferenceSession:
+def _session(
+    bundle: Bundle, name: str, provider: str, threads: int, entries: dict[str, str], graph: bool = False
+) -> ort.InferenceSession:
+    """A session with the config `entries`; with `graph` its runs are captured as CUDA graphs."""
+    # TF32, CUDA's own choice for products in fp32, has three digits.
+    given = {"use_tf32": "0", "enable_cuda_graph": str(int(graph))} if provider == PROVIDERS["cuda"] else {}
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
@@ -92,7 +123,7 @@ def _session(bundle: Bundle, name: str, provider: str, threads: int, entries: di
     for key, value in {"session.force_spinning_stop": "1", **RECORD, **entries}.items():
         options.add_session_config_entry(key, value)
     try:
-        session = ort.InferenceSession(str(bundle.folder / name), options, providers=[provider])
+        session = ort.InferenceSession(str(bundle.folder / name), options, providers=[(provider, given)])
     except Exception as error:  # ONNX Runtime's exceptions share no base of their own
         raise BundleError(f"{bundle.folder / name} cannot be loaded: {str(error).splitlines()[0]}") from error
     # ONNX Runtime falls back to the CPU in silence (onnxruntime #23372).

@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from engine.device_slots import new_slots
 from engine.generation import Settings
 from engine.lookup import Lookup
 from engine.model import Seq2SeqModel
 from engine.search import Beam, Greedy, new_search
-from engine.slots import MAX_STEPS, Slots
-
-ENCODED_TOKENS = 512  # a thread; read between two steps at most, so that what runs does not wait for what comes
+from engine.slots import MAX_STEPS, Start
 
 
 @dataclass(eq=False)
@@ -45,9 +43,8 @@ class Scheduler:
 
     def __init__(self, model: Seq2SeqModel, rows: int, source_tokens: int) -> None:
         self._model = model
-        self._slots = Slots(model, rows, source_tokens)
+        self._slots = new_slots(model, rows, source_tokens, repeated=True)
         self._running: list[_Sequence] = []
-        self._readers = ThreadPoolExecutor(model.readers, "reader")
 
     @property
     def running(self) -> list[Job]:
@@ -64,7 +61,7 @@ class Scheduler:
     @property
     def budget(self) -> int:
         """Tokens to be admitted between two steps at most."""
-        return ENCODED_TOKENS * self._model.readers
+        return self._slots.budget
 
     def has_room(self, *jobs: Job) -> bool:
         """Whether there are rows for the beams of all the jobs."""
@@ -73,30 +70,23 @@ class Scheduler:
     def admit(self, *jobs: Job) -> dict[Job, Exception]:
         """Encodes the jobs' texts and gives them their rows, for which there has to be room.
 
-        Returns the jobs that failed and why. Texts are read side by side, each by one thread as far as there are
-        enough: nothing waits for the threads of one text to meet after each operator.
+        Returns the jobs that failed and why.
         """
+        if not jobs:
+            return {}
         failed = {}
-        for job, outcome in zip(jobs, self._read(jobs), strict=True):
-            if isinstance(outcome, Exception):
-                failed[job] = outcome
+        taken = [self._slots.take(job.settings.num_beams) for job in jobs]
+        starts = [Start(rows, job.ids, job.settings.max_new_tokens) for job, rows in zip(jobs, taken, strict=True)]
+        for job, rows, error in zip(jobs, taken, self._slots.start(starts), strict=True):
+            if error is not None:
+                failed[job] = error
+                self._slots.free(rows)
                 continue
-            rows = self._slots.take(job.settings.num_beams)
-            self._slots.fill(rows, outcome)
             search = new_search(job.settings)
-            lookup = Lookup(job.ids) if isinstance(search, Greedy) else None
+            lookup = Lookup(job.ids) if isinstance(search, Greedy) and self._slots.max_steps > 1 else None
             fed = np.full(len(rows), job.settings.start)
             self._running.append(_Sequence(job, search, rows, fed, lookup))
         return failed
-
-    def _read(self, jobs: tuple[Job, ...]) -> list[list[np.ndarray] | Exception]:
-        def read(job: Job) -> list[np.ndarray] | Exception:
-            try:
-                return self._model.encode(job.ids)
-            except Exception as error:
-                return error
-
-        return [read(job) for job in jobs] if len(jobs) == 1 else [*self._readers.map(read, jobs)]
 
     def step(self) -> list[Job]:
         """One step of all sequences; returns the jobs that left: done, or gone and without a finish_reason."""
@@ -139,11 +129,14 @@ class Scheduler:
         tokens = np.zeros((slots.height, 1), dtype=np.int64)
         for sequence in self._running:
             tokens[sequence.rows, 0] = sequence.fed
-        logits = slots.step(tokens)[:, 0]
+        logits = slots.step(tokens)
         for sequence in self._running:
-            rows = sequence.rows
+            rows, search = sequence.rows, sequence.search
             slots.past_length[rows] += 1
-            sequence.fed, parents = sequence.search.advance(logits[rows] if len(rows) > 1 else logits[rows[0], None])
+            if slots.best is not None and search.takes_best:
+                sequence.fed, parents = search.take(int(slots.best[rows[0]]))
+            else:
+                sequence.fed, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
             if len(rows) > 1:
                 slots.reorder(rows, rows[parents])
 

@@ -24,7 +24,15 @@ class Greedy:
         """Chooses from logits (1, vocabulary), which it overwrites; returns the next tokens (1,) and the rows they
         continue (1,)."""
         scores = _ruled(np.array([self.sequence]), logits, self.settings)
-        token = int(scores[0].argmax())
+        return self.take(int(scores[0].argmax()))
+
+    @property
+    def takes_best(self) -> bool:
+        """Whether `take` with the token of the largest logit is all there is to it."""
+        return self.settings.plain
+
+    def take(self, token: int) -> tuple[np.ndarray, np.ndarray]:
+        """Goes on with `token`; returns what `advance` does."""
         self.sequence.append(token)
         if token in self.settings.ends:
             self.finished, self.finish_reason = True, "end"
@@ -39,6 +47,8 @@ class Greedy:
 
 class Beam:
     """Beam search (transformers `_beam_search`, the vectorized one of 4.50 and later). `num_beams` rows."""
+
+    takes_best = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,5 +1,6 @@
 """The rows of the running batch: their caches lie where they are, are refilled in place and written by the decoder."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,16 @@ from engine.model import Seq2SeqModel, ort
 
 MAX_STEPS = 16  # decoder steps of one row at once
 OWN_ROOM = MAX_NEW_TOKENS + MAX_STEPS
+ENCODED_TOKENS = 512  # a thread; read between two steps at most, so that what runs does not wait for what comes
+
+
+@dataclass(frozen=True)
+class Start:
+    """A source to be read, `ids`, the rows that go on from it, and how many tokens they may get at most."""
+
+    rows: np.ndarray
+    ids: list[int]
+    new_tokens: int
 
 
 @dataclass
@@ -28,8 +39,12 @@ class Slots:
     the last one taken; free ones among them are dead weight until they are filled again or `compact` closes the gaps.
     """
 
+    max_steps = MAX_STEPS
+    best: np.ndarray | None = None  # (height,), the tokens with the largest logits where the last step chose them
+
     def __init__(self, model: Seq2SeqModel, rows: int, source_tokens: int) -> None:
-        self._model, self.rows = model, rows
+        self._keep_count(model, rows)
+        self._readers = ThreadPoolExecutor(model.readers, "reader")
 
         def caches(names: list[str], room: int, kind: type) -> list[np.ndarray]:
             # Pages that nothing was written to take no memory.
@@ -37,12 +52,20 @@ class Slots:
 
         self._own = caches(model.own_names, OWN_ROOM, model.own_type)
         self._cross = caches(model.cross_names, source_tokens + MAX_STEPS, model.source_type)
-        self.past_length = np.zeros(rows, dtype=np.int32)
-        self.source_length = np.zeros(rows, dtype=np.int32)
-        self._taken = np.zeros(rows, dtype=bool)
         self._ids = np.zeros(max(rows, MAX_STEPS), dtype=np.int64)
         self._logits = np.zeros(max(rows, MAX_STEPS) * model.vocabulary, dtype=np.float32)
         self._bound: dict[tuple[int, int], _Bound] = {}
+
+    def _keep_count(self, model: Seq2SeqModel, rows: int) -> None:
+        self._model, self.rows = model, rows
+        self.past_length = np.zeros(rows, dtype=np.int32)
+        self.source_length = np.zeros(rows, dtype=np.int32)
+        self._taken = np.zeros(rows, dtype=bool)
+
+    @property
+    def budget(self) -> int:
+        """Tokens to be read between two steps at most."""
+        return ENCODED_TOKENS * self._model.readers
 
     @staticmethod
     def bytes_per_row(model: Seq2SeqModel, source_tokens: int) -> int:
@@ -66,6 +89,25 @@ class Slots:
         free = np.flatnonzero(~self._taken)[:count]
         self._taken[free] = True
         return free
+
+    def start(self, starts: list[Start]) -> list[Exception | None]:
+        """Reads the sources and fills their rows, which have to be taken; returns for each why it failed, or None.
+
+        Texts are read side by side, each by one thread as far as there are enough: nothing waits for the threads of one
+        text to meet after each operator.
+        """
+
+        def read(start: Start) -> list[np.ndarray] | Exception:
+            try:
+                return self._model.encode(start.ids)
+            except Exception as error:
+                return error
+
+        outcomes = [read(start) for start in starts] if len(starts) == 1 else [*self._readers.map(read, starts)]
+        for start, outcome in zip(starts, outcomes, strict=True):
+            if not isinstance(outcome, Exception):
+                self.fill(start.rows, outcome)
+        return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 
     def fill(self, rows: np.ndarray, cross: list[np.ndarray]) -> None:
         """Starts sequences at `rows`, all of the source whose keys and values (1, heads, tokens, d_kv) are given."""
@@ -99,15 +141,17 @@ class Slots:
         moves = {}
         while self.gaps():
             target, row = int(np.flatnonzero(~self._taken)[0]), self.height - 1
-            own, source = self.past_length[row], self.source_length[row]
-            for caches, length in ((self._own, own), (self._cross, source)):
-                for cache in caches:
-                    cache[target, :, :length] = cache[row, :, :length]
-            self.past_length[target], self.source_length[target] = own, source
+            self._move(row, target)
+            self.past_length[target], self.source_length[target] = self.past_length[row], self.source_length[row]
             self._taken[target] = True
             self.free(np.array([row]))
             moves[row] = target
         return moves
+
+    def _move(self, row: int, target: int) -> None:
+        for caches, length in ((self._own, self.past_length[row]), (self._cross, self.source_length[row])):
+            for cache in caches:
+                cache[target, :, :length] = cache[row, :, :length]
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
         """Feeds `tokens` (height, steps) and returns the logits (height, steps, vocabulary), valid until the next call.

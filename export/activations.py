@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from engine.bundle import DECODER, ENCODER
 from engine.model import ort
+from export.fixed import is_fixed
 from export.graphs import cache_names
 from export.weights import save_graphs
 from finetune.progress import track
@@ -52,9 +53,12 @@ def observe(
         }
         found: dict[str, dict[str, float]] = {name: {} for name in graphs}
         for ids, fed in zip(track(inputs, "largest activations"), tokens, strict=True):
-            given = _run(sessions[ENCODER], {"input_ids": np.array([ids])}, found[ENCODER])
+            fixed = is_fixed(graphs[DECODER])
+            whole = {"source_length": np.array([len(ids)]), "source_places": np.arange(len(ids))} if fixed else {}
+            given = _run(sessions[ENCODER], {"input_ids": np.array([ids]), **whole}, found[ENCODER])
             sources = [given[name] for name in given if name.startswith("present.")]
-            _run(sessions[DECODER], _decoder_inputs(sources, [start, *fed[:-1]]), found[DECODER])
+            inputs = _decoder_inputs(sources, [start, *fed[:-1]])
+            (_run_by_step if fixed else _run)(sessions[DECODER], inputs, found[DECODER])
         return {name: Activations(found[name], _floats(session)) for name, session in sessions.items()}
 
 
@@ -66,7 +70,8 @@ def _floats(session: ort.InferenceSession) -> frozenset[str]:
 def _largest_weight(tensor: onnx.TensorProto) -> float:
     if tensor.data_type != onnx.TensorProto.FLOAT:
         return 0.0
-    return float(np.abs(numpy_helper.to_array(tensor)).max(initial=0.0))
+    weight = numpy_helper.to_array(tensor)
+    return float(np.abs(weight[weight > MASK]).max(initial=0.0))
 
 
 def _opened(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -87,6 +92,20 @@ def _run(session: ort.InferenceSession, feeds: dict[str, np.ndarray], found: dic
         if value.dtype == np.float32 and value.size and not (value < MASK).any():
             found[name] = max(found.get(name, 0.0), float(np.abs(value).max()))
     return values
+
+
+def _run_by_step(session: ort.InferenceSession, inputs: dict[str, np.ndarray], found: dict[str, float]) -> None:
+    """One row's steps one after another, for a decoder that takes no more at once."""
+    caches = {name: value for name, value in inputs.items() if name.startswith("past_key_values.")}
+    for side, name in ((".decoder.", "own_places"), (".encoder.", "source_places")):
+        room = next(value.shape[2] for cache, value in caches.items() if side in cache)
+        inputs = inputs | {name: np.arange(room)}
+    inputs["source_length"] = inputs["source_length"].astype(np.int64)
+    for step, token in enumerate(inputs["input_ids"][0]):
+        values = _run(
+            session, inputs | caches | {"input_ids": np.array([[token]]), "past_length": np.array([step])}, found
+        )
+        caches = {name: values.get(name.replace("past_key_values", "present"), value) for name, value in caches.items()}
 
 
 def _decoder_inputs(sources: list[np.ndarray], fed: list[int]) -> dict[str, np.ndarray]:

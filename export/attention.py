@@ -1,7 +1,6 @@
 """Attention as ONNX Runtime's own fused operators, for tracing: what PyTorch computes here, the exporter writes as one.
 
-T5's scores are not scaled (Raffel et al. 2020), so both operators get a scale of 1. For GPUs the decoder's attention is
-of standard operators: GroupQueryAttention has no kernel for fp32 there, and not in every version one that takes a bias.
+T5's scores are not scaled (Raffel et al. 2020), so both operators get a scale of 1.
 """
 
 import torch
@@ -14,9 +13,8 @@ OPSET = 17
 def attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, heads: int
 ) -> torch.Tensor:
-    """Full attention: query, key, value (rows, length, heads x d_kv), bias (1, heads, length, length).
-
-    Written as com.microsoft.MultiHeadAttention.
+    """Full attention: query, key, value (rows, length, heads x d_kv), bias (1 or rows, heads, length,
+    length). Written as com.microsoft.MultiHeadAttention.
     """
     query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2).contiguous() for part in (query, key, value))
     mixed = (query @ key.mT + bias).softmax(-1) @ value
@@ -63,35 +61,6 @@ def cached_attention(
         scores = query[row] @ past_key[row, :, :length].mT + bias[row if len(bias) > 1 else 0]
         mixed[row] = scores.masked_fill(ahead, -torch.inf).softmax(-1) @ past_value[row, :, :length]
     return mixed.transpose(1, 2).flatten(2), past_key, past_value
-
-
-def plain_cached_attention(
-    query: torch.Tensor,
-    key: torch.Tensor | None,
-    value: torch.Tensor | None,
-    past_key: torch.Tensor,
-    past_value: torch.Tensor,
-    new: torch.Tensor,
-    total: torch.Tensor,
-    bias: torch.Tensor,
-    heads: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`cached_attention` of standard operators, for any number of rows and steps; `new` (rows, steps) are the entries'
-    places. Without key and value the caches are read only, and what stands beyond their ends is the bias's to shut out.
-    """
-    rows, steps = query.shape[:2]
-    length = total.long()
-    query = query.reshape(rows, steps, heads, -1).transpose(1, 2)
-    if key is not None:
-        key, value = (part.reshape(rows, steps, heads, -1).transpose(1, 2) for part in (key, value))
-        places = new[:, None, :, None].expand(-1, heads, -1, key.shape[-1]).long()
-        past_key, past_value = past_key.scatter(2, places, key), past_value.scatter(2, places, value)
-    scores = query @ past_key[:, :, :length].transpose(2, 3) + bias
-    if key is not None:
-        ahead = torch.arange(length)[None, None, None, :] > new[:, None, :, None]
-        scores = scores.masked_fill(ahead, torch.finfo(torch.float32).min)
-    mixed = scores.softmax(-1) @ past_value[:, :, :length]
-    return mixed.transpose(1, 2).reshape(rows, steps, -1), past_key, past_value
 
 
 @torch.library.custom_op("precis::whole", mutates_args=())

@@ -160,7 +160,7 @@ class Chain:
     def _fp32(self, place: Path, target: "Target") -> list[Link]:
         with replaced_folder(place) as folder:
             console.print("exporting to ONNX, fp32")
-            write_graphs(trace(self.source, plain=target.device == "cuda"), self.source, folder)
+            write_graphs(trace(self.source, fixed=target.device == "cuda"), self.source, folder)
             manifest = self._describe("fp32", kept_in_fp32=[])
             seal(folder, manifest)
             with target.engine("ONNX fp32", folder) as exact:
@@ -216,7 +216,7 @@ class Chain:
 
     def _fp16(self) -> Iterator[tuple[Graphs, dict]]:
         """Graphs in fp16 with ever more room below its largest number, and what the manifest says of them."""
-        graphs = trace(self.source, plain=True)
+        graphs = trace(self.source, fixed=True)
         few = slice(CALIBRATION)
         tokens = self.comparison.said(self.pytorch[-1], self.comparison.few).tokens[few]
         start = self.pytorch[-1].model.generation_config.decoder_start_token_id

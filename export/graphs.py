@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from export.attention import attention, cached_attention, plain_cached_attention, whole
+from export.attention import attention, cached_attention, whole
 
 
 def distance_table(relative: T5Attention) -> torch.Tensor:
@@ -51,11 +51,13 @@ class EncoderGraph(nn.Module):
         self.register_buffer("table", distance_table(model.encoder.block[0].layer[0].SelfAttention))
 
     def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        hidden = self.stack.embed_tokens(input_ids)
         places = torch.arange(input_ids.shape[1])
         far = (len(self.table) - 1) // 2
         distances = (places[None, :] - places[:, None]).clamp(-far, far) + far
-        bias = self.table[distances].permute(2, 0, 1)[None]
+        return self._read(input_ids, self.table[distances].permute(2, 0, 1)[None])
+
+    def _read(self, input_ids: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+        hidden = self.stack.embed_tokens(input_ids)
         for block in self.stack.block:
             own, forward = block.layer[0], block.layer[-1]
             normed, part = own.layer_norm(hidden), own.SelfAttention
@@ -74,13 +76,12 @@ class DecoderGraph(nn.Module):
 
     `past_length` and `source_length` (rows,) int32 tell how full each row's own cache and its source's are. Both kinds
     of caches have room for `steps` entries more than they hold. More than one step at once is for one row alone. With
-    `rounded` the sources' are int8, as the encoder's graph has them; `plain` is for GPUs (`export.attention`).
+    `rounded` the sources' are int8, as the encoder's graph has them.
     """
 
-    def __init__(self, model: T5ForConditionalGeneration, rounded: bool = False, plain: bool = False) -> None:
+    def __init__(self, model: T5ForConditionalGeneration, rounded: bool = False) -> None:
         super().__init__()
         self.config, self.stack, self.lm_head = model.config, model.decoder, model.lm_head
-        self.plain = plain
         self.register_buffer("unit", torch.ones(1) if rounded else None)
         self.heads = model.config.num_heads
         self.scale = model.model_dim**-0.5 if model.config.tie_word_embeddings else 1.0
@@ -114,12 +115,18 @@ class DecoderGraph(nn.Module):
             own, cross, forward = block.layer
             normed, part = own.layer_norm(hidden), own.SelfAttention
             fresh = part.q(normed), part.k(normed), part.v(normed)
-            mixed, *caches = self._read_own(fresh, past[4 * number :][:2], new, last, total, bias)
+            mixed, *caches = cached_attention(*fresh, *past[4 * number :][:2], last, total, bias, self.heads, None)
             present += caches
             hidden = hidden + part.o(mixed)
             query = cross.EncDecAttention.q(cross.layer_norm(hidden))
-            mixed, *caches = self._read_source(
-                query, past[4 * number + 2 :][:2], source_last, source_total, source_bias
+            mixed, *caches = cached_attention(
+                *(query, query, query),
+                *past[4 * number + 2 :][:2],
+                source_last,
+                source_total,
+                source_bias,
+                self.heads,
+                self.unit,
             )
             present += caches
             hidden = hidden + cross.EncDecAttention.o(mixed)
@@ -127,16 +134,6 @@ class DecoderGraph(nn.Module):
         hidden = self.stack.final_layer_norm(hidden) * self.scale
         names = cache_names("present", len(self.stack.block))
         return {"logits": self.lm_head(hidden), **dict(zip(names, present, strict=True))}
-
-    def _read_own(self, fresh, past, new, last, total, bias) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if self.plain:
-            return plain_cached_attention(*fresh, *past, new, total, bias, self.heads)
-        return cached_attention(*fresh, *past, last, total, bias, self.heads, None)
-
-    def _read_source(self, query, past, last, total, bias) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if self.plain:
-            return plain_cached_attention(query, None, None, *past, None, total, bias, self.heads)
-        return cached_attention(query, query, query, *past, last, total, bias, self.heads, self.unit)
 
 
 def cache_names(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "encoder")) -> list[str]:

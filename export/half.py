@@ -43,7 +43,7 @@ def halve(
 
 
 def _is_cache(name: str, side: str) -> bool:
-    return name.startswith("past_key_values.") and side in name
+    return name.startswith(("past_key_values.", "present.")) and side in name
 
 
 class _Halving:

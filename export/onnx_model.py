@@ -15,8 +15,9 @@ from optimum.exporters.onnx import export
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
-from engine.bundle import DECODER, ENCODER
+from engine.bundle import CACHE, DECODER, ENCODER
 from export.attention import OPSET
+from export.fixed import FixedDecoder, FixedDecoderConfig, FixedEncoder, FixedEncoderConfig, cache_graph, is_fixed
 from export.graphs import DecoderConfig, DecoderGraph, EncoderConfig, EncoderGraph
 from export.quantize import EMBEDDING, quantize_graphs, scale_sources
 from export.weights import save_graphs
@@ -38,15 +39,18 @@ def write_onnx(merged: Path, folder: Path, calibration: list[list[int]] | None =
 def write_graphs(graphs: Graphs, merged: Path, folder: Path) -> None:
     """Writes `graphs` with the tokenizer and settings of `merged` to `folder`."""
     save_graphs(graphs, folder)
+    if is_fixed(graphs[DECODER]):
+        onnx.save(cache_graph(), folder / CACHE)
     for name in SETTINGS:
         shutil.copy(merged / name, folder / name)
 
 
-def trace(merged: Path, calibration: list[list[int]] | None = None, plain: bool = False) -> Graphs:
+def trace(merged: Path, calibration: list[list[int]] | None = None, fixed: bool = False) -> Graphs:
     """The two graphs of the model folder `merged` in fp32, by file name.
 
-    With `calibration` they pass the sources on as whole numbers in int8, as the 8-bit graphs do. `plain` ones run on
-    GPUs. Matrix products are named after the linear layers they come from, look-ups after the embedding.
+    With `calibration` they pass the sources on as whole numbers in int8, as the 8-bit graphs do. `fixed` ones are
+    for GPUs (`export.fixed`). Matrix products are named after the linear layers they come from, look-ups after the
+    embedding.
     """
     model = AutoModelForSeq2SeqLM.from_pretrained(merged, dtype=torch.float32, use_safetensors=True).eval()
     rounded = calibration is not None
@@ -57,10 +61,13 @@ def trace(merged: Path, calibration: list[list[int]] | None = None, plain: bool 
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
         warnings.simplefilter("ignore")  # the tracer's, on shapes that it follows all the same
         # Optimum's check of fixed axes would run the decoder; export.parity runs it on real documents.
-        for graph, config, name in (
-            (EncoderGraph(model, rounded), EncoderConfig(model.config), ENCODER),
-            (DecoderGraph(model, rounded, plain), DecoderConfig(model.config, rounded), DECODER),
-        ):
+        if fixed:
+            encoder, decoder = FixedEncoder(model), FixedDecoder(model)
+            configs = FixedEncoderConfig(model.config), FixedDecoderConfig(model.config)
+        else:
+            encoder, decoder = EncoderGraph(model, rounded), DecoderGraph(model, rounded)
+            configs = EncoderConfig(model.config), DecoderConfig(model.config, rounded)
+        for graph, config, name in zip((encoder, decoder), configs, (ENCODER, DECODER), strict=True):
             path = Path(scratch) / name
             export(graph, config, path, opset=OPSET, disable_dynamic_axes_fix=True)
             graphs[name] = _named(onnx.load(path), model)

@@ -241,14 +241,23 @@ def rounded(tmp_path_factory) -> Path:
     return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-int8"), ids)
 
 
-def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None) -> Path:
+@pytest.fixture(scope="session")
+def fixed(tmp_path_factory) -> Path:
+    """The base in fp32, in the graphs for GPUs."""
+    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-fixed"), fixed=True)
+
+
+def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None, fixed: bool = False) -> Path:
     """A sealed bundle of the model under `folder`, without the proofs of a run's."""
-    from export.onnx_model import write_onnx
+    from export.onnx_model import trace, write_graphs, write_onnx
     from tests.engines import seal
 
     bundle = folder / "bundle"
     bundle.mkdir()
-    write_onnx(model, bundle, calibration)
+    if fixed:
+        write_graphs(trace(model, fixed=True), model, bundle)
+    else:
+        write_onnx(model, bundle, calibration)
     seal(bundle)
     return bundle
 

@@ -18,11 +18,10 @@ ARRIVAL = st.tuples(
 )
 
 
-@pytest.fixture(scope="module", params=["fp32", "int8"])
+@pytest.fixture(scope="module", params=["bundle", "rounded", "fixed"])
 def scheduled(request):
     """A scheduler with few rows on the base, and a memory of what each job gave alone."""
-    folder = request.getfixturevalue("bundle" if request.param == "fp32" else "rounded")
-    bundle = open_bundle(folder)
+    bundle = open_bundle(request.getfixturevalue(request.param))
     return Scheduler(Seq2SeqModel(bundle, "cpu", 1), 8, LIMIT), Codec.load(bundle), bundle.generation_config, {}
 
 
@@ -96,8 +95,9 @@ def test_a_draft_is_what_follows_in_the_text():
     assert lookup.draft([0, 6, 5], 3) == lookup.draft([0], 3) == []
 
 
-def test_gaps_are_filled_in_place_and_closed_when_nobody_comes(bundle):
-    opened = open_bundle(bundle)
+@pytest.mark.parametrize("kind", ["bundle", "fixed"])
+def test_gaps_are_filled_in_place_and_closed_when_nobody_comes(request, kind):
+    opened = open_bundle(request.getfixturevalue(kind))
     model, codec = Seq2SeqModel(opened, "cpu", 1), Codec.load(opened)
     scheduler = Scheduler(model, 8, LIMIT)
     left = set()

@@ -10,8 +10,9 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from engine import Engine, Generation
 from engine.bundle import DECODER, open_bundle, sha256
+from engine.device_slots import new_slots
 from engine.model import Seq2SeqModel
-from engine.slots import Slots
+from engine.slots import Start
 from export.__main__ import main
 from export.onnx_model import trace, write_graphs
 from tests.conftest import gazette
@@ -69,27 +70,30 @@ def test_the_bundle_says_what_the_merged_model_says(tiny_run):
     engine.close()
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run, tmp_path, plain):
+@pytest.mark.parametrize("fixed", [False, True])
+def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run, tmp_path, fixed):
     """Each row gets the logits it has alone, whatever else the caches' memory holds; a GPU's graphs likewise."""
     model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged").eval()
     bundle = tiny_run / "bundle"
-    if plain:
-        bundle = tmp_path / "plain"
+    if fixed:
+        bundle = tmp_path / "fixed"
         bundle.mkdir()
-        write_graphs(trace(tiny_run / "merged", plain=True), tiny_run / "merged", bundle)
+        write_graphs(trace(tiny_run / "merged", fixed=True), tiny_run / "merged", bundle)
         seal(bundle)
     graphs = Seq2SeqModel(open_bundle(bundle), "cpu", 1)
     operators = {kind for nodes in graphs.placement[DECODER].values() for _, kind in nodes}
-    assert ("GroupQueryAttention" in operators) is not plain
-    slots = Slots(graphs, 8, 64)
-    for cache in slots._own + slots._cross:
-        cache[:] = 9.0
+    assert ("GroupQueryAttention" in operators) is not fixed
+    slots = new_slots(graphs, 8, 64, repeated=False)
+    if fixed:
+        for side in (slots._own, slots._cross):
+            side.memory.update_inplace(np.full(side.memory.shape(), 9.0, dtype=np.float32))
+    else:
+        for cache in slots._own + slots._cross:
+            cache[:] = 9.0
     sources = [list(range(20, 27)), list(range(40, 90)), [5, 6]]
     fed = [[0, 50, 61, 72, 83], [0, 94], [0, 8, 9]]
     rows = slots.take(3)
-    for row, ids in enumerate(sources):
-        slots.fill(rows[row : row + 1], graphs.encode(ids))
+    assert slots.start([Start(rows[row : row + 1], ids, 8) for row, ids in enumerate(sources)]) == [None] * 3
     seen = [[] for _ in rows]
     for step in range(7):
         # Row 0 begins at once, row 1 at the third step, row 2 at the fifth.

@@ -82,7 +82,7 @@ def test_every_shape_of_t5_says_in_fp32_and_nearly_in_int8_and_fp16_what_pytorch
     for name, calibration in (("fp32", None), ("int8", TEXTS)):
         (tmp_path / name).mkdir()
         write_onnx(shape, tmp_path / name, calibration)
-    halved(trace(shape, plain=True), [], shape, tmp_path / "fp16")
+    halved(trace(shape, fixed=True), [], shape, tmp_path / "fp16")
     for name, allowed in (("fp32", 1e-4), ("int8", 0.1), ("fp16", 0.01)):
         # Relative, since the heads of untied random models give small logits.
         difference = np.abs(engine_logits(tmp_path / name) - expected).max() / np.abs(expected).max()
@@ -153,7 +153,7 @@ def test_what_overflows_in_fp16_on_real_inputs_is_found(loud):
 
 
 def test_what_overflows_stays_in_fp32_and_the_rest_is_fp16(loud, tmp_path):
-    graphs, expected = trace(loud, plain=True), torch_logits(loud)
+    graphs, expected = trace(loud, fixed=True), torch_logits(loud)
     seen = observe(graphs, TEXTS, FED, 0)
     kept = [node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])]
     spoiled = engine_logits(halved(graphs, [], loud, tmp_path / "all"))
@@ -172,11 +172,11 @@ def test_what_overflows_stays_in_fp32_and_the_rest_is_fp16(loud, tmp_path):
         assert (read[layer], read[other]) == (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("side", ["decoder", "encoder"])
-def test_attention_that_stays_in_fp32_takes_all_caches_of_its_kind_along(loud, tmp_path, side, plain):
+def test_attention_that_stays_in_fp32_takes_all_caches_of_its_kind_along(loud, tmp_path, side, fixed):
     """The engine has one type for all own caches and one for all sources."""
-    graphs = trace(loud, plain=plain)
+    graphs = trace(loud, fixed=fixed)
     seen = observe(graphs, TEXTS, FED, 0)
     beyond = [node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])]
     first = next(node for node in graphs[DECODER].graph.node if f"past_key_values.0.{side}.value" in node.input)
