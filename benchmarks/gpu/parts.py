@@ -14,7 +14,7 @@ from benchmarks.gpu.sizes import sizes
 from finetune.files import write_json
 
 ROOT = Path(__file__).parents[2]
-LIMITS = {"finetune": 420, "parity": 420, "engine": 480, "service": 180}  # seconds
+LIMITS = {"finetune": 480, "parity": 420, "engine": 480, "service": 180}  # seconds
 UNAVAILABLE = 4  # a part's exit status where it cannot be measured here
 PATIENCE = 20  # seconds from SIGTERM to SIGKILL
 TAIL = 30  # lines of a log that are kept

@@ -18,6 +18,9 @@ since speed does not depend on what they say; the parity also of models/base.
 """
 
 
+SHOWN = 6  # operators of a provider
+
+
 def write_page(results: Path, page: Path) -> None:
     """Writes the page of all results in the folder."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("gpu-*.json"))]
@@ -105,7 +108,7 @@ def _parity(found: dict) -> Iterator[str]:
                 link["link"],
                 _small(link["max_abs_logit_difference"]),
                 f"{link['identical_summaries']} of {link['documents']}"
-                + (f" and {link['ties']} ties" * bool(link["ties"])),
+                + (f", ties {link['ties']}" * bool(link["ties"])),
                 _yes(link["passed"]),
             )
             for precision, link in links
@@ -115,7 +118,7 @@ def _parity(found: dict) -> Iterator[str]:
         if "failed" in told:
             yield f"{model}: the export ended with “{told['failed']}”\n"
     rows = [
-        (model, precision, graph, provider, sum(kinds.values()), ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
+        (model, precision, graph, provider, sum(kinds.values()), _kinds(provider, kinds))
         for model, told in found["models"].items()
         for precision in told
         if _is_bundle(told, precision)
@@ -129,6 +132,13 @@ def _parity(found: dict) -> Iterator[str]:
             (case, _yes(told["refused"]), told["said"].replace("|", "/")) for case, told in found["refusals"].items()
         ]
         yield from table(("missing", "refused", "in its words"), *rows)
+
+
+def _kinds(provider: str, kinds: dict[str, int]) -> str:
+    """The commonest operators, and all that run on the CPU."""
+    shown = list(kinds.items())[: None if provider.startswith("CPU") else SHOWN]
+    more = f" and {len(kinds) - len(shown)} others" * (len(kinds) > len(shown))
+    return ", ".join(f"{count} {kind}" for kind, count in shown) + more
 
 
 def _is_bundle(told: dict, key: str) -> bool:
@@ -155,7 +165,7 @@ def _engine(found: dict) -> Iterator[str]:
     if not found["mixed"]:
         return
     yield (
-        "\nMixed load: texts of 50 to 900 tokens, summaries of 5 to 80. All there at once; and, for our engine, arriving "
+        "\nMixed load: texts of 50 to 900 tokens, summaries of 5 to 80. All at once; and, for our engine, arriving "
         "at 80% of that rate.\n"
     )
     rows = []
@@ -171,9 +181,9 @@ def _engine(found: dict) -> Iterator[str]:
 
 def _service(found: dict) -> Iterator[str]:
     yield (
-        f"`python -m bento` on the card with the bundle {found['bundle']}: {found['new_tokens']} new tokens of texts of "
-        f"50 to 450, for clients on the same machine that ask again when answered. TensorRT-LLM's figures (its issue "
-        f"16706) are of a T5 whose size is not told, on a card that is not told: a landmark, no comparison.\n"
+        f"`python -m bento` on the card with the bundle {found['bundle']}: {found['new_tokens']} new tokens of texts "
+        "of 50 to 450, for clients on this machine that ask again when answered. TensorRT-LLM's figures (its issue 16706) "
+        "are of a T5 whose size is not told, on a card that is not told: a landmark, no comparison.\n"
     )
     rows = [
         (clients, row["summaries_per_second"], row["p50_s"], row["p99_s"], found["published"].get(clients))

@@ -83,8 +83,24 @@ class Compiled(PyTorch):
         torch._dynamo.config.cache_size_limit = 64
         self.model.generation_config.cache_implementation = "static"
         self.model.generation_config.disable_compile = True  # generate's own, which may choose not to
-        mode = "reduce-overhead" if device == "cuda" else None
-        self.model.forward = torch.compile(self.model.forward, mode=mode, dynamic=False)
+        self._eager = self.model.forward
+        self._mode = "reduce-overhead" if device == "cuda" else None
+        self.model.forward = torch.compile(self._eager, mode=self._mode, dynamic=False)
+
+    def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
+        import torch
+
+        try:
+            return super().run(inputs, new, beams)
+        except RuntimeError as error:
+            if self._mode is None:
+                raise
+            # Not every model can be captured as CUDA graphs; compiled it is all the same.
+            print("without CUDA graphs:", sentence(error), file=sys.stderr, flush=True)
+            torch._dynamo.reset()
+            self._mode = None
+            self.model.forward = torch.compile(self._eager, dynamic=False)
+            return super().run(inputs, new, beams)
 
 
 class Optimum(_Padded):
