@@ -182,8 +182,8 @@ def _engine(found: dict) -> Iterator[str]:
 def _service(found: dict) -> Iterator[str]:
     yield (
         f"`python -m bento` on the card with the bundle {found['bundle']}: {found['new_tokens']} new tokens of texts "
-        "of 50 to 450, for clients on this machine that ask again when answered. TensorRT-LLM's figures (its issue 16706) "
-        "are of a T5 whose size is not told, on a card that is not told: a landmark, no comparison.\n"
+        "of 50 to 450, for clients on this machine that ask again when answered. TensorRT-LLM's figures (its issue "
+        "16706) are of a T5 whose size is not told, on a card that is not told: a landmark, no comparison.\n"
     )
     rows = [
         (clients, row["summaries_per_second"], row["p50_s"], row["p99_s"], found["published"].get(clients))
