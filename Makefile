@@ -16,7 +16,7 @@ FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help env run model serve test test-unit test-embedded test-all lint bench \
+.PHONY: help env run model serve test test-unit test-embedded test-all lint bench gpu-check \
 	image image-test image-archive image-load push adopt sbom audit lock upgrade clean
 
 help: ## This list
@@ -69,6 +69,9 @@ lint: | env ## Rules and form of the code, the Dockerfile, the workflows and the
 
 bench: | env ## Summaries a second: our engine beside PyTorch, Optimum and CTranslate2
 	$(PYTHON) -m benchmarks.engine
+
+gpu-check: ## A card measured, with PYTHON's own torch: fine-tuning, parity, engine, service (docs/gpu.md)
+	$(PYTHON) -m benchmarks.gpu
 
 image: model ## Container image IMAGE, precis:latest, of RECIPE's model for DEVICE (needs a container engine)
 	$(PYTHON) -m tools.image $(RUN) --device $(DEVICE) --tag $(IMAGE)

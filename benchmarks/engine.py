@@ -43,9 +43,8 @@ def texts(count: int, length: int = SOURCE) -> list[list[int]]:
 class System:
     """A peer in its own process, which answers one command a line."""
 
-    def __init__(self, name: str, folder: Path, threads: int) -> None:
+    def __init__(self, name: str, command: list[str]) -> None:
         self.name = name
-        command = [sys.executable, "-m", "benchmarks.engine", "--system", name, str(folder), str(threads)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, *command) -> dict:
@@ -115,6 +114,10 @@ def ratios(given: dict[str, dict[str, float]], ours: str, theirs: str) -> dict[s
     return {batch: round(rate / given[theirs][batch], 2) for batch, rate in given[ours].items()}
 
 
+def _start(name: str, folder: Path, threads: int) -> System:
+    return System(name, [sys.executable, "-m", "benchmarks.engine", "--system", name, str(folder), str(threads)])
+
+
 def side_by_side(folder: Path, threads: int, parts: list[str], rounds: int) -> dict:
     """Our bundles and the peers, greedy and with 4 beams as `parts` say."""
     from benchmarks import roofline
@@ -122,9 +125,9 @@ def side_by_side(folder: Path, threads: int, parts: list[str], rounds: int) -> d
     limits = roofline.ceilings(threads)
     result = {"machine": processor(), "threads": threads, "ceilings": limits}
     # The peers convert the model while our bundles are written.
-    started = {name: System(name, folder, threads) for name in SYSTEMS if not name.startswith("Precis")}
+    started = {name: _start(name, folder, threads) for name in SYSTEMS if not name.startswith("Precis")}
     write_bundles(folder)
-    systems = [started.get(name) or System(name, folder, threads) for name in SYSTEMS]
+    systems = [started.get(name) or _start(name, folder, threads) for name in SYSTEMS]
     for system in systems:
         system.ask()
     for system in systems:

@@ -49,11 +49,7 @@ def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
     """What fine-tuning would leave, without the training: base, adapter, merged model and papers."""
     from benchmarks.peers import VOCABULARY, word
     from benchmarks.shapes import PREFIX, write_model
-    from finetune import provenance
     from finetune.recipe import parse_recipe
-    from finetune.rouge import KINDS
-    from finetune.scoring import generation_config
-    from finetune.training import add_adapter, load_base
 
     write_model(folder / "base", **shape)
     chance = random.Random(0)
@@ -73,11 +69,21 @@ def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
             "export": {"documents": documents, "engine_documents": 3 * documents},
         }
     )
+    return write_run_of(recipe, folder / "run")
+
+
+def write_run_of(recipe, run: Path) -> Path:
+    """The folder `run` as fine-tuning by `recipe` would leave it, with an adapter that changes nothing."""
+    from finetune import provenance
+    from finetune.rouge import KINDS
+    from finetune.scoring import generation_config
+    from finetune.training import add_adapter, load_base
+
     network, tokenizer = load_base(recipe.model)
     network.generation_config = generation_config(recipe, network)
-    network.save_pretrained(folder / "run/merged")
-    tokenizer.save_pretrained(folder / "run/merged")
-    add_adapter(network, recipe.lora).save_pretrained(folder / "run/adapter")
+    network.save_pretrained(run / "merged")
+    tokenizer.save_pretrained(run / "merged")
+    add_adapter(network, recipe.lora).save_pretrained(run / "adapter")
     scores = dict.fromkeys(KINDS, 0.0)
     rouge = {"base": scores, "finetuned": scores, "paired_difference_ci95": {kind: [0.0, 0.0] for kind in KINDS}}
     info = {
@@ -90,8 +96,8 @@ def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
         "versions": provenance.versions(),
     }
     for name, content in (("rouge.json", rouge), ("run.json", info)):
-        (folder / "run" / name).write_text(json.dumps(content))
-    return folder / "run"
+        (run / name).write_text(json.dumps(content))
+    return run
 
 
 def _text(chance: random.Random, vocabulary: int, word, least: int, most: int) -> str:

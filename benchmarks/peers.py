@@ -63,7 +63,7 @@ class _Padded:
         import torch
 
         width = max(map(len, inputs))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in inputs])
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in inputs], device=self.model.device)
         with torch.inference_mode():
             rows = self.model.generate(
                 input_ids=ids, attention_mask=(ids != 0).long(), max_new_tokens=new, min_new_tokens=new, num_beams=beams

@@ -8,8 +8,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from benchmarks.peers import VOCABULARY, word
-from engine.bundle import FORMAT, MANIFEST, sha256
-from export.onnx_model import write_onnx
+from engine.bundle import DECODER, FORMAT, MANIFEST, sha256
+from export.activations import observe
+from export.half import LIMITS, halve, with_their_caches
+from export.onnx_model import trace, write_graphs, write_onnx
 
 PREFIX = "w3 "
 
@@ -35,6 +37,23 @@ def write_bundle(model: Path, folder: Path, calibration: list[list[int]] | None 
     """A bundle that the engine loads, in fp32 or, with `calibration`, in 8 bits."""
     folder.mkdir(parents=True)
     write_onnx(model, folder, calibration)
+    _seal(folder, limit)
+
+
+def write_gpu_bundle(model: Path, folder: Path, precision: str, limit: int = 512) -> None:
+    """A bundle for CUDA, in fp32 or fp16."""
+    folder.mkdir(parents=True)
+    graphs = trace(model, plain=True)
+    if precision == "fp16":
+        inputs = [[3, *range(10 + i, 100 + i), 1] for i in range(2)]
+        seen = observe(graphs, inputs, [list(range(10, 18))] * len(inputs), 0)
+        beyond = {node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])}
+        graphs = halve(graphs, seen, with_their_caches(graphs[DECODER], beyond))
+    write_graphs(graphs, model, folder)
+    _seal(folder, limit, precision=precision)
+
+
+def _seal(folder: Path, limit: int, **more: str) -> None:
     files = {path.name: sha256(path) for path in folder.iterdir()}
-    manifest = {"format": FORMAT, "prefix": PREFIX, "max_input_tokens": limit, "files": files}
+    manifest = {"format": FORMAT, "prefix": PREFIX, "max_input_tokens": limit, "files": files, **more}
     (folder / MANIFEST).write_text(json.dumps(manifest))

@@ -67,7 +67,8 @@ def _forward(
     source = hidden_states if key_value_states is None else key_value_states
     queries, keys, values = heads(self.q(hidden_states)), heads(self.k(source)), heads(self.v(source))
     if position_bias is None:
-        position_bias = mask
+        # In compiled code T5 makes the decoder's mask one key too long, and cuts it here.
+        position_bias = mask = mask[..., : keys.shape[2]]
         if self.has_relative_attention_bias:
             length = hidden_states.shape[1]
             position_bias = mask + self.compute_bias(length, length, device=mask.device)

@@ -112,6 +112,17 @@ class Training(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto takes bf16 where the hardware computes in it."
     )
+    compile: bool = Field(
+        False,
+        description="Compile the model by torch.compile (needs a C compiler): for long runs on a GPU, since the first "
+        "steps take a minute or more.",
+    )
+    fused_optimizer: bool = Field(
+        True, description="AdamW's step in one kernel for all weights; false is PyTorch's default, one after another."
+    )
+    workers: int = Field(
+        0, ge=0, le=64, description="Processes that prepare batches beside the training; a fast GPU wants some."
+    )
     seed: int = Field(0, ge=0, description="Seed of shuffling, dropout and adapter weights.")
 
 

@@ -112,17 +112,21 @@ def _lengths(dataset) -> list[int]:
 
 
 class Clock(TrainerCallback):
-    """Seconds spent in training steps, without evaluations and checkpoints."""
+    """Seconds of each training step, without evaluations and checkpoints."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.steps: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.steps)
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.mark = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
         now = time.perf_counter()
-        self.seconds += now - self.mark
+        self.steps.append(now - self.mark)
         self.mark = now
 
     def on_evaluate(self, args, state, control, **kwargs):

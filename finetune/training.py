@@ -138,7 +138,11 @@ class Trained:
     steps: int
     best_step: int
     tokens: int
-    seconds: float  # in steps of this process's life, without evaluations and checkpoints
+    step_seconds: list[float]  # of this process's steps, without evaluations and checkpoints
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.step_seconds)
 
 
 def train(
@@ -160,8 +164,9 @@ def train(
     if settings.dropout is not None:
         set_dropout(model, settings.dropout)
     bf16 = use_bf16(settings.precision)
-    # transformers sets it for bf16 and never takes it back: the next run of this process would inherit it.
+    # transformers sets them and never takes them back: the next run of this process would inherit them.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if bf16 else "no"
+    os.environ["ACCELERATE_DYNAMO_BACKEND"] = "inductor" if settings.compile else "no"
     rhythm = {"eval_strategy": "epoch", "save_strategy": "epoch"}
     if every := settings.evaluate_every:
         rhythm = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": every, "save_steps": every}
@@ -180,6 +185,8 @@ def train(
         gradient_checkpointing=settings.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         bf16=bf16,
+        torch_compile=settings.compile,
+        optim="adamw_torch_fused" if settings.fused_optimizer else "adamw_torch",
         use_cpu=not torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
         ddp_timeout=24 * 3600,  # the others wait while the first one writes
@@ -197,6 +204,7 @@ def train(
         run_name=Path(recipe.output).name,
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_num_workers=settings.workers,
     )
     # Checkpoints are then sorted by their numbers, which is as well.
     warnings.filterwarnings("ignore", message="mtime may not be reliable")
@@ -222,5 +230,5 @@ def train(
         steps=trainer.state.global_step,
         best_step=trainer.state.best_global_step or trainer.state.global_step,
         tokens=trainer.tokens_seen(),
-        seconds=trainer.clock.seconds,
+        step_seconds=trainer.clock.steps,
     )

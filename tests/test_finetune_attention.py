@@ -1,6 +1,6 @@
 """The fused attention against transformers' own: the same loss and gradients, and less that a step keeps."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -70,6 +70,17 @@ def test_an_adapter_gets_the_same_gradients_from_less_memory(folder):
     for name, values in plain[1].items():
         assert (fused[1][name] - values).norm() / values.norm() < 1e-4, name
     assert fused[2] < 0.8 * plain[2]
+
+
+def test_compiled_it_says_the_same(folder):
+    @contextmanager
+    def compiled(model):
+        model.compile(backend="eager")  # Dynamo's reading of the code, without a C compiler
+        with fused_attention(model):
+            yield
+
+    plain, fused = (step(adapted(folder), way) for way in (nullcontext, compiled))
+    torch.testing.assert_close(fused[0], plain[0], rtol=1e-5, atol=0)
 
 
 def test_in_bf16_it_is_as_near_to_fp32(folder):
