@@ -43,7 +43,7 @@ def write_bundle(model: Path, folder: Path, calibration: list[list[int]] | None 
 def write_gpu_bundle(model: Path, folder: Path, precision: str, limit: int = 512) -> None:
     """A bundle for CUDA, in fp32 or fp16."""
     folder.mkdir(parents=True)
-    graphs = trace(model, plain=True)
+    graphs = trace(model, fixed=True)
     if precision == "fp16":
         inputs = [[3, *range(10 + i, 100 + i), 1] for i in range(2)]
         seen = observe(graphs, inputs, [list(range(10, 18))] * len(inputs), 0)
