@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from finetune.recipe import Recipe
 from finetune.precision import use_bf16
+from finetune.recipe import Recipe
 from finetune.training import add_adapter
 
 ADAM = 8  # bytes a trained parameter: two moments in fp32

@@ -66,7 +66,7 @@ def shingles(text: str, stride: int) -> Iterable[int]:
 
 
 def load_once(settings: Corpus, seed: int, path: Path) -> tuple[list[Document], list[Document], dict[str, Counter]]:
-    """`load`, whose result is kept in `path` (.jsonl.xz) for a run that goes on, as long as the settings are the same."""
+    """`load`, whose result is kept in `path` (.jsonl.xz) for a run that goes on with the same settings."""
     asked = settings.model_dump_json() + str(seed)
     if path.exists():
         first, *found = rows(path)

@@ -21,7 +21,6 @@ from finetune.pretrain.batches import Batch, Steps
 from finetune.pretrain.recipe import PretrainRecipe, Training
 from finetune.progress import bar
 
-
 READ = 10  # steps between two looks at the loss
 
 
