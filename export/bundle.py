@@ -218,7 +218,7 @@ class Chain:
         """Graphs in fp16 with ever more room below its largest number, and what the manifest says of them."""
         graphs = trace(self.source, fixed=True)
         few = slice(CALIBRATION)
-        tokens = self.comparison.said(self.pytorch[-1], self.comparison.few).tokens[few]
+        tokens = self.comparison.fed(self.pytorch[-1])[few]
         start = self.pytorch[-1].model.generation_config.decoder_start_token_id
         seen = observe(graphs, self.comparison.inputs[few][: len(tokens)], tokens, start)
         largest = {name: activations.most() for name, activations in seen.items()}
@@ -231,7 +231,7 @@ class Chain:
 
     def _ranked(self, graphs: Graphs) -> list[str]:
         few = slice(SENSITIVITY)
-        tokens = self.comparison.said(self.pytorch[-1], self.comparison.few).tokens
+        tokens = self.comparison.fed(self.pytorch[-1])
         prove = partial(seal, manifest=self._describe("int8"))
         damage = by_damage(graphs, self.source, prove, self.comparison.inputs[few], tokens[few])
         return [name for name, _ in damage]

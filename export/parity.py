@@ -83,6 +83,10 @@ class Comparison:
             self._said[system.name, self.few] = Said(known.tokens[: self.few], known.texts[: self.few])
         return known
 
+    def fed(self, system: System) -> list[list[int]]:
+        """What a decoder is fed to go over the system's first `few` summaries: the padding where one has no token."""
+        return [tokens or [0] for tokens in self.said(system, self.few).tokens]
+
     def forget(self, system: System) -> None:
         """Asks again what a changed system says."""
         self._said = {key: said for key, said in self._said.items() if key[0] != system.name}
@@ -95,7 +99,7 @@ class Comparison:
         for left, right in pairs:
             count = self._count(left, right)
             self.said(left, count), self.said(right, count)
-        differences = self._logit_differences(pairs, self.said(fed_by, self.few).tokens)
+        differences = self._logit_differences(pairs, self.fed(fed_by))
         return [
             self._link(left, right, difference, strict)
             for (left, right), difference, strict in zip(pairs, differences, exact, strict=True)
