@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5ForConditionalGeneration
 
+from finetune.errors import UserError
 from finetune.pretrain import corpus
 from finetune.pretrain.batches import Steps, grouped, padded
 from finetune.pretrain.initialisation import fresh_model
@@ -152,6 +154,17 @@ def test_doubles_boilerplate_leads_and_evaluation_text_are_dropped(tmp_path):
     assert " ".join(prose(3)) in texts  # without its dateline
     assert sorted(filter(None, (document.summary for document in found))) == ["A summary of its own here."]
     assert len(found) == 9
+
+
+def test_what_was_cleaned_is_kept_for_the_same_settings(recipe_file, tmp_path):
+    folder, kept = shutil.copytree(recipe_file.parent, tmp_path / "corpus"), tmp_path / "documents.jsonl.xz"
+    settings = recipe(recipe_file, f"corpus.folder={folder}").corpus
+    found = corpus.load_once(settings, 0, kept)
+    assert found == corpus.load(settings, 0)
+    shutil.rmtree(folder)
+    assert corpus.load_once(settings, 0, kept) == found
+    with pytest.raises(UserError, match="cannot be read"):
+        corpus.load_once(settings, 1, kept)
 
 
 def test_a_missing_corpus_is_one_sentence(recipe_file):
