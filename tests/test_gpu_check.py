@@ -109,6 +109,7 @@ except parts.Stopped:
     monkeypatch.setattr(
         parts.subprocess, "Popen", lambda command, **given: started([sys.executable, "-c", program], **given)
     )
+    monkeypatch.setattr(harness, "git_commit", lambda: None)  # which starts a process, too
     told = check(tmp_path, "steps", "service")
     assert told["status"] == 130
     assert told["parts"].keys() == {"steps"}

@@ -41,17 +41,17 @@ def card(result: dict) -> str:
         lines.append(f"\n### {TITLES[part]}\n")
         if row is None:
             lines.append("Not measured.\n")
-        else:
+        elif "command" in row:
             commit = f", at {row['commit']}" * bool(row["commit"])
             lines.append(f"`{row['command']}`, {row['seconds']:.0f} s{commit}\n")
-            if "failed" in row:
-                lines.append(f"{row['failed']}{' What there was by then:' * ('found' in row)}\n")
-            if "skipped" in row:
-                lines.append(f"Not measured: {row['skipped']}\n")
         if part in notes:
             lines.append(f"{notes[part]}\n")
         if row is None:
             continue
+        if "failed" in row:
+            lines.append(f"{row['failed']}{' What there was by then:' * ('found' in row)}\n")
+        if "skipped" in row:
+            lines.append(f"Not measured: {row['skipped']}\n")
         if "found" in row:
             lines += write(row["found"])
     return "\n".join(lines).rstrip("\n") + "\n"
