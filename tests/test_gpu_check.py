@@ -102,6 +102,7 @@ os.kill(os.getppid(), signal.SIGINT)
 try:
     time.sleep(99)
 except parts.Stopped:
+    time.sleep(0.5)
     alive = child.poll() is None
     place.write_text(json.dumps(found | {{"child": child.pid, "alive": alive}}))
 """
