@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -58,7 +59,8 @@ class System:
         raise SystemExit(f"{self.name} stopped: see above.")
 
     def close(self) -> None:
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # where it has stopped before
+            self._process.stdin.close()
         self._process.wait()
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,44 @@ def test_what_a_part_came_to_is_told_with_what_it_had_found(monkeypatch, tmp_pat
     assert ("failed" in told) == ("failed" in row)
 
 
+def test_an_interrupted_part_and_its_page_keep_what_was_found_and_the_part_ends_what_it_started(
+    here, monkeypatch, tmp_path
+):
+    # A part with a child that an ordinary SIGTERM to the group would end first, which the part would tell as a failure.
+    program = f"""
+import json, os, pathlib, signal, subprocess, sys, time
+from benchmarks.gpu import parts
+signal.signal(signal.SIGTERM, parts._stop)
+child = subprocess.Popen(["sleep", "99"])
+place = pathlib.Path({str(tmp_path / "scratch" / "steps.json")!r})
+found = {{"source_tokens": 1, "new_tokens": 1, "steps": 1, "microseconds": {{"fp16": {{"1": 7}}}}}}
+place.write_text(json.dumps(found))
+os.kill(os.getppid(), signal.SIGINT)
+try:
+    time.sleep(99)
+except parts.Stopped:
+    time.sleep(0.5)
+    alive = child.poll() is None
+    place.write_text(json.dumps(found | {{"child": child.pid, "alive": alive}}))
+"""
+    started = subprocess.Popen
+    monkeypatch.setattr(
+        parts.subprocess, "Popen", lambda command, **given: started([sys.executable, "-c", program], **given)
+    )
+    monkeypatch.setattr(harness, "git_commit", lambda: None)  # which starts a process, too
+    told = check(tmp_path, "steps", "service")
+    assert told["status"] == 130
+    assert told["parts"].keys() == {"steps"}
+    row = told["parts"]["steps"]
+    assert row["failed"] == parts.INTERRUPTED
+    assert row["found"]["alive"]
+    assert (
+        not Path(f"/proc/{row['found']['child']}/cmdline").exists()
+        or not Path(f"/proc/{row['found']['child']}/cmdline").read_bytes()
+    )
+    assert "| fp16 | 7 |" in (tmp_path / "gpu.md").read_text()
+
+
 def test_lengths_are_like_those_of_xsum_and_an_epoch_is_projected_from_samples():
     documents, summaries = zip(*lengths(20_000), strict=True)
     assert max(documents) == LIMIT
@@ -134,6 +173,10 @@ def test_the_page_shows_every_part_and_says_what_is_missing():
             "rates": {"Precis fp16": {"1": 12.3, "128": 456.7}, "PyTorch fp16": {"1": 3.0}},
             "mixed": {"PyTorch fp16": {"requests_per_second": 99.0}},
         },
+        "steps": {
+            "source_tokens": 400, "new_tokens": 64, "steps": 200,
+            "microseconds": {"fp16, replayed": {"1": 498, "128": 1041}},
+        },
     }  # fmt: skip
     rows = {part: {"seconds": 9.0, "command": "c", "commit": "abc", "found": told} for part, told in found.items()}
     rows["service"] = {"seconds": 1.0, "command": "c", "commit": None, "skipped": "bentoml is not installed."}
@@ -145,8 +188,9 @@ def test_the_page_shows_every_part_and_says_what_is_missing():
         "| models/base | fp16 | PyTorch = ONNX fp16 | 1.2e-02 | 63 of 64, ties 1 | yes |",
         "| models/base | fp16 | decoder_model_merged.onnx | CUDAExecutionProvider | 52 | 49 MatMul, 3 Add |",
         "| no card | yes | No such device. |",
-        "| Precis fp16 | 12 | 457 |",
-        "| PyTorch fp16 | 3 | – |",
+        "| Precis fp16 | 12.3 | 457 |",
+        "| PyTorch fp16 | 3.0 | – |",
+        "| fp16, replayed | 498 | 1,041 |",
         "- CTranslate2 fp16 is left out: not installed",
         "Not measured: bentoml is not installed.",
     ):
@@ -154,9 +198,17 @@ def test_the_page_shows_every_part_and_says_what_is_missing():
     for block in page.split("\n\n"):
         widths = {line.count("|") for line in block.splitlines() if line.startswith("|")}
         assert len(widths) <= 1, block
+    # Part of a part is shown, and what somebody has to say of it.
+    rows["steps"]["failed"] = "It was stopped after 9 s."
+    page = report.card({"machine": MACHINE, "parts": rows, "notes": {"steps": "A word.", "card": "Another."}})
+    lines = page.splitlines()
+    assert {"It was stopped after 9 s. What there was by then:", "A word.", "| fp16, replayed | 498 | 1,041 |"} < {
+        *lines
+    }
+    assert lines.index("Another.") < lines.index("### The engine beside its peers") < lines.index("A word.")
     # A part alone is a page, too.
     assert page.count("Not measured.") == 0
-    assert report.card({"machine": MACHINE, "parts": {}}).count("Not measured.") == 4
+    assert report.card({"machine": MACHINE, "parts": {}}).count("Not measured.") == 5
 
 
 def test_a_machine_without_a_card_is_told_so():

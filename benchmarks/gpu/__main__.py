@@ -1,17 +1,19 @@
-"""Measures a card: fine-tuning, parity, the engine beside its peers, the service. `make gpu-check PYTHON=python3`
+"""Measures a card: the engine and its peers, the service, fine-tuning, parity. `make gpu-check PYTHON=python3`
 
-Every part is written to benchmarks/results/gpu-CARD.json when it is done, and docs/gpu.md anew from all such files. A
-part that has its result is not measured again; remove the file, or the part from it, to have it measured anew.
+Every part is written to benchmarks/results/gpu-CARD.json when it has ended, well or not, and docs/gpu.md anew from all
+such files. A part that has its result is not measured again; remove the file, or the part from it, to have it measured
+anew. All parts together take a quarter of an hour at most.
 """
 
 import argparse
 import json
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.gpu.card import git_commit, machine
-from benchmarks.gpu.parts import LIMITS, ROOT, measure, run
+from benchmarks.gpu.parts import INTERRUPTED, LIMITS, ROOT, measure, run
 from benchmarks.gpu.report import PAGE, write_page
 from finetune.files import write_json
 
@@ -32,6 +34,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.part:
         return measure(options.part, options.device, options.scratch)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for package in ("torch", "transformers", "onnxruntime"):
         if find_spec(package) is None:
             print(f"{sys.executable} has no {package}: name another interpreter by PYTHON=.", file=sys.stderr)
@@ -47,7 +50,10 @@ def main(argv: list[str]) -> int:
 
 
 def check(parts: list[str], device: str, scratch: Path, results: Path, page: Path) -> int:
-    """Measures those of `parts` that have no result in the folder `results`, and writes `page`; 1 where one failed."""
+    """Measures those of `parts` that have no result in the folder `results`, and writes `page` after each.
+
+    1 where one failed, 130 where one was interrupted.
+    """
     here = machine(device)
     path = results / f"gpu-{here['slug']}.json"
     told: dict = {"machine": here, "parts": {}}
@@ -65,7 +71,12 @@ def check(parts: list[str], device: str, scratch: Path, results: Path, page: Pat
         row = run(part, device, scratch, LIMITS[part])
         row |= {"command": f"python -m benchmarks.gpu --parts {part} --device {device}", "commit": git_commit()}
         told["parts"][part] = row
+        told.get("notes", {}).pop(part, None)  # of what was measured before
         write_json(path, told)
+        write_page(results, page)
+        if row.get("failed") == INTERRUPTED:
+            print(f"{part}: {INTERRUPTED}", flush=True)
+            return 130
         if "failed" in row:
             status = 1
             print(f"{part}: {row['failed']}\n  " + "\n  ".join(row["log"]), flush=True)

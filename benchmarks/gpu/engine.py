@@ -23,17 +23,25 @@ def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
     for precision in models.precisions(device):
         for limit in (512, MIXED_LIMIT):
             models.bundle(scratch, sizes, precision, device, limit)
-    names = ON_CARD if device == "cuda" else ON_PROCESSOR
     found: dict = {"source_tokens": sizes.source, "new_tokens": sizes.new, "rounds": sizes.rounds}
     found |= {"rates": {}, "mixed": {}, "failed": {}}
-    started = [
-        System(name, [sys.executable, "-m", "benchmarks.gpu.systems", name, str(scratch), device]) for name in names
-    ]
+    for names in ON_CARD if device == "cuda" else ON_PROCESSOR:
+        started = [
+            System(name, [sys.executable, "-m", "benchmarks.gpu.systems", name, str(scratch), device]) for name in names
+        ]
+        _measured(started, sizes, found, keep)
+        for system in started:
+            system.close()
+
+
+def _measured(started: list[System], sizes: Sizes, found: dict, keep: Callable) -> None:
+    """The systems in turns."""
     systems = []
     for system in started:
         if _answer(system, found):
             systems.append(system)
             print(system.name, "is ready", flush=True)
+        keep(found)
     for batch in sizes.batches:
         times: dict[str, list[float]] = {}
         for _ in range(sizes.rounds):
@@ -46,17 +54,15 @@ def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
                 if answer is None:
                     systems.remove(system)
                     continue
-                times.setdefault(system.name, []).append(answer["seconds"])
-        for name, seconds in times.items():
-            found["rates"].setdefault(name, {})[str(batch)] = round(batch / statistics.median(seconds), 1)
-        print(batch, {name: rates.get(str(batch)) for name, rates in found["rates"].items()}, flush=True)
-        keep(found)
+                seconds = times.setdefault(system.name, [])
+                seconds.append(answer["seconds"])
+                found["rates"].setdefault(system.name, {})[str(batch)] = round(batch / statistics.median(seconds), 1)
+            keep(found)
+        print(batch, {system.name: found["rates"][system.name][str(batch)] for system in systems}, flush=True)
     for system in list(systems):
         if answer := _answer(system, found, "mixed"):
             found["mixed"][system.name] = answer
         keep(found)
-    for system in started:
-        system.close()
 
 
 def _answer(system: System, found: dict, *command) -> dict | None:

@@ -32,17 +32,26 @@ def card(result: dict) -> str:
     machine = result["machine"]
     software = ", ".join(f"{name} {version}" for name, version in machine["software"].items())
     lines = [f"\n## {machine['card']}", f"\n{software}; {machine['cores']} processor cores.\n"]
-    for part, write in (("finetune", _finetune), ("parity", _parity), ("engine", _engine), ("service", _service)):
+    notes = result.get("notes", {})  # written by hand, of a part or the whole
+    if "card" in notes:
+        lines.append(f"{notes['card']}\n")
+    writers = {"engine": _engine, "steps": _steps, "service": _service, "finetune": _finetune, "parity": _parity}
+    for part, write in writers.items():
         row = result["parts"].get(part)
         lines.append(f"\n### {TITLES[part]}\n")
         if row is None:
             lines.append("Not measured.\n")
+        elif "command" in row:
+            commit = f", at {row['commit']}" * bool(row["commit"])
+            lines.append(f"`{row['command']}`, {row['seconds']:.0f} s{commit}\n")
+        if part in notes:
+            lines.append(f"{notes[part]}\n")
+        if row is None:
             continue
-        lines.append(f"`{row['command']}`, {row['seconds']:.0f} s" + (f", at {row['commit']}" * bool(row["commit"])))
-        lines.append("")
-        for key, word in (("failed", "It did not end well"), ("skipped", "Not measured")):
-            if key in row:
-                lines.append(f"{word}: {row[key]}\n")
+        if "failed" in row:
+            lines.append(f"{row['failed']}{' What there was by then:' * ('found' in row)}\n")
+        if "skipped" in row:
+            lines.append(f"Not measured: {row['skipped']}\n")
         if "found" in row:
             lines += write(row["found"])
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -52,6 +61,7 @@ TITLES = {
     "finetune": "Fine-tuning",
     "parity": "Parity",
     "engine": "The engine beside its peers",
+    "steps": "Steps of the decoder",
     "service": "The service",
 }
 
@@ -152,11 +162,12 @@ def _links(bundle: dict) -> list[dict]:
 def _engine(found: dict) -> Iterator[str]:
     yield (
         f"Summaries a second: greedy, {found['source_tokens']} input and {found['new_tokens']} new tokens, the median "
-        f"of {found['rounds']} turns; “Compiled” is PyTorch's generate with a static cache and its forward compiled.\n"
+        f"of {found['rounds']} turns (of fewer where the part was stopped); “Compiled” is PyTorch's generate with a "
+        "static cache, which compiles its steps.\n"
     )
     batches = sorted({batch for rates in found["rates"].values() for batch in rates}, key=int)
     rows = [
-        (name, *(f"{rates[batch]:,.0f}" if batch in rates else None for batch in batches))
+        (name, *(_rate(rates[batch]) if batch in rates else None for batch in batches))
         for name, rates in found["rates"].items()
     ]
     yield from table(("system", *(f"batch {batch}" for batch in batches)), *rows)
@@ -179,6 +190,20 @@ def _engine(found: dict) -> Iterator[str]:
     yield from table(head, *rows)
 
 
+def _steps(found: dict) -> Iterator[str]:
+    yield (
+        f"Microseconds a step of our decoder, the mean of {found['steps']}: all rows with {found['source_tokens']} "
+        f"input tokens and summaries of up to {found['new_tokens']}, the next tokens chosen on the card and read by "
+        "the host. “Replayed” is a CUDA graph, “launched” one operator after the other.\n"
+    )
+    counts = sorted({rows for row in found["microseconds"].values() for rows in row}, key=int)
+    rows = [
+        (way, *(f"{row[count]:,}" if count in row else None for count in counts))
+        for way, row in found["microseconds"].items()
+    ]
+    yield from table(("graphs", *(f"{count} rows" if count != "1" else "1 row" for count in counts)), *rows)
+
+
 def _service(found: dict) -> Iterator[str]:
     yield (
         f"`python -m bento` on the card with the bundle {found['bundle']}: {found['new_tokens']} new tokens of texts "
@@ -194,6 +219,10 @@ def _service(found: dict) -> Iterator[str]:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _small(value: float | None) -> str:

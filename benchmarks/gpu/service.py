@@ -15,7 +15,7 @@ from benchmarks.gpu.parts import Unavailable
 from benchmarks.gpu.sizes import Sizes
 
 PUBLISHED = {"8": 173.7, "32": 257.2, "64": 335.4}
-WARM_UP = 3.0  # seconds
+WARM_UP = 2.0  # seconds
 
 
 def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
