@@ -14,7 +14,7 @@ from bento.supervisor import listen, supervise
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
 # The supervisor, one worker with Gradio and its caches, measured (docs/log.md); weights take twice their file.
-BASE_MIB = 500
+BASE_MIB = 400
 MIB_PER_BUNDLE_MIB = 2
 
 
