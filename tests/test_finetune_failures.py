@@ -87,6 +87,7 @@ def test_a_loss_that_is_no_number_names_the_step_and_the_last_good_checkpoint(
     assert os.path.isfile(f"{named}/adapter_model.safetensors")
 
 
+@pytest.mark.slow
 def test_out_of_memory_names_a_batch_that_fits(tiny_recipe, tmp_path):
     """A real allocator that refuses: the process may not map more than two GiB over what it has at the first step."""
     script = """

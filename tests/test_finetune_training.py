@@ -84,6 +84,7 @@ def test_gradient_checkpointing_keeps_less_and_changes_nothing(tiny_recipe, tmp_
         torch.testing.assert_close(weights["true"][name], values, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_stops_early_on_rouge_and_keeps_the_best_evaluation(tiny_recipe, tmp_path):
     info = run(
         tiny_recipe,

@@ -106,7 +106,9 @@ def test_a_set_that_is_a_loading_script_is_read_by_its_parquet_branch(model, dat
     assert f"| pairs | {ROWS['train']} | {ROWS['validation']} |" in (tmp_path / "run.check/data.md").read_text()
 
 
-@pytest.mark.parametrize("key", ["model.name", "data.name", "data.revision"])
+@pytest.mark.parametrize(
+    "key", ["model.name", *(pytest.param(key, marks=pytest.mark.slow) for key in ("data.name", "data.revision"))]
+)
 def test_a_name_the_hub_does_not_have_is_told_in_one_sentence(hub, tmp_path, key):
     name = "nobody" if key == "data.revision" else "nobody/nothing"
     output = tmp_path / "run"

@@ -1,13 +1,12 @@
 """The quality benchmark: its measures by hand, and its whole on a small set."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 
 from benchmarks import quality
-from tests.conftest import ROOT, gazette, write_jsonl
+from tests.conftest import gazette, write_jsonl
 
 DOCUMENT = "The harbour in Lysøyvåg closed on Monday. Captain Ask counted 1,200 boats and 31 gulls."
 
@@ -65,10 +64,7 @@ def test_the_benchmark_prints_and_writes_every_system(tiny_run, small, tmp_path,
 
 
 @pytest.mark.parametrize("given", ["no-equals-sign", "set=/nowhere.jsonl"])
-def test_a_wrong_set_is_one_sentence(tiny_run, given):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.quality", str(tiny_run), given], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 1
-    assert given.split("=")[-1] in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_wrong_set_is_one_sentence(tiny_run, monkeypatch, capsys, given):
+    monkeypatch.setattr(sys, "argv", ["quality", str(tiny_run), given])
+    assert quality.main() == 1
+    assert given.split("=")[-1] in capsys.readouterr().err
