@@ -16,7 +16,7 @@ from finetune.progress import track
 from finetune.sentences import sentences
 
 SHARED_WORDS = 13  # a run of so many words in common marks evaluation text, as in GPT-3's decontamination
-PRESET = 4  # of xz: a third of the time of its default
+PRESET = 4  # of xz: what is kept for a run that goes on need not be as small as can be
 BOILERPLATE = 6  # a sentence that stands in so many documents says nothing of any of them
 
 _DATELINE = re.compile(

@@ -118,13 +118,14 @@ def train(
                 optimizer.step()
                 optimizer.zero_grad()
             recent.append(total)
-            if step % READ == 0:
-                # To read a number a GPU has to be waited for.
+            report = time.monotonic() - told > 60 * training.checkpoint_minutes or step == len(steps)
+            if step % READ == 0 or report:
+                # To read a number a GPU has to be waited for; no checkpoint is written of what is none.
                 loss = torch.stack(recent[-READ:]).mean().item()
                 progress.update(line, completed=step, note=f"loss {loss:.3f}")
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"the loss at step {step} is no number")
-            if time.monotonic() - told > 60 * training.checkpoint_minutes or step == len(steps):
+            if report:
                 seconds = spent + time.monotonic() - began
                 row = {
                     "step": step,
