@@ -12,7 +12,6 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from engine import Engine
 from engine.bundle import DECODER, ENCODER
 from export.activations import observe
 from export.checks import Run, check_gain, load_adapted, load_merged, open_run
@@ -23,7 +22,7 @@ from export.parity import Comparison, Link
 from export.quantize import quantize_graphs, weighted
 from export.report import explain, summarize, write_report
 from export.sensitivity import by_damage
-from export.systems import Onnx, System, Torch
+from export.systems import Onnx, System, Target, Torch
 from finetune.data import Pairs, load_pairs
 from finetune.errors import UserError
 from finetune.files import replaced_folder, write_json
@@ -110,7 +109,7 @@ class Chain:
         source: Path,
         pytorch: list[Torch],
         pairs: Pairs,
-        target: "Target",
+        target: Target,
         kind: str = "",
         origin: System | None = None,
     ) -> None:
@@ -157,7 +156,7 @@ class Chain:
         parts = ["bundle", self.kind, "" if precision == "fp32" else precision]
         return self.run.folder / "-".join(part for part in parts if part)
 
-    def _fp32(self, place: Path, target: "Target") -> list[Link]:
+    def _fp32(self, place: Path, target: Target) -> list[Link]:
         with replaced_folder(place) as folder:
             console.print("exporting to ONNX, fp32")
             write_graphs(trace(self.source, fixed=target.device == "cuda"), self.source, folder)
@@ -263,22 +262,6 @@ def _scratch(run: Path, kind: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where bundles are proved."""
-
-    device: str
-    allow_cpu_fallback: bool = False
-
-    @contextmanager
-    def engine(self, name: str, folder: Path) -> Iterator[Onnx]:
-        engine = Engine.load(folder, device=self.device, allow_cpu_fallback=self.allow_cpu_fallback)
-        try:
-            yield Onnx(name, engine)
-        finally:
-            engine.close()
 
 
 def matching(patterns: list[str], names: list[str]) -> set[str]:

@@ -1,6 +1,9 @@
 """The systems of a parity chain behind one face: PyTorch models and engines that say their summaries and logits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -74,3 +77,19 @@ class Onnx:
 
     def logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[np.ndarray]:
         return self.engine.teacher_forced_logits(inputs, tokens)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where bundles are proved."""
+
+    device: str
+    allow_cpu_fallback: bool = False
+
+    @contextmanager
+    def engine(self, name: str, folder: Path) -> Iterator[Onnx]:
+        engine = Engine.load(folder, device=self.device, allow_cpu_fallback=self.allow_cpu_fallback)
+        try:
+            yield Onnx(name, engine)
+        finally:
+            engine.close()

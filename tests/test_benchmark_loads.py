@@ -1,11 +1,13 @@
-"""The load generator of benchmarks.service against a server whose speed is known."""
+"""The benchmarks' own parts: the load generator against a server whose speed is known, the engine and its clock."""
 
 import asyncio
+import time
 
 import pytest
 from aiohttp import web
 
 from benchmarks import loads
+from benchmarks.peers import Precis
 from benchmarks.service import ratios
 
 SECONDS = 0.05  # for each answer
@@ -78,3 +80,11 @@ def test_ratios_need_no_more_than_the_parts_that_are_there():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_texts_are_the_same_each_time(seed):
     assert loads.texts(5, seed) == loads.texts(5, seed) != loads.texts(5, seed + 2)
+
+
+def test_the_time_inside_onnx_runtime_is_part_of_a_run(bundle):
+    began = time.perf_counter()
+    system = Precis(bundle, 1)
+    assert system.run([[3, 10, 11, 12, 1], [3, 13, 1]], new=5, beams=1) == [5, 5]
+    assert 0 < system.inside() < time.perf_counter() - began
+    system.engine.close()

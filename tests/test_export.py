@@ -133,6 +133,33 @@ def test_only_a_token_that_pytorch_scored_alike_is_a_tie(tiny_run):
     assert not is_tie(model, ids, expected, [*expected[:step], 1], recipe)
 
 
+def test_a_model_that_says_nothing_is_compared_too(tiny_run):
+    """What the decoder begins with, padding, is what it goes on with, and no summary has a token."""
+    from export.parity import Comparison
+    from export.systems import Torch
+    from finetune.recipe import parse_recipe
+    from finetune.scoring import encode
+
+    content = json.loads((tiny_run / "run.json").read_text())["recipe"]
+    content["generation"] = {"num_beams": 1, "max_new_tokens": 6}
+    recipe = parse_recipe(content)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_run / "merged")
+    systems = []
+    for name in ("one", "other"):
+        model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged")
+        with torch.no_grad():
+            model.shared.weight -= 50.0
+            model.shared.weight[tokenizer.pad_token_id] = 50.0
+        model.generation_config.no_repeat_ngram_size = 0
+        systems.append(Torch(name, model, tokenizer, recipe))
+    documents = [row["document"] for row in gazette("validation")[:3]]
+    comparison = Comparison(recipe, encode(tokenizer, documents, recipe), documents, ["A summary."] * 3)
+    (link,) = comparison.links([tuple(systems)], systems[0], [True])
+    assert link.said[0].tokens == [[], [], []]
+    assert link.passed
+    assert (link.report["identical_summaries"], link.report["max_abs_logit_difference"]) == (3, 0.0)
+
+
 def test_a_failed_gate_exits_with_its_reason_and_leaves_nothing_to_serve(run, capsys):
     info = json.loads((run / "run.json").read_text())
     info["recipe"]["export"]["tolerance"] = 1e-12
