@@ -11,12 +11,18 @@ import aiohttp
 import numpy as np
 
 Body = Callable[[str], dict]  # a request's body of a text
+GOLDEN = (5**0.5 - 1) / 2
 
 
 def texts(count: int, seed: int) -> list[str]:
-    """Words of the benchmark's tokenizer (shapes.py), one a token: 50 to 450 each."""
+    """Words of the benchmark's tokenizer (shapes.py), one a token: 50 to 450 each.
+
+    Lengths go round by the golden ratio, so that those of any few texts in a row have about the mean of all. Chance
+    would be worth several per cent of a rate.
+    """
     draw = random.Random(seed)
-    return [" ".join(f"w{draw.randrange(10, 32000)}" for _ in range(draw.randint(50, 450))) for _ in range(count)]
+    lengths = [50 + int(401 * ((seed + i) * GOLDEN % 1)) for i in range(count)]
+    return [" ".join(f"w{draw.randrange(10, 32000)}" for _ in range(length)) for length in lengths]
 
 
 class Calls:
@@ -93,7 +99,7 @@ async def open_loop(url: str, body: Body, rate: float, length: float) -> dict[st
         while at < begin + length:
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
             now = calls if at > begin else warm
-            asked.append(asyncio.create_task(now.one(session, draw.choice(pool))))
+            asked.append(asyncio.create_task(now.one(session, pool[len(asked) % len(pool)])))
             at += draw.expovariate(rate)
         await asyncio.gather(*asked)
     return calls.told(begin, length, tuple(warm.done)) | _share(own, started)

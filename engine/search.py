@@ -7,6 +7,7 @@ import numpy as np
 from engine.generation import Settings
 
 LOW = np.float32(-1e9)  # transformers' mark for "not a candidate"
+BLOCK = 128  # scores that are looked at together
 
 
 class Greedy:
@@ -56,16 +57,18 @@ class Beam:
         self.running = np.full((self.rows, 1), settings.start)
         # Only the first row counts at the first step, since all rows are alike.
         self.running_scores = np.array([0.0] + [LOW] * (self.rows - 1), dtype=np.float32)
-        self.done: list[list[int]] = [[] for _ in range(self.rows)]
+        self.done: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * self.rows
         self.done_scores = np.full(self.rows, LOW)
         self.is_done = np.zeros(self.rows, dtype=bool)
         self.improvable = True
         self.finished = False
 
     def advance(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Chooses from logits (rows, vocabulary); returns next tokens (rows,) and the rows they continue (rows,)."""
+        """Chooses from logits (rows, vocabulary), which it overwrites; returns next tokens (rows,) and the rows they
+        continue (rows,)."""
         settings, rows = self.settings, self.rows
-        scores = _ruled(self.running, _log_softmax(logits), settings) + self.running_scores[:, None]
+        scores = _ruled(self.running, _log_softmax(logits), settings)
+        scores += self.running_scores[:, None]
         keep = max(2, 1 + len(settings.ends)) * rows
         best = _top(scores.reshape(-1), keep)
         values = scores.reshape(-1)[best]
@@ -93,7 +96,7 @@ class Beam:
         final = np.where(just_done, final, final + LOW)
         merged_scores = np.concatenate([self.done_scores, final])
         order = _top(merged_scores, self.rows)
-        merged = self.done + [list(sequence[1:]) for sequence in candidates]
+        merged = [*self.done, *candidates[:, 1:]]
         self.done = [merged[i] for i in order]
         self.done_scores = merged_scores[order]
         self.is_done = np.concatenate([self.is_done, just_done])[order]
@@ -110,7 +113,7 @@ class Beam:
     @property
     def finish_reason(self) -> str:
         """Whether the best sequence ended by itself or was cut."""
-        return "end" if self.done[0] and self.done[0][-1] in self.settings.ends else "length"
+        return "end" if len(self.done[0]) and self.done[0][-1] in self.settings.ends else "length"
 
     def tokens(self) -> list[int]:
         """The best sequence without start, end and padding; before one has won, how all that still may begin."""
@@ -165,14 +168,26 @@ def _only(tokens: tuple[int, ...], scores: np.ndarray) -> np.ndarray:
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    """In place: memory of this size comes fresh from the system each time, which takes longer than the arithmetic."""
+    logits -= logits.max(axis=1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits
 
 
 def _top(values: np.ndarray, count: int) -> np.ndarray:
     """Indices of the `count` largest values, largest first, the lower index first among equals."""
-    picked = np.argpartition(-values, count - 1)[:count] if count < len(values) else np.arange(len(values))
-    return picked[np.lexsort((picked, -values[picked]))]
+    whole = len(values) // BLOCK
+    if whole > 2 * count:
+        # The largest stand in the blocks with the largest maxima, and a block's maximum is found fast.
+        blocks = _top(values[: whole * BLOCK].reshape(whole, BLOCK).max(axis=1), count)
+        within = (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
+        places = np.concatenate([within, np.arange(whole * BLOCK, len(values))])
+    else:
+        places = np.arange(len(values))
+    found = values[places]
+    if count < len(found):
+        places = places[found >= np.partition(found, -count)[-count]]
+    return places[np.lexsort((places, -values[places]))][:count]
 
 
 def _plain(tokens: list[int], settings: Settings) -> list[int]:

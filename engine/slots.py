@@ -1,12 +1,12 @@
 """The rows of the running batch: their caches lie where they are, are refilled in place and written by the decoder."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from engine.generation import MAX_NEW_TOKENS
 from engine.model import Seq2SeqModel, ort
+from engine.readers import Readers
 
 MAX_STEPS = 16  # decoder steps of one row at once
 OWN_ROOM = MAX_NEW_TOKENS + MAX_STEPS
@@ -44,7 +44,7 @@ class Slots:
 
     def __init__(self, model: Seq2SeqModel, rows: int, source_tokens: int) -> None:
         self._keep_count(model, rows)
-        self._readers = ThreadPoolExecutor(model.readers, "reader")
+        self._read = Readers(model.encode, model.readers)
 
         def caches(names: list[str], room: int, kind: type) -> list[np.ndarray]:
             # Pages that nothing was written to take no memory.
@@ -91,19 +91,8 @@ class Slots:
         return free
 
     def start(self, starts: list[Start]) -> list[Exception | None]:
-        """Reads the sources and fills their rows, which have to be taken; returns for each why it failed, or None.
-
-        Texts are read side by side, each by one thread as far as there are enough: nothing waits for the threads of one
-        text to meet after each operator.
-        """
-
-        def read(start: Start) -> list[np.ndarray] | Exception:
-            try:
-                return self._model.encode(start.ids)
-            except Exception as error:
-                return error
-
-        outcomes = [read(start) for start in starts] if len(starts) == 1 else [*self._readers.map(read, starts)]
+        """Reads the sources and fills their rows, which have to be taken; returns for each why it failed, or None."""
+        outcomes = self._read([start.ids for start in starts])
         for start, outcome in zip(starts, outcomes, strict=True):
             if not isinstance(outcome, Exception):
                 self.fill(start.rows, outcome)

@@ -9,7 +9,11 @@ from finetune.rouge import lead_sentence, mean_interval, rouge_by_document, summ
 
 
 def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfig:
-    """The model's own special tokens with the recipe's search settings."""
+    """The model's own special tokens with the recipe's search settings.
+
+    For `generate` with `use_model_defaults=False`: it would else prefer the model's own value of every setting that is
+    transformers' default here.
+    """
     own = model.generation_config
     settings = recipe.generation.model_dump(exclude_none=True)
     return GenerationConfig(
@@ -43,7 +47,8 @@ def generate(
     for start in track(range(rank * size, len(order), world * size), title):
         chosen = order[start : start + size]
         batch = tokenizer.pad({"input_ids": [inputs[i] for i in chosen]}, return_tensors="pt").to(model.device)
-        for i, tokens in zip(chosen, model.generate(**batch, generation_config=config).tolist(), strict=True):
+        found = model.generate(**batch, generation_config=config, use_model_defaults=False)
+        for i, tokens in zip(chosen, found.tolist(), strict=True):
             outputs[i] = _ended(tokens[1:], config)
     if together:
         shares = [None] * world

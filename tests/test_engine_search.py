@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from engine import Engine, Generation, GenerationError
 from engine.generation import resolve
-from engine.search import Beam
+from engine.search import Beam, _top
 from tests.engines import LIMIT, ODD, SETTINGS, TEXTS, reference, seal
 
 
@@ -108,3 +108,13 @@ def test_a_setting_out_of_bounds_is_named(field, value):
 def test_limits_that_clash_are_refused(engine):
     with pytest.raises(GenerationError, match="min_new_tokens"):
         engine.generate(["A text."], Generation(min_new_tokens=9, max_new_tokens=8))
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 4), (20, 4), (129, 3), (1000, 8), (32128, 12), (4 * 32128, 8)])
+def test_the_largest_are_found_in_order_the_first_of_equals_first(size, count):
+    draw = np.random.default_rng(size)
+    for digits in (None, 1, 0):  # ever more equals
+        values = draw.standard_normal(size).astype(np.float32)
+        values = values if digits is None else values.round(digits)
+        values[draw.integers(0, size, size // 3)] = -np.inf
+        assert _top(values, count).tolist() == np.lexsort((np.arange(size), -values))[:count].tolist()

@@ -150,7 +150,6 @@ def test_a_model_that_says_nothing_is_compared_too(tiny_run):
         with torch.no_grad():
             model.shared.weight -= 50.0
             model.shared.weight[tokenizer.pad_token_id] = 50.0
-        model.generation_config.no_repeat_ngram_size = 0
         systems.append(Torch(name, model, tokenizer, recipe))
     documents = [row["document"] for row in gazette("validation")[:3]]
     comparison = Comparison(recipe, encode(tokenizer, documents, recipe), documents, ["A summary."] * 3)

@@ -24,3 +24,17 @@ def test_company_adds_nothing_behind_the_end(beams):
     assert together == alone
     assert len({len(tokens) for tokens in together}) > 2
     assert any(tokens[-1] == tokenizer.eos_token_id for tokens in together)
+
+
+def test_the_recipe_decides_and_not_what_the_model_was_saved_with():
+    """One beam and no rule for repetitions are transformers' defaults, which it takes for settings that nobody made."""
+    recipe = Recipe(
+        model={"name": str(ROOT / "models/base")},
+        data={"train": "unused.jsonl"},
+        generation={"num_beams": 1, "max_new_tokens": 24},
+    )
+    model, tokenizer = load_base(recipe.model)
+    inputs = encode(tokenizer, [row["document"] for row in gazette("validation")[:4]], recipe)
+    plain = generate(model.eval(), tokenizer, inputs, recipe, "")
+    model.generation_config.update(num_beams=3, no_repeat_ngram_size=1, min_new_tokens=20)
+    assert generate(model, tokenizer, inputs, recipe, "") == plain

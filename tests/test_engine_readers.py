@@ -1,0 +1,61 @@
+"""Texts are encoded the way that is faster here, and come out in order whichever that is."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from engine.readers import REMEMBERED, TRIED_EVERY, Readers
+
+SECONDS = 0.004
+
+
+class Machine:
+    """Encodes in SECONDS, in company `together` times as long; counts the texts that had company."""
+
+    def __init__(self, together: float) -> None:
+        self.together, self.inside, self.met = together, 0, 0
+        self._lock = threading.Lock()
+
+    def encode(self, ids: list[int]) -> list[np.ndarray]:
+        if ids[0] < 0:
+            raise ValueError(f"no token {ids[0]}")
+        with self._lock:
+            self.inside += 1
+        time.sleep(SECONDS / 4)
+        with self._lock:
+            company = self.inside > 1
+            self.met += company
+        time.sleep(SECONDS * (self.together if company else 1))
+        with self._lock:
+            self.inside -= 1
+        return [np.array(ids)]
+
+
+@pytest.mark.parametrize(("together", "side_by_side"), [(1.0, True), (6.0, False)])
+def test_the_faster_way_is_found_and_the_other_tried_again(together, side_by_side):
+    machine = Machine(together)
+    read = Readers(machine.encode, 2)
+    for _ in range(2 * REMEMBERED):
+        read([[1], [2]])
+    assert machine.met >= REMEMBERED  # both ways were measured
+    machine.met, tried = 0, 0
+    for call in range(2 * REMEMBERED + 1, TRIED_EVERY + 1):
+        before = machine.met
+        assert [found[0].tolist() for found in read([[1], [2]])] == [[1], [2]]
+        if call == TRIED_EVERY:
+            tried = machine.met - before
+        else:
+            assert (machine.met > before) is side_by_side
+    assert (tried > 0) is not side_by_side
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_text_that_fails_fails_alone(threads):
+    read = Readers(Machine(1.0).encode, threads)
+    for texts in ([[-1]], [[1], [-2], [3]]):
+        found = read(texts)
+        assert [str(one) if isinstance(one, Exception) else one[0].tolist() for one in found] == [
+            f"no token {ids[0]}" if ids[0] < 0 else ids for ids in texts
+        ]
