@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers import SYSTEMS, peer
+from benchmarks.peers import COMPUTE_TYPES, SYSTEMS, converted, peer
 from engine.machine import default_threads
 from finetune.files import write_json
 
@@ -126,9 +126,11 @@ def side_by_side(folder: Path, threads: int, parts: list[str], rounds: int) -> d
 
     limits = roofline.ceilings(threads)
     result = {"machine": processor(), "threads": threads, "ceilings": limits}
-    # The peers convert the model while our bundles are written.
-    started = {name: _start(name, folder, threads) for name in SYSTEMS if not name.startswith("Precis")}
+    # Optimum exports the model while our bundles are written, and what CTranslate2 reads.
+    started = {name: _start(name, folder, threads) for name in ("Optimum fp32", "PyTorch fp32")}
     write_bundles(folder)
+    for compute_type in COMPUTE_TYPES.values():
+        converted(folder / "model", compute_type)
     systems = [started.get(name) or _start(name, folder, threads) for name in SYSTEMS]
     for system in systems:
         system.ask()
@@ -177,7 +179,7 @@ def write_bundles(folder: Path) -> None:
     from benchmarks import shapes
 
     torch.set_num_threads(1)  # the peers convert beside it
-    for name, calibration in (("fp32", None), ("int8", texts(16))):
+    for name, calibration in (("fp32", None), ("int8", texts(4))):
         if not (folder / name / "manifest.json").exists():
             shapes.write_bundle(folder / "model", folder / name, calibration)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 END = 1
 VOCABULARY = 32128
+COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}  # as CTranslate2 calls them
 SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
@@ -99,15 +100,23 @@ class Optimum(_Padded):
         self.model = ORTModelForSeq2SeqLM.from_pretrained(made, session_options=options)
 
 
+def converted(folder: Path, compute_type: str) -> Path:
+    """The model folder's weights as CTranslate2 has them, made where they are missing."""
+    import ctranslate2
+
+    made = folder.parent / f"ctranslate2-{compute_type}"
+    if not made.exists():
+        ctranslate2.converters.TransformersConverter(str(folder)).convert(str(made), quantization=compute_type)
+    return made
+
+
 class CTranslate2:
     def __init__(self, folder: Path, threads: int, compute_type: str) -> None:
         import ctranslate2
 
-        made = folder.parent / f"ctranslate2-{compute_type}"
-        if not made.exists():
-            ctranslate2.converters.TransformersConverter(str(folder)).convert(str(made), quantization=compute_type)
+        made = str(converted(folder, compute_type))
         self.translator = ctranslate2.Translator(
-            str(made), compute_type=compute_type, intra_threads=threads, inter_threads=1
+            made, compute_type=compute_type, intra_threads=threads, inter_threads=1
         )
 
     def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
@@ -127,7 +136,7 @@ def peer(name: str, folder: Path, threads: int):
     if kind == "Precis":
         return Precis(folder / precision, threads)
     if kind == "CTranslate2":
-        return CTranslate2(folder / "model", threads, {"fp32": "float32", "int8": "int8"}[precision])
+        return CTranslate2(folder / "model", threads, COMPUTE_TYPES[precision])
     return {"PyTorch": PyTorch, "Optimum": Optimum}[kind](folder / "model", threads)
 
 

@@ -15,7 +15,8 @@ from matplotlib import pyplot as plt
 
 LENGTHS = (512, 1024, 2048, 4096)
 SHORT = 10_000
-CALLS = 240
+CALLS = 160
+ROUNDS = 3  # of the mixed load, both ways in turn; the best of each counts, since other work only ever adds
 
 
 def measured(folder: Path, threads: int, parts: list[str]) -> dict:
@@ -44,13 +45,10 @@ def _mixed(folder: Path, threads: int) -> dict:
     mixed.capacity(engine, work[:32])
     rate = 0.8 * mixed.capacity(engine, work)
     times = mixed.arrivals(len(work), rate, 3)
-    found = {
-        "arrivals_per_second": round(rate, 2),
-        "continuous": mixed.continuous(engine, work, times),
-        "static": mixed.static(engine, work, times),
-    }
+    tried = [(mixed.continuous(engine, work, times), mixed.static(engine, work, times)) for _ in range(ROUNDS)]
     engine.close()
-    return found
+    continuous, static = (min(runs, key=lambda run: run["p95_s"]) for runs in zip(*tried, strict=True))
+    return {"arrivals_per_second": round(rate, 2), "continuous": continuous, "static": static}
 
 
 def _long(engine: Engine, length: int) -> float:
