@@ -89,7 +89,10 @@ class Engine:
 
     def generate(self, texts: list[str], generation: Generation | None = None) -> list[Summary]:
         """Summaries of `texts` in order; blocks. Raises TextError, GenerationError or EngineError."""
-        requests = [self._request(text, generation) for text in texts]
+        requests = [
+            self._request(text, generation, ids=ids)
+            for text, ids in zip(texts, self._codec.encode_all(texts), strict=True)
+        ]
         # Texts of like length share a batch. A caller with a list waits for all of it, so no bound applies.
         for request in sorted(requests, key=lambda request: request.input_tokens):
             self._worker.submit(request, bounded=False)
@@ -182,6 +185,9 @@ class Engine:
             return self._request(text, generation, seconds)
         return await asyncio.to_thread(self._request, text, generation, seconds)
 
-    def _request(self, text: str, generation: Generation | None, seconds: float | None = None) -> Request:
+    def _request(
+        self, text: str, generation: Generation | None, seconds: float | None = None, ids: list[int] | None = None
+    ) -> Request:
         generation = generation or Generation()
-        return Request(self._codec, text, generation, resolve(generation, self.bundle.generation_config), seconds)
+        settings = resolve(generation, self.bundle.generation_config)
+        return Request(self._codec, text, generation, settings, seconds, ids)

@@ -34,11 +34,18 @@ class Summary:
 class Request:
     """The pieces of a text are decoded, and where there are several, their summaries after them.
 
-    `deadline` is a reading of time.monotonic(), or None. Raises TextError for an empty text and a refused length.
+    `deadline` is a reading of time.monotonic(), or None; `ids` are the text's tokens, where the caller has them. Raises
+    TextError for an empty text and a refused length.
     """
 
     def __init__(
-        self, codec: Codec, text: str, generation: Generation, settings: Settings, seconds: float | None = None
+        self,
+        codec: Codec,
+        text: str,
+        generation: Generation,
+        settings: Settings,
+        seconds: float | None = None,
+        ids: list[int] | None = None,
     ) -> None:
         self.codec, self.settings = codec, settings
         self.asked = time.monotonic()
@@ -49,7 +56,7 @@ class Request:
         self.waiting_tokens = 0  # the queue's
         if not text.strip():
             raise TextError("The text is empty.")
-        ids = codec.encode(text)
+        ids = codec.encode(text) if ids is None else ids
         self.input_tokens, self.pieces = len(ids), 1
         if len(ids) > codec.limit and generation.long_text == "refuse":
             raise TextError(f"The text has {len(ids)} tokens, and the model reads {codec.limit}.")

@@ -23,6 +23,7 @@ from engine import (
     Summary,
 )
 from engine.__main__ import main
+from engine.model import Seq2SeqModel
 from engine.worker import Drain
 from tests.conftest import ROOT
 from tests.engines import LIMIT, TEXTS, seal
@@ -64,15 +65,15 @@ def test_a_cancelled_caller_frees_the_engine(engine):
 
 
 def test_a_failing_batch_fails_its_own_callers_and_no_others(bundle, monkeypatch):
-    engine = Engine.load(bundle)
-    encode = engine._model.encode
+    encode = Seq2SeqModel.encode
 
-    def broken(ids):
+    def broken(model, ids):
         if len(ids) > 40:
             raise RuntimeError("out of luck")
-        return encode(ids)
+        return encode(model, ids)
 
-    monkeypatch.setattr(engine._model, "encode", broken)
+    monkeypatch.setattr(Seq2SeqModel, "encode", broken)
+    engine = Engine.load(bundle)
     futures = [
         engine.submit(text, Generation(max_new_tokens=4, long_text="truncate")) for text in (*TEXTS[:1], TEXTS[-1])
     ]
