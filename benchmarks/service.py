@@ -4,10 +4,10 @@ python -m benchmarks.service [--quick] [--parts PART ...] [--scratch FOLDER]
 
 t5-small's shape with random weights in 8 bits, texts of 50 to 450 tokens, 48 new tokens, greedy. Peers: the engine
 alone (no HTTP), and the usual BentoML way, adaptive batching over ORTModelForSeq2SeqLM (benchmarks/plain_bento.py). The
-clients run on the same cores, so HTTP and clients are in the service's figures; `clients_processors` tells their share.
-`startup` has the seconds from process start to the first answer and to the page, and resident memory.
+clients have the machine's last core and all servers the others, so that what clients take is nobody's loss.
+`startup` has the seconds from process start to the first answer and to the page, and resident memory, with all cores.
 
-The whole run takes six to eight minutes on two cores. Each part is written to benchmarks/results/service.json when it
+The whole run takes about nine minutes on two cores. Each part is written to benchmarks/results/service.json when it
 is done, so that a run can be taken in parts (with --scratch, which keeps the models) on one machine. The last line is
 JSON.
 """
@@ -29,6 +29,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,6 @@ from rich.table import Table
 
 from benchmarks.engine import processor
 from benchmarks.loads import closed, open_loop, texts
-from engine.machine import default_threads
 from finetune.files import write_json
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +47,8 @@ CLIENTS = (1, 8, 32, 128)
 OVERLOADS = (0.5, 1, 2, 10)  # arrivals in parts of the engine's own throughput
 PARTS = ["alone", "startup", "closed", "open", "plain"]
 CHECKED_EVERY = 0.05  # seconds
+CORES = sorted(os.sched_getaffinity(0))
+SERVING = CORES[:-1] or CORES
 console = Console()
 
 
@@ -81,7 +83,9 @@ def engine_alone(bundle: Path, threads: int, seconds: float) -> float:
 class Server:
     """A server in a process of its own."""
 
-    def __init__(self, name: str, command: list[str], folder: Path, variables: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], folder: Path, variables: dict[str, str], cores: list[int] = SERVING
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -96,6 +100,7 @@ class Server:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
+            preexec_fn=partial(os.sched_setaffinity, 0, cores),
         )
         atexit.register(self.stop)
 
@@ -131,10 +136,10 @@ class Server:
 
 
 @contextmanager
-def precis(folder: Path, scratch: Path, threads: int) -> Iterator[Server]:
+def precis(folder: Path, scratch: Path, cores: list[int] = SERVING) -> Iterator[Server]:
     """Our server on the 8-bit bundle, once its page is there."""
-    variables = {"PRECIS_BUNDLE": str(folder / "int8"), "PRECIS_THREADS": str(threads)}
-    server = Server("precis", [sys.executable, "-m", "bento"], scratch, variables)
+    variables = {"PRECIS_BUNDLE": str(folder / "int8"), "PRECIS_THREADS": str(len(cores))}
+    server = Server("precis", [sys.executable, "-m", "bento"], scratch, variables, cores)
     server.answered = server.wait("/summarize", {"text": "w10 w11", "max_new_tokens": 4})
     server.page = server.wait("/ui/")
     yield server
@@ -165,7 +170,8 @@ def body(text: str) -> dict:
 def alone(folder: Path, threads: int, length: float) -> float:
     """The engine's own throughput, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.service", "--alone", str(folder / "int8"), str(threads), str(length)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    pinned = partial(os.sched_setaffinity, 0, SERVING)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pinned)
     rate = round(float(done.stdout.split()[-1]), 2)
     console.print(f"the engine alone: {rate} summaries a second")
     return rate
@@ -188,12 +194,6 @@ def startup(server: Server, bundle: Path) -> dict[str, float]:
 
 def plain(folder: Path, scratch: Path, threads: int, length: float) -> dict[str, dict]:
     """The peer under the same clients."""
-    from benchmarks import plain_bento
-
-    if not (folder / "plain/tokenizer.json").exists():
-        console.print("the same model for ORTModelForSeq2SeqLM")
-        shutil.rmtree(folder / "plain", ignore_errors=True)
-        plain_bento.export(folder / "model", folder / "plain")
     variables = {
         "PLAIN_MODEL": str(folder / "plain"), "PLAIN_THREADS": str(threads), "PLAIN_NEW_TOKENS": str(NEW)
     }  # fmt: skip
@@ -237,17 +237,22 @@ def _ratio(ours: float | None, theirs: float | None) -> float | None:
     return round(ours / theirs, 3) if ours and theirs else None
 
 
-def write_models(folder: Path) -> None:
-    """The random model and its 8-bit bundle, unless they are there."""
+def write_models(folder: Path, plain: bool) -> None:
+    """The random model, its 8-bit bundle and, if `plain`, what the peer reads, unless they are there."""
     from benchmarks import shapes
 
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "int8/manifest.json").exists():
-        return
-    console.print("a random model of t5-small's shape, and its bundle")
-    shutil.rmtree(folder / "int8", ignore_errors=True)
-    shapes.write_model(folder / "model")
-    shapes.write_bundle(folder / "model", folder / "int8", [[3, *range(10, 408), 1] for _ in range(4)])
+    if not (folder / "int8/manifest.json").exists():
+        console.print("a random model of t5-small's shape, and its bundle")
+        shutil.rmtree(folder / "int8", ignore_errors=True)
+        shapes.write_model(folder / "model")
+        shapes.write_bundle(folder / "model", folder / "int8", [[3, *range(10, 408), 1] for _ in range(4)])
+    if plain and not (folder / "plain/tokenizer.json").exists():
+        from benchmarks import plain_bento
+
+        console.print("the same model for ORTModelForSeq2SeqLM")
+        shutil.rmtree(folder / "plain", ignore_errors=True)
+        plain_bento.export(folder / "model", folder / "plain")
 
 
 def main(argv: list[str]) -> int:
@@ -263,7 +268,7 @@ def main(argv: list[str]) -> int:
         bundle, threads, seconds = options.alone
         print(engine_alone(Path(bundle), int(threads), float(seconds)))
         return 0
-    threads, length = default_threads(), 3.0 if options.quick else 9.0
+    threads, length = len(SERVING), 3.0 if options.quick else 15.0
     parts = [part for part in options.parts if not (options.quick and part == "plain")]
     result = {"machine": processor(), "threads": threads}
     if not options.quick and RESULT.exists():
@@ -281,13 +286,15 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         folder = options.scratch or scratch
-        write_models(folder)
+        write_models(folder, "plain" in parts)
         if "alone" in parts or ("open" in parts and "engine_alone" not in result):
             keep(engine_alone=alone(folder, threads, length))
-        if {"startup", "closed", "open"} & {*parts}:
-            with precis(folder, scratch, threads) as ours:
-                if "startup" in parts:
-                    keep(startup=startup(ours, folder / "int8"))
+        if "startup" in parts:
+            with precis(folder, scratch, CORES) as ours:
+                keep(startup=startup(ours, folder / "int8"))
+        os.sched_setaffinity(0, CORES[-1:])
+        if {"closed", "open"} & {*parts}:
+            with precis(folder, scratch) as ours:
                 if "closed" in parts:
                     runs = {f"{clients} clients": closed(ours.url, body, clients, length) for clients in CLIENTS}
                     keep(closed=loads("Precis, closed loop", runs), loaded_mib=round(ours.memory() / 2**20))
