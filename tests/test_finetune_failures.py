@@ -140,9 +140,10 @@ MAY_MOUNT = (
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="this user may not mount a small disk")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size",
-    [pytest.param("64k", marks=pytest.mark.slow, id="a checkpoint"), pytest.param("300k", id="the merged model")],
+    [pytest.param("64k", id="a checkpoint"), pytest.param("300k", id="the merged model")],
 )
 def test_a_disk_that_fills_is_one_sentence(tiny_recipe, tmp_path, size):
     place = tmp_path / "disk"

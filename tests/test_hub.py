@@ -95,6 +95,7 @@ def test_the_reference_recipe_trains_on_the_hubs_model_and_data_set(hub, model, 
     assert not [path for path in fetched if path.endswith((".bin", ".pt", ".pth", ".pkl"))]
 
 
+@pytest.mark.slow
 def test_a_set_that_is_a_loading_script_is_read_by_its_parquet_branch(model, data, tmp_path):
     with HubStandIn({"models": {MODEL: model}, "datasets": {DATA: data}}, scripts={DATA}) as hub:
         done = finetune(hub, tmp_path / "home", "--check", f"output={tmp_path / 'run'}", "data.revision=null")

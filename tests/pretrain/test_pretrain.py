@@ -159,6 +159,7 @@ def test_a_run_leaves_a_model_that_transformers_loads(whole):
     assert (whole / "losses.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(recipe_file, whole, tmp_path):
     resumed = command(recipe_file, tmp_path, "training.checkpoint_minutes=1e-6")
     with subprocess.Popen(resumed, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as first:
@@ -176,6 +177,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(recipe_file, whole, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_a_model(recipe_file, whole, tmp_path):
     subprocess.run(
         command(
