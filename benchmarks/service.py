@@ -216,7 +216,8 @@ def ratios(result: dict) -> dict:
     found: dict = {}
     if "closed" not in result:
         return found
-    peak = max(row["summaries_per_second"] for row in result["closed"].values())
+    loaded = {**result["closed"], **result.get("open", {})}
+    peak = max(row["summaries_per_second"] for row in loaded.values())
     if "engine_alone" in result:
         found["saturation_to_engine_alone"] = _ratio(peak, result["engine_alone"])
     if "open" in result:
