@@ -7,7 +7,7 @@ alone (no HTTP), and the usual BentoML way, adaptive batching over ORTModelForSe
 clients have the machine's last core and all servers the others, so that what clients take is nobody's loss.
 `startup` has the seconds from process start to the first answer and to the page, and resident memory, with all cores.
 
-The whole run takes about nine minutes on two cores. Each part is written to benchmarks/results/service.json when it
+The whole run takes about eight minutes on two cores. Each part is written to benchmarks/results/service.json when it
 is done, so that a run can be taken in parts (with --scratch, which keeps the models) on one machine. The last line is
 JSON.
 """

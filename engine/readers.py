@@ -14,8 +14,8 @@ Encoded = list[np.ndarray]
 
 
 class Readers:
-    """Side by side nothing waits for the threads of one text to meet after each operator. One after another both cores
-    work on the same memory, which is less. Which of the two wins is a matter of the processor, by up to a third.
+    """Side by side nothing waits for the threads of one text to meet after each operator; one after another there is
+    one text's memory to be held at a time. Which wins, by an eighth, is a matter of the processor (docs/log.md).
 
     Not thread-safe. The numbers are the same either way.
     """

@@ -40,10 +40,10 @@ class Codec:
 
     def encode(self, text: str) -> list[int]:
         """Prefix, text and end token, however long."""
-        return self.encode_all([text])[0]
+        return self.tokenizer.encode(self.prefix + text).ids
 
     def encode_all(self, texts: list[str]) -> list[list[int]]:
-        """The same of each of `texts`, which the library shares out among the cores."""
+        """The same of each of `texts`, which the library shares out among threads of its own."""
         # "fast" leaves out where in the text each token stands.
         return [found.ids for found in self.tokenizer.encode_batch_fast([self.prefix + text for text in texts])]
 

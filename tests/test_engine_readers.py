@@ -12,24 +12,17 @@ SECONDS = 0.004
 
 
 class Machine:
-    """Encodes in SECONDS, in company `together` times as long; counts the texts that had company."""
+    """Encodes in SECONDS, `together` times that in another thread than its maker's; counts the texts encoded there."""
 
     def __init__(self, together: float) -> None:
-        self.together, self.inside, self.met = together, 0, 0
-        self._lock = threading.Lock()
+        self.together, self.met, self._caller = together, 0, threading.current_thread()
 
     def encode(self, ids: list[int]) -> list[np.ndarray]:
         if ids[0] < 0:
             raise ValueError(f"no token {ids[0]}")
-        with self._lock:
-            self.inside += 1
-        time.sleep(SECONDS / 4)
-        with self._lock:
-            company = self.inside > 1
-            self.met += company
+        company = threading.current_thread() is not self._caller
+        self.met += company
         time.sleep(SECONDS * (self.together if company else 1))
-        with self._lock:
-            self.inside -= 1
         return [np.array(ids)]
 
 
