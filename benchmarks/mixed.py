@@ -67,7 +67,10 @@ def continuous(engine: Engine, work: list[Call], times: list[float]) -> dict[str
 
 
 def static(engine: Engine, work: list[Call], times: list[float]) -> dict[str, float]:
-    """Latencies when those who wait are taken together, and the next batch starts when the last of them is done."""
+    """Latencies when those who wait are taken together, and the next batch starts when the last of them is done.
+
+    As in `generate`, all rows run on until the longest of them is done.
+    """
 
     async def everything() -> tuple[list[float], float]:
         began = time.perf_counter()
@@ -80,8 +83,8 @@ def static(engine: Engine, work: list[Call], times: list[float]) -> dict[str, fl
             while last < len(work) and last - first < TOGETHER and times[last] <= now:
                 last += 1
             batch = work[first:last]
-            # A static batch answers when its longest member is done.
-            await asyncio.gather(*(engine.summarize(call.text, call.generation) for call in batch))
+            longest = max((call.generation for call in batch), key=lambda generation: generation.max_new_tokens)
+            await asyncio.gather(*(engine.summarize(call.text, longest) for call in batch))
             done = time.perf_counter() - began
             latencies += [done - at for at in times[first:last]]
             first = last

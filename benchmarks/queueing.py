@@ -1,7 +1,8 @@
 """A discrete-event simulation of engines behind a load balancer and an autoscaler; it knows costs, not models.
 
 A replica does what engine/worker.py does: before every step waiting texts join, oldest first, while rows and the
-budget of tokens last; a step gives every running sequence a token. What that takes is measured (benchmarks.simulate).
+budget of tokens last, and no crowd is joined by who came after its eldest; a step gives every running sequence a token.
+What that takes is measured (benchmarks.simulate).
 """
 
 import bisect
@@ -10,7 +11,7 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
-from engine.slots import ENCODED_TOKENS
+from engine.slots import CROWD, ENCODED_TOKENS
 
 # deploy/kubernetes/base/autoscaler.yaml
 TARGET_TOKENS, FEWEST, MOST = 4000, 2, 10
@@ -61,7 +62,7 @@ class Replica:
         self.costs, self.clock, self.ready = costs, ready, ready
         self.waiting: deque[Text] = deque()
         self.waiting_tokens = 0
-        self.running: list[list] = []  # tokens left, text
+        self.running: list[list] = []  # tokens left, text, when it joined
         self.busy = 0.0
 
     @property
@@ -84,13 +85,13 @@ class Replica:
 
     def _turn(self) -> None:
         costs, read, took = self.costs, 0, 0.0
-        budget = ENCODED_TOKENS * costs.readers
-        while self.waiting and len(self.running) < costs.rows and (not read or read + self.waiting[0].tokens <= budget):
+        eldest = min((joined for *_, joined in self.running), default=math.inf)
+        while self.waiting and self._joins(self.waiting[0], read, eldest):
             text = self.waiting.popleft()
             self.waiting_tokens -= text.tokens
             read += text.tokens
             took += costs.read_text + costs.read_token * text.tokens
-            self.running.append([text.new, text])
+            self.running.append([text.new, text, self.clock + took])
         took += costs.step(len(self.running))
         self.clock += took
         self.busy += took
@@ -99,6 +100,11 @@ class Replica:
             if not entry[0]:
                 entry[1].done = self.clock + costs.overhead
         self.running = [entry for entry in self.running if entry[0]]
+
+    def _joins(self, text: Text, read: int, eldest: float) -> bool:
+        within = not read or read + text.tokens <= ENCODED_TOKENS * self.costs.readers
+        welcome = text.at <= eldest or len(self.running) < CROWD
+        return within and welcome and len(self.running) < self.costs.rows
 
 
 def poisson(rate: float, seconds: float, draw: random.Random, lengths: tuple[int, int], news: tuple[int, int]):

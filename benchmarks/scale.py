@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 
 LENGTHS = (512, 1024, 2048, 4096)
 SHORT = 10_000
-CALLS = 160
+CALLS = 320
 ROUNDS = 3  # of the mixed load, both ways in turn; the best of each counts, since other work only ever adds
 
 

@@ -107,6 +107,10 @@ class DeviceSlots(Slots):
     def budget(self) -> int:
         return ENCODED_TOKENS
 
+    @property
+    def crowd(self) -> int:
+        return self.rows  # a step takes as long whatever its rows
+
     @staticmethod
     def bytes_per_row(model: Seq2SeqModel, source_tokens: int) -> int:
         own = len(model.own_names) * rooms(MAX_NEW_TOKENS)[-1] * np.dtype(model.own_type).itemsize

@@ -65,7 +65,11 @@ class Scheduler:
 
     def has_room(self, *jobs: Job) -> bool:
         """Whether there are rows for the beams of all the jobs."""
-        return self._slots.free_rows >= sum(job.settings.num_beams for job in jobs)
+        return self._slots.free_rows >= _beams(jobs)
+
+    def is_crowd(self, *jobs: Job) -> bool:
+        """Whether the batch would gain little by the last of the jobs, the others having joined."""
+        return self.running_rows + _beams(jobs[:-1]) >= self._slots.crowd
 
     def admit(self, *jobs: Job) -> dict[Job, Exception]:
         """Encodes the jobs' texts and gives them their rows, for which there has to be room.
@@ -165,3 +169,7 @@ class Scheduler:
         if moves:
             for sequence in self._running:
                 sequence.rows = np.array([moves.get(int(row), int(row)) for row in sequence.rows])
+
+
+def _beams(jobs: tuple[Job, ...]) -> int:
+    return sum(job.settings.num_beams for job in jobs)

@@ -11,6 +11,7 @@ from engine.readers import Readers
 MAX_STEPS = 16  # decoder steps of one row at once
 OWN_ROOM = MAX_NEW_TOKENS + MAX_STEPS
 ENCODED_TOKENS = 512  # a thread; read between two steps at most, so that what runs does not wait for what comes
+CROWD = 10  # rows; with more of them a step costs little less a row, and reading for more delays all that run
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Slots:
     def budget(self) -> int:
         """Tokens to be read between two steps at most."""
         return ENCODED_TOKENS * self._model.readers
+
+    @property
+    def crowd(self) -> int:
+        """Rows from which on the batch gains little by growing."""
+        return CROWD
 
     @staticmethod
     def bytes_per_row(model: Seq2SeqModel, source_tokens: int) -> int:

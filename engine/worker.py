@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections import deque
@@ -133,10 +134,15 @@ class Worker:
                 request.settle(DeadlineExceeded("The summary was not ready in time."))
 
     def _admit(self) -> int:
-        """Lets waiting jobs join, oldest first, while rows and the budget of tokens last; returns the tokens read."""
+        """Lets waiting jobs join, oldest first, while rows and the budget of tokens last; returns the tokens read.
+
+        Reading a text holds up all that run, so a crowd is not joined by who came after its eldest had begun: the
+        longest summaries would pay for it. Where work waits longer than it runs, as in overload, all rows fill up.
+        """
         chosen: dict[Job, Request] = {}
+        eldest = min((request.joined for request in self._owners.values()), default=math.inf)
         with self._changed:
-            while self._waiting and self._joins(chosen, self._waiting[0][1]):
+            while self._waiting and self._joins(chosen, *self._waiting[0], eldest):
                 request, job = self._waiting.popleft()
                 if not job.gone():
                     self._count(request, -len(job.ids))
@@ -150,13 +156,17 @@ class Worker:
                 request.joined = request.joined or time.monotonic()
         return sum(len(job.ids) for job in chosen)
 
-    def _joins(self, chosen: Iterable[Job], job: Job) -> bool:
-        """Whether `job` may join together with those that were chosen before it; one text may always, however long."""
+    def _joins(self, chosen: Iterable[Job], request: Request, job: Job, eldest: float) -> bool:
+        """Whether `job` may join together with those that were chosen before it; one text may always, however long.
+
+        `eldest` says when the first of those that run joined.
+        """
         if job.gone():
             return True
         read = sum(len(other.ids) for other in chosen)
         within = not read or read + len(job.ids) <= self.scheduler.budget
-        return within and self.scheduler.has_room(*chosen, job)
+        welcome = request.asked <= eldest or not self.scheduler.is_crowd(*chosen, job)
+        return within and welcome and self.scheduler.has_room(*chosen, job)
 
     def _step(self) -> None:
         try:

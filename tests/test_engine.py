@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -24,6 +25,7 @@ from engine import (
 )
 from engine.__main__ import main
 from engine.model import Seq2SeqModel
+from engine.slots import CROWD
 from engine.worker import Drain
 from tests.conftest import ROOT
 from tests.engines import LIMIT, TEXTS, seal
@@ -111,6 +113,48 @@ def test_a_deadline_ends_what_waits_and_what_runs(bundle):
     assert not engine._worker.scheduler.running
     assert not engine._worker._deadlines or not engine._worker._deadlines[0][2], "who was answered is not held"
     engine.close()
+
+
+def until(holds) -> None:
+    """Waits for `holds` to be true; fails after a while."""
+    for _ in range(400):
+        if holds():
+            return
+        time.sleep(0.02)
+    pytest.fail("It did not come about.")
+
+
+def test_a_crowd_is_joined_by_no_newcomer(bundle):
+    engine = Engine.load(bundle)
+    long = Generation(max_new_tokens=512, min_new_tokens=512)
+    first = engine.submit(TEXTS[0], long)
+    until(lambda: engine.stats().running_rows == 1)
+    others = [engine.submit(TEXTS[0], long) for _ in range(CROWD + 2)]
+    until(lambda: engine.stats().running_rows == CROWD)
+    time.sleep(0.1)
+    assert (engine.stats().running_rows, engine.stats().waiting_requests) == (CROWD, 3)
+    others[0].cancel()
+    until(lambda: engine.stats().waiting_requests == 2)
+    time.sleep(0.1)
+    assert engine.stats().running_rows == CROWD, "one left and one joined"
+    for future in [first, *others]:
+        future.cancel()
+    until(lambda: engine.stats().running_rows == engine.stats().waiting_requests == 0)
+    engine.close()
+
+
+def test_a_crowd_that_came_together_runs_together(bundle):
+    engine = Engine.load(bundle)
+
+    def all_at_once():
+        with suppress(EngineClosed):
+            engine.generate([TEXTS[0]] * 2 * CROWD, Generation(max_new_tokens=512, min_new_tokens=512))
+
+    caller = threading.Thread(target=all_at_once)
+    caller.start()
+    until(lambda: engine.stats().running_rows == 2 * CROWD)
+    engine.close()
+    caller.join()
 
 
 def test_callers_who_leave_make_room_at_once(bundle):

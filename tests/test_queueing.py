@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.queueing import Costs, Replica, Text, autoscaled, poisson, route
+from engine.slots import CROWD
 
 ONE_AT_A_TIME = Costs(read_text=0.0, read_token=0.0, steps=((1, 0.1),), rows=1)
 
@@ -30,6 +31,18 @@ def test_a_batch_works_as_its_costs_say():
     # Two are read, three steps of two rows; then the third alone.
     first = 2 * 0.11 + 3 * 0.15
     assert [text.done for text in texts] == pytest.approx([first + 0.5, first + 0.5, first + 0.11 + 3 * 0.1 + 0.5])
+
+
+def test_a_crowd_is_not_held_up_by_who_comes_late():
+    replica = Replica(Costs(read_text=0.0, read_token=0.0, steps=((1, 1.0),)))  # steps take a second a row
+    first, late = ([Text(at, tokens=10, new=4) for _ in range(CROWD)] for at in (0.0, 0.5))
+    for lot in (first, late):
+        replica.advance(lot[0].at)
+        for text in lot:
+            replica.submit(text)
+    replica.advance(math.inf)
+    assert {text.done for text in first} == {4.0 * CROWD}
+    assert {text.done for text in late} == {8.0 * CROWD}
 
 
 def test_choosing_of_two_beats_chance_and_a_full_queue_refuses():
