@@ -9,6 +9,7 @@ benchmarks/results/engine.json, part by part where `--parts` says so. The last l
 """
 
 import argparse
+import importlib
 import json
 import platform
 import random
@@ -16,19 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers import COMPUTE_TYPES, SYSTEMS, converted, peer
+from benchmarks.peers import COMPUTE_TYPES, SYSTEMS, converted, imported, peer
 from engine.machine import default_threads
 from finetune.files import write_json
 
 SOURCE, NEW = 400, 64
 BATCHES = (1, 8, 32)
-PAUSE = 0.3  # seconds; the threads of whoever was measured last (OpenMP's spin for 0.2) have gone to sleep
+PAUSE = 0.25  # seconds; the threads of whoever was measured last (OpenMP's spin for 0.2) have gone to sleep
 RESULT = Path(__file__).parent / "results/engine.json"
 PICTURE = Path(__file__).parent.parent / "docs/engine.png"
 PARTS = ["greedy", "beams4", "mixed", "long", "many"]
@@ -49,23 +49,28 @@ class System:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, *command) -> dict:
-        """Sends a command and waits for its answer."""
+        """Sends a command, if any, and waits for the answer."""
         if command:
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
+            self.tell(*command)
         while line := self._process.stdout.readline():
             if line.startswith("{"):
                 return json.loads(line)
         raise SystemExit(f"{self.name} stopped: see above.")
 
+    def tell(self, *command) -> None:
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+
     def close(self) -> None:
-        with suppress(BrokenPipeError):  # where it has stopped before
-            self._process.stdin.close()
+        self._process.kill()  # it has nothing to keep, and some take seconds to end
         self._process.wait()
 
 
 def serve(name: str, folder: Path, threads: int) -> None:
-    """The other side of System."""
+    """The other side of System. The first command says that there is something to be loaded."""
+    for module in imported(name):
+        importlib.import_module(module)
+    sys.stdin.readline()
     system = peer(name, folder, threads)
     print("{}", flush=True)
     for line in sys.stdin:
@@ -116,29 +121,37 @@ def ratios(given: dict[str, dict[str, float]], ours: str, theirs: str) -> dict[s
     return {batch: round(rate / given[theirs][batch], 2) for batch, rate in given[ours].items()}
 
 
-def _start(name: str, folder: Path, threads: int) -> System:
+def start(name: str, folder: Path, threads: int) -> System:
     return System(name, [sys.executable, "-m", "benchmarks.engine", "--system", name, str(folder), str(threads)])
 
 
-def side_by_side(folder: Path, threads: int, parts: list[str], rounds: int) -> dict:
-    """Our bundles and the peers, greedy and with 4 beams as `parts` say."""
-    from benchmarks import roofline
-
-    limits = roofline.ceilings(threads)
-    result = {"machine": processor(), "threads": threads, "ceilings": limits}
-    # Optimum exports the model while our bundles are written, and what CTranslate2 reads.
-    started = {name: _start(name, folder, threads) for name in ("Optimum fp32", "PyTorch fp32")}
+def load(systems: list[System], folder: Path) -> None:
+    """Lets the systems load what is written for them; they are ready to be measured then."""
+    slow = [system for system in systems if system.name.startswith(("Optimum", "PyTorch"))]
+    for system in slow:  # Optimum exports the model meanwhile
+        system.tell("load")
     write_bundles(folder)
     for compute_type in COMPUTE_TYPES.values():
         converted(folder / "model", compute_type)
-    systems = [started.get(name) or _start(name, folder, threads) for name in SYSTEMS]
+    for system in systems:
+        if system not in slow:
+            system.tell("load")
     for system in systems:
         system.ask()
     for system in systems:
-        # Memory is handed out on first use, which is nobody's speed, and ONNX Runtime keeps it. Our caches are written
-        # on as summaries grow.
+        # Memory is handed out on first use, which is nobody's speed, and ONNX Runtime keeps it. Our rows all run
+        # after a few steps.
         batch = BATCHES[-1] if system.name.startswith(("Precis", "Optimum")) else 1
-        system.ask(batch, 1, NEW if system.name.startswith("Precis") else 2)
+        system.ask(batch, 1, 20 if system.name.startswith("Precis") else 2)
+
+
+def side_by_side(systems: list[System], folder: Path, threads: int, parts: list[str], rounds: int) -> dict:
+    """Our bundles and the peers, greedy and with 4 beams as `parts` say."""
+    from benchmarks import roofline
+
+    load(systems, folder)
+    limits = roofline.ceilings(threads)
+    result = {"machine": processor(), "threads": threads, "ceilings": limits}
     if "greedy" in parts:
         found = measure(systems, 1, rounds)
         result["greedy"] = rates(found)
@@ -201,20 +214,21 @@ def main(argv: list[str]) -> int:
         name, folder, threads = options.system
         serve(name, Path(folder), int(threads))
         return 0
-    # Not needed by the peers' processes, and slow to load.
-    from benchmarks import scale, shapes
-
     parts, threads = ["greedy"] if options.quick else options.parts, default_threads()
     result = {}
     if not options.quick and RESULT.exists():
         result = json.loads(RESULT.read_text())
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.scratch or Path(temporary)
+        beside = bool({"greedy", "beams4"} & {*parts})
+        systems = [start(name, folder, threads) for name in SYSTEMS if beside]  # they import while we do
+        from benchmarks import scale, shapes
+
         console.print("a random model of t5-small's shape, and its bundles")
         if not (folder / "model").exists():
             shapes.write_model(folder / "model")
-        if {"greedy", "beams4"} & {*parts}:
-            result |= side_by_side(folder, threads, parts, 1 if options.quick else 2)
+        if beside:
+            result |= side_by_side(systems, folder, threads, parts, 1 if options.quick else 2)
         if {"mixed", "long", "many"} & {*parts}:
             write_bundles(folder)
             result |= scale.measured(folder, threads, parts)

@@ -1,6 +1,5 @@
 """The engine and its peers behind one face: token ids in, the number of new tokens of each text out."""
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -85,19 +84,15 @@ class Optimum(_Padded):
     """`folder` is a model folder; it is exported as Optimum does by itself."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
         import onnxruntime
         import torch
         from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        made = folder.parent / "optimum"
-        if not made.exists():
-            torch.set_num_threads(1)  # others convert beside it
-            ORTModelForSeq2SeqLM.from_pretrained(folder, export=True).save_pretrained(made)
-            torch.set_num_threads(threads)
-        self.model = ORTModelForSeq2SeqLM.from_pretrained(made, session_options=options)
+        torch.set_num_threads(1)  # others convert beside it
+        self.model = ORTModelForSeq2SeqLM.from_pretrained(folder, export=True, session_options=options)
+        torch.set_num_threads(threads)
 
 
 def converted(folder: Path, compute_type: str) -> Path:
@@ -128,6 +123,17 @@ class CTranslate2:
             max_batch_size=len(inputs),
         )
         return [len(result.hypotheses[0]) for result in found]
+
+
+def imported(name: str) -> list[str]:
+    """What a system of this name imports, which takes longer than anything else before it answers."""
+    kind = name.partition(" ")[0]
+    return {
+        "Precis": ["engine"],
+        "CTranslate2": ["ctranslate2"],
+        "PyTorch": ["torch", "transformers"],
+        "Optimum": ["optimum.onnxruntime"],
+    }[kind]
 
 
 def peer(name: str, folder: Path, threads: int):

@@ -13,10 +13,10 @@ ENCODER_WEIGHTS = (
 )  # and the sources' k, v
 STEP_WEIGHTS = LAYERS * (4 * MODEL * INNER + 2 * MODEL * INNER + 2 * MODEL * FORWARD) + MODEL * VOCABULARY
 
-SIZES = (1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29)
+SIZES = (1 << 25, 1 << 26, 1 << 27, 1 << 28)
 
 
-def _best(call, seconds: float = 0.4) -> float:
+def _best(call, seconds: float = 0.25) -> float:
     call()
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
