@@ -73,19 +73,22 @@ def _session() -> aiohttp.ClientSession:
 
 
 async def closed(url: str, body: Body, clients: int, length: float) -> dict[str, float]:
-    """Each client asks again as soon as it is answered."""
+    """Each client asks again as soon as it is answered; they come one by one in the first fifth, in which no answer is
+    counted for the rate."""
     calls, pool = Calls(url, body), texts(512, 2)
     async with _session() as session:
-        own, begin = _processor_seconds(), time.perf_counter()
+        own, started = _processor_seconds(), time.perf_counter()
+        begin = started + length / 5
 
         async def client(first: int) -> None:
+            await asyncio.sleep(length / 5 * first / clients)
             index = first
             while time.perf_counter() < begin + length:
                 await calls.one(session, pool[index % len(pool)])
                 index += clients
 
         await asyncio.gather(*(client(first) for first in range(clients)))
-    return calls.told(begin, length) | _share(own, begin)
+    return calls.told(begin, length) | _share(own, started)
 
 
 async def open_loop(url: str, body: Body, rate: float, length: float) -> dict[str, float]:
