@@ -6,6 +6,7 @@ about nine new tokens; neither the model's size nor the card is told, so these a
 
 import asyncio
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
         if importlib.util.find_spec(package) is None:
             raise Unavailable(f"{package} is not installed, without which there is no service to ask.")
     from benchmarks.loads import closed
-    from benchmarks.service import Server
+    from benchmarks.servers import Server
 
     folder = models.bundle(scratch, sizes, models.precisions(device)[0], device)
     variables = {
@@ -34,12 +35,12 @@ def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
         "PRECIS_PAGE": "false",
         "PRECIS_LOG_FORMAT": "text",
     }
-    new = sizes.answer
+    new, cores = sizes.answer, sorted(os.sched_getaffinity(0))
 
     def body(text: str) -> dict:
         return {"text": text, "max_new_tokens": new, "min_new_tokens": new, "num_beams": 1}
 
-    server = Server("gpu-service", [sys.executable, "-m", "bento"], scratch, variables)
+    server = Server("gpu-service", [sys.executable, "-m", "bento"], scratch, variables, cores[:-1] or cores)
     try:
         found = {"first_answer_s": round(server.wait("/summarize", body("w10 w11")), 1), "new_tokens": new}
         found |= {"bundle": folder.name, "published": PUBLISHED, "clients": {}}
