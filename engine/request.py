@@ -54,6 +54,7 @@ class Request:
         self.future: Future[Summary] = Future()
         self.grown: Callable[[list[int]], None] | None = None
         self.waiting_tokens = 0  # the queue's
+        self.patient = False  # whether it is of a list, for all of which its caller waits
         if not text.strip():
             raise TextError("The text is empty.")
         ids = codec.encode(text) if ids is None else ids

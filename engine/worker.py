@@ -64,6 +64,7 @@ class Worker:
                 raise EngineClosed("The engine is closed.")
             if bounded:
                 self.check_room()
+            request.patient = not bounded
             for job in request.jobs():
                 self._waiting.append((request, job))
                 self._count(request, len(job.ids))
@@ -112,7 +113,8 @@ class Worker:
             began = time.perf_counter()
             self._expire()
             tokens = self._admit()
-            self._step()
+            if not self._reads_on():
+                self._step()
             self._drain.add(tokens, time.perf_counter() - began)
         with self._changed:
             left = [request for request, _ in self._waiting] + [*self._owners.values()]
@@ -140,7 +142,7 @@ class Worker:
         longest summaries would pay for it. Where work waits longer than it runs, as in overload, all rows fill up.
         """
         chosen: dict[Job, Request] = {}
-        eldest = min((request.joined for request in self._owners.values()), default=math.inf)
+        eldest = self._eldest()
         with self._changed:
             while self._waiting and self._joins(chosen, *self._waiting[0], eldest):
                 request, job = self._waiting.popleft()
@@ -156,11 +158,22 @@ class Worker:
                 request.joined = request.joined or time.monotonic()
         return sum(len(job.ids) for job in chosen)
 
-    def _joins(self, chosen: Iterable[Job], request: Request, job: Job, eldest: float) -> bool:
-        """Whether `job` may join together with those that were chosen before it; one text may always, however long.
+    def _eldest(self) -> float:
+        """When the first of those that run joined."""
+        return min((request.joined for request in self._owners.values()), default=math.inf)
 
-        `eldest` says when the first of those that run joined.
-        """
+    def _reads_on(self) -> bool:
+        """Whether another text can join first. Who waits for a whole list is not served by its first tokens, and steps
+        of few rows are dear."""
+        with self._changed:
+            if not self._waiting:
+                return False
+            request, job = self._waiting[0]
+            patient = all(request.patient for request in [request, *self._owners.values()])
+            return patient and self._joins((), request, job, self._eldest())
+
+    def _joins(self, chosen: Iterable[Job], request: Request, job: Job, eldest: float) -> bool:
+        """Whether `job` may join together with those that were chosen before it; one text may always, however long."""
         if job.gone():
             return True
         read = sum(len(other.ids) for other in chosen)

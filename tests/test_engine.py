@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 import shutil
@@ -155,6 +156,44 @@ def test_a_crowd_that_came_together_runs_together(bundle):
     until(lambda: engine.stats().running_rows == 2 * CROWD)
     engine.close()
     caller.join()
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a list", "a list beside another caller"])
+def test_a_list_is_read_before_its_first_step_unless_others_run(bundle, monkeypatch, alone):
+    engine = Engine.load(bundle, threads=1)
+    other = None if alone else engine.submit(TEXTS[0], Generation(max_new_tokens=512, min_new_tokens=512))
+    until(lambda: alone or engine.stats().running_rows == 1)
+    slots = engine._worker.scheduler._slots
+    step, heights = slots.step, []
+    monkeypatch.setattr(slots, "step", lambda tokens: heights.append(len(tokens)) or step(tokens))
+    count, new = 20, 6
+    assert count * LIMIT > 3 * engine._worker.scheduler.budget
+    engine.generate([TEXTS[-1]] * count, Generation(max_new_tokens=new, min_new_tokens=new, long_text="truncate"))
+    if alone:
+        assert heights == [count] * new
+    else:
+        grown = max(after - before for before, after in itertools.pairwise(heights))
+        assert 0 < grown <= engine._worker.scheduler.budget // LIMIT, "the other goes on while the list is read"
+        other.cancel()
+    engine.close()
+
+
+def test_a_second_list_waits_for_the_crowd_of_the_first(bundle):
+    engine = Engine.load(bundle)
+    long = Generation(max_new_tokens=512, min_new_tokens=512)
+    found = []
+
+    def ask():
+        found.extend(engine.generate([TEXTS[0]] * 2 * CROWD, long))
+
+    callers = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
+    callers[0].start()
+    until(lambda: any(job.first_token for job in engine._worker.scheduler.running))
+    callers[1].start()
+    for caller in callers:
+        caller.join(60)
+    assert len(found) == 4 * CROWD
+    engine.close()
 
 
 def test_callers_who_leave_make_room_at_once(bundle):
