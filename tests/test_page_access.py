@@ -76,6 +76,14 @@ def test_a_phone_shows_all_without_scrolling_sideways(visit):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, tab
 
 
+def test_nothing_on_the_empty_page_scrolls_sideways(visit):
+    page = visit(viewport={"width": 1200, "height": 900})
+    wider = """() => [...document.querySelectorAll("*")].filter(
+        part => part.scrollWidth > part.clientWidth && /auto|scroll/.test(getComputedStyle(part).overflowX)
+    ).map(part => part.id || part.className)"""
+    assert page.evaluate(wider) == []
+
+
 def test_the_visitors_text_reaches_no_log(visit, service):
     page = visit("/ui/?text=xyzzyplugh+is+secret")
     expect(page.status).to_contain_text("words from 3")
