@@ -70,7 +70,8 @@ def serve(name: str, folder: Path, threads: int) -> None:
     """The other side of System. The first command says that there is something to be loaded."""
     for module in imported(name):
         importlib.import_module(module)
-    sys.stdin.readline()
+    if not sys.stdin.readline():  # whoever asks has gone
+        return
     system = peer(name, folder, threads)
     print("{}", flush=True)
     for line in sys.stdin:
