@@ -24,7 +24,8 @@ class Precis:
         self.engine = Engine.load(folder, threads=threads)
         self._seconds, self._began, self._active, self._lock = 0.0, 0.0, 0, threading.Lock()
         model = self.engine._model
-        self._timed(model.encoder, "run")
+        for encoder in {model.encoder, model.lone_encoder}:
+            self._timed(encoder, "run")
         self._timed(model.decoder, "run_with_iobinding")
 
     def _timed(self, session, method: str) -> None:

@@ -16,6 +16,8 @@ from engine.placement import RECORD, check_placement, missing_library, placement
 
 CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Readers share the encoder's threads, which may not hold a core for longer than between two operators.
+READING = {"session.intra_op.spin_duration_us": "20"}
 
 log = logging.getLogger("precis.engine")
 
@@ -37,8 +39,7 @@ class Seq2SeqModel:
         self.fixed = CACHE in bundle.manifest["files"]
         if self.device == "cuda" and not self.fixed and not allow_cpu_fallback:
             raise EngineError(f"The device is cuda, and {bundle.folder} was exported for the CPU: export it for cuda.")
-        # Several readers share the encoder's threads, which may not hold a core for longer than between two operators.
-        self.encoder = _session(bundle, ENCODER, provider, threads, {"session.intra_op.spin_duration_us": "20"})
+        self.encoder = _session(bundle, ENCODER, provider, threads, READING)
         self._load_plainly = functools.partial(_session, bundle, DECODER, provider, threads, {})
         self.captures = self.device == "cuda" and self.fixed  # whether steps that come again become CUDA graphs
         self.decoder = self._load_decoder()
@@ -62,13 +63,23 @@ class Seq2SeqModel:
             self.vocabulary = logits.shape[-1]
         except (IndexError, KeyError, StopIteration, ValueError) as error:
             raise BundleError(f"{bundle.folder / DECODER} is not a decoder that this engine reads.") from error
+        # One thread a text waits for no other. In fp32 nothing is gained (docs/log.md), and the weights are large.
+        small = self.readers > 1 and self.source_type is np.int8
+        self.lone_encoder = _session(bundle, ENCODER, provider, 1, READING) if small else self.encoder
 
     def encode(self, ids: list[int]) -> list[np.ndarray]:
         """What the decoder reads of one text: keys and values by layer, each (1, heads, tokens, d_kv).
 
         Each text goes alone and unpadded, so that its numbers do not depend on its company. Thread-safe.
         """
-        return self.encoder.run(self.given_names, {"input_ids": np.array([ids], dtype=np.int64)})
+        return self._encode(self.encoder, ids)
+
+    def encode_beside_others(self, ids: list[int]) -> list[np.ndarray]:
+        """The same numbers as `encode` gives, for as many texts at a time as there are threads."""
+        return self._encode(self.lone_encoder, ids)
+
+    def _encode(self, session: ort.InferenceSession, ids: list[int]) -> list[np.ndarray]:
+        return session.run(self.given_names, {"input_ids": np.array([ids], dtype=np.int64)})
 
     def _load_decoder(self) -> ort.InferenceSession:
         if self.captures:

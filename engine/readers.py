@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ REMEMBERED = 4  # measurements of each way, of which the best counts, since othe
 TRIED_EVERY = 32  # calls, of which one goes the slower way: what is faster may change
 
 Encoded = list[np.ndarray]
+Encode = Callable[[list[int]], Encoded]
 
 
 class Readers:
@@ -20,27 +22,25 @@ class Readers:
     Not thread-safe. The numbers are the same either way.
     """
 
-    def __init__(self, encode: Callable[[list[int]], Encoded], threads: int) -> None:
-        self._encode = encode
-        self._ways = [map] if threads == 1 else [ThreadPoolExecutor(threads, "reader").map, map]
+    def __init__(self, alone: Encode, beside: Encode, threads: int) -> None:
+        """`alone` encodes a text by itself, `beside` one while others are encoded; both give the same numbers."""
+        self._alone = alone
+        self._ways = [(map, alone)]
+        if threads > 1:
+            self._ways.insert(0, (ThreadPoolExecutor(threads, "reader").map, beside))
         self._seconds: list[deque[float]] = [deque(maxlen=REMEMBERED) for _ in self._ways]  # a token
         self._calls = 0
 
     def __call__(self, texts: list[list[int]]) -> list[Encoded | Exception]:
-        """What `encode` gives of each text's tokens, or why it failed."""
+        """What either way gives of each text's tokens, or why it failed."""
         if len(texts) == 1:
-            return [self._attempt(texts[0])]
+            return [_attempt(self._alone, texts[0])]
         chosen = self._choose()
         began = time.perf_counter()
-        outcomes = [*self._ways[chosen](self._attempt, texts)]
+        over, encode = self._ways[chosen]
+        outcomes = [*over(partial(_attempt, encode), texts)]
         self._seconds[chosen].append((time.perf_counter() - began) / sum(map(len, texts)))
         return outcomes
-
-    def _attempt(self, ids: list[int]) -> Encoded | Exception:
-        try:
-            return self._encode(ids)
-        except Exception as error:
-            return error
 
     def _choose(self) -> int:
         """The way that is measured least, once each is known well enough the faster one, now and then the other."""
@@ -50,3 +50,10 @@ class Readers:
             return by_count
         by_speed = sorted(range(len(self._ways)), key=lambda way: min(self._seconds[way]))
         return by_speed[-1 if self._calls % TRIED_EVERY == 0 else 0]
+
+
+def _attempt(encode: Encode, ids: list[int]) -> Encoded | Exception:
+    try:
+        return encode(ids)
+    except Exception as error:
+        return error

@@ -45,7 +45,7 @@ class Slots:
 
     def __init__(self, model: Seq2SeqModel, rows: int, source_tokens: int) -> None:
         self._keep_count(model, rows)
-        self._read = Readers(model.encode, model.readers)
+        self._read = Readers(model.encode, model.encode_beside_others, model.readers)
 
         def caches(names: list[str], room: int, kind: type) -> list[np.ndarray]:
             # Pages that nothing was written to take no memory.

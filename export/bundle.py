@@ -19,7 +19,7 @@ from export.half import LIMITS, halve, with_their_caches
 from export.manifest import describe, running, seal
 from export.onnx_model import Graphs, trace, write_graphs
 from export.parity import Comparison, Link
-from export.quantize import quantize_graphs, weighted
+from export.quantize import quantize_graphs, roundable
 from export.report import explain, summarize, write_report
 from export.sensitivity import by_damage
 from export.systems import Onnx, System, Target, Torch
@@ -200,12 +200,12 @@ class Chain:
         """Graphs with ever fewer 8-bit layers, and what the manifest says of them."""
         graphs = trace(self.source, self.calibration)
         kept = matching(
-            self.recipe.export.kept_in_fp32, [name for graph in graphs.values() for name in weighted(graph)]
+            self.recipe.export.kept_in_fp32, [name for graph in graphs.values() for name in roundable(graph)]
         )
         yield quantize_graphs(graphs, kept), {"kept_in_fp32": sorted(kept)}
         if self.kind:
             # Not worth a search: of the two sides the encoder suffers by far the more (docs/log.md).
-            chosen = kept | set(weighted(graphs[ENCODER]))
+            chosen = kept | set(roundable(graphs[ENCODER]))
             yield quantize_graphs(graphs, chosen), {"kept_in_fp32": sorted(chosen)}
             return
         ranked = self._ranked(graphs)

@@ -19,6 +19,7 @@ from export.attention import OPSET
 from export.fixed import FixedDecoder, FixedDecoderConfig, FixedEncoder, FixedEncoderConfig, cache_graph, is_fixed
 from export.graphs import DecoderConfig, DecoderGraph, EncoderConfig, EncoderGraph
 from export.quantize import EMBEDDING, quantize_graphs, scale_sources
+from export.quantized_attention import ATTENTION
 from export.weights import save_graphs
 
 SETTINGS = ("tokenizer.json", "config.json", "generation_config.json")
@@ -49,7 +50,7 @@ def trace(merged: Path, calibration: list[list[int]] | None = None, fixed: bool 
 
     With `calibration` they pass the sources on as whole numbers in int8, as the 8-bit graphs do. `fixed` ones are
     for GPUs (`export.fixed`). Matrix products are named after the linear layers they come from, look-ups after the
-    embedding.
+    embedding, attention after its layer.
     """
     model = AutoModelForSeq2SeqLM.from_pretrained(merged, dtype=torch.float32, use_safetensors=True).eval()
     rounded = calibration is not None
@@ -91,6 +92,8 @@ def _named(graph: onnx.ModelProto, model: T5ForConditionalGeneration) -> onnx.Mo
             if found:
                 # Two layers of the same weights, as untrained ones may be, are named in their order.
                 node.name = found.pop(0) if len(found) > 1 else found[0]
+    for number, node in enumerate(node for node in graph.graph.node if node.op_type == ATTENTION):
+        node.name = f"encoder.block.{number}.layer.0.SelfAttention"
     return graph
 
 

@@ -19,10 +19,10 @@ from torch import nn
 from transformers import T5ForConditionalGeneration
 
 from engine.bundle import DECODER, ENCODER
+from export.quantized_attention import MICROSOFT, attentions, round_attention
 
 LARGEST = 127  # of int8
 LARGEST_WEIGHT = 63  # of 7 bits, see _with_8_bit_products
-MICROSOFT = "com.microsoft"
 ONE, STEP, MIDDLE = "rows.one", "rows.step", "rows.middle"
 HEAD = "lm_head"
 EMBEDDING = "shared"  # the look-up's name in both graphs, which is the table's in transformers
@@ -56,20 +56,20 @@ def scale_sources(model: T5ForConditionalGeneration, inputs: Iterable[list[int]]
         cross.o.weight *= values[None, :]
 
 
-def weighted(graph: onnx.ModelProto) -> list[str]:
-    """Names of the nodes whose weights `quantize_graphs` rounds: products with a matrix, look-ups in the embedding."""
+def roundable(graph: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that `quantize_graphs` rounds: products with a matrix, the embedding, attention."""
     weights = {tensor.name for tensor in graph.graph.initializer}
     return [
         node.name
         for node in graph.graph.node
         if (node.op_type == "MatMul" and node.input[1] in weights) or node.name == EMBEDDING
-    ]
+    ] + attentions(graph)
 
 
 def quantize_graphs(graphs: dict[str, onnx.ModelProto], kept: Collection[str] = ()) -> dict[str, onnx.ModelProto]:
     """The graphs of `export.onnx_model.trace` with 8-bit weights; nodes named in `kept` stay in fp32."""
     logging.getLogger().setLevel(logging.ERROR)  # its advice to preprocess, and a line for every node
-    encoder = _with_8_bit_products(graphs[ENCODER], kept)
+    encoder = round_attention(_with_8_bit_products(graphs[ENCODER], kept), kept)
     decoder = round_products(graphs[DECODER], kept)
     for graph in (encoder, decoder):
         _round_embedding(graph, kept)

@@ -8,19 +8,19 @@ import onnx
 
 from engine import Engine
 from export.onnx_model import write_graphs
-from export.quantize import quantize_graphs, weighted
+from export.quantize import quantize_graphs, roundable
 from finetune.progress import track
 
 
 def by_damage(
     graphs: dict[str, onnx.ModelProto], merged: Path, seal, inputs: list[list[int]], tokens: list[list[int]]
 ) -> list[tuple[str, float]]:
-    """Names of the graphs' weighted nodes with what rounding each alone does, worst first.
+    """Names of the graphs' roundable nodes with what rounding each alone does, worst first.
 
     Measured is the mean divergence (Kullback and Leibler 1951, in nats) of the next token's distribution from the one
     without any rounded weights, `inputs` read and `tokens` fed. `seal(folder)` makes a folder of graphs a bundle.
     """
-    names = {name: weighted(graph) for name, graph in graphs.items()}
+    names = {name: roundable(graph) for name, graph in graphs.items()}
     every = [node for nodes in names.values() for node in nodes]
 
     def distribution(kept: set[str]) -> np.ndarray:

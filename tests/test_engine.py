@@ -68,14 +68,14 @@ def test_a_cancelled_caller_frees_the_engine(engine):
 
 
 def test_a_failing_batch_fails_its_own_callers_and_no_others(bundle, monkeypatch):
-    encode = Seq2SeqModel.encode
+    encode = Seq2SeqModel._encode
 
-    def broken(model, ids):
+    def broken(model, session, ids):
         if len(ids) > 40:
             raise RuntimeError("out of luck")
-        return encode(model, ids)
+        return encode(model, session, ids)
 
-    monkeypatch.setattr(Seq2SeqModel, "encode", broken)
+    monkeypatch.setattr(Seq2SeqModel, "_encode", broken)
     engine = Engine.load(bundle)
     futures = [
         engine.submit(text, Generation(max_new_tokens=4, long_text="truncate")) for text in (*TEXTS[:1], TEXTS[-1])

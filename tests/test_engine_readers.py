@@ -2,11 +2,16 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from engine.bundle import open_bundle
+from engine.model import Seq2SeqModel
 from engine.readers import REMEMBERED, TRIED_EVERY, Readers
+from engine.text import Codec
+from tests.engines import TEXTS
 
 SECONDS = 0.004
 
@@ -29,7 +34,7 @@ class Machine:
 @pytest.mark.parametrize(("together", "side_by_side"), [(1.0, True), (6.0, False)])
 def test_the_faster_way_is_found_and_the_other_tried_again(together, side_by_side):
     machine = Machine(together)
-    read = Readers(machine.encode, 2)
+    read = Readers(machine.encode, machine.encode, 2)
     for _ in range(2 * REMEMBERED):
         read([[1], [2]])
     assert machine.met >= REMEMBERED  # both ways were measured
@@ -46,9 +51,23 @@ def test_the_faster_way_is_found_and_the_other_tried_again(together, side_by_sid
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_text_that_fails_fails_alone(threads):
-    read = Readers(Machine(1.0).encode, threads)
+    encode = Machine(1.0).encode
+    read = Readers(encode, encode, threads)
     for texts in ([[-1]], [[1], [-2], [3]]):
         found = read(texts)
         assert [str(one) if isinstance(one, Exception) else one[0].tolist() for one in found] == [
             f"no token {ids[0]}" if ids[0] < 0 else ids for ids in texts
         ]
+
+
+def test_a_text_read_beside_others_has_the_same_numbers(rounded):
+    """By one thread of a session of its own, or by all of the threads of another."""
+    bundle = open_bundle(rounded)
+    model, codec = Seq2SeqModel(bundle, "cpu", 2), Codec.load(bundle)
+    texts = [codec.cut(codec.encode(text)) for text in TEXTS]
+    assert len({len(text) for text in texts}) > 5
+    with ThreadPoolExecutor(3) as pool:
+        beside = [*pool.map(model.encode_beside_others, texts)]
+    for text, found in zip(texts, beside, strict=True):
+        for one, other in zip(found, model.encode(text), strict=True):
+            np.testing.assert_array_equal(one, other)

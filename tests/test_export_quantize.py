@@ -1,12 +1,14 @@
-"""Products of whole numbers against the same arithmetic in numpy."""
+"""Products and attention in whole numbers against the same arithmetic in numpy."""
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.bundle import DECODER
 from engine.model import ort
 from export.onnx_model import trace
 from export.quantize import quantize_graphs, round_products
+from export.quantized_attention import round_attention
 from tests.conftest import tiny_t5
 
 TEXTS = [[5, 90, 300, 17, 1], [7, 7, 2500, 1]]
@@ -52,3 +54,70 @@ def test_sums_of_two_products_fit_16_bits_on_every_processor(tmp_path):
         weights = wholes[turned.get(name, name)].astype(np.int32)
         assert np.abs(weights).max() > 60
         assert 2 * 255 * np.abs(weights).max() < 1 << 15
+
+
+HEADS, SIZE = 3, 8
+
+
+def attention():
+    """A graph of one node of attention without a scale, as T5's."""
+    shapes = [(name, [1, "length", HEADS * SIZE]) for name in ("query", "key", "value", "mixed")]
+    query, key, value, mixed = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes)
+    bias = helper.make_tensor_value_info("bias", TensorProto.FLOAT, [1, HEADS, "length", "length"])
+    inputs = ["query", "key", "value", "", "", "bias"]
+    settings = {"num_heads": HEADS, "scale": 1.0, "domain": "com.microsoft"}
+    node = helper.make_node("MultiHeadAttention", inputs, ["mixed"], "layer", **settings)
+    graph = helper.make_graph([node], "attention", [query, key, value, bias], [mixed])
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=domains, ir_version=8)
+
+
+def attend(model, query, key, value, bias):
+    given = {"query": query, "key": key, "value": value, "bias": bias}
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, given)[0]
+
+
+def drawn(length, strength):
+    draw = np.random.default_rng(length)
+    parts = [draw.standard_normal((1, length, HEADS * SIZE)).astype(np.float32) * strength for _ in range(3)]
+    return *parts, draw.standard_normal((1, HEADS, length, length)).astype(np.float32)
+
+
+def by_hand(query, key, value, bias):
+    """Queries in 8 bits, keys and values in 7, by one scale each; probabilities in 8 bits by their row's largest."""
+    scales = [np.float32(np.abs(part).max() / most) for part, most in ((query, 127), (key, 63), (value, 63))]
+    wholes = [np.rint(part / scale) for part, scale in zip((query, key, value), scales, strict=True)]
+    query, key, value = (part.reshape(-1, HEADS, SIZE).swapaxes(0, 1).astype(np.float64) for part in wholes)
+    scores = query @ key.swapaxes(1, 2) * scales[0] * scales[1] + bias[0]
+    chances = np.exp(scores - scores.max(-1, keepdims=True))
+    chances /= chances.sum(-1, keepdims=True)
+    step = chances.max(-1, keepdims=True) / 255
+    mixed = np.rint(chances / step) @ value * step * scales[2]
+    return mixed.swapaxes(0, 1).reshape(1, -1, HEADS * SIZE)
+
+
+@pytest.mark.parametrize(("length", "strength"), [(1, 1.0), (7, 2.0), (150, 0.5), (700, 0.01)])
+def test_attention_in_whole_numbers(length, strength):
+    """Also where it is spread so thinly over many tokens that no probability comes near a 255th."""
+    parts = drawn(length, strength)
+    rounded = round_attention(attention(), ())
+    assert [node.op_type for node in rounded.graph.node].count("MatMulIntegerToFloat") == 2
+    found, expected = attend(rounded, *parts), by_hand(*parts)
+    largest = np.abs(parts[2]).max()
+    # A probability that lies between two steps may be rounded either way.
+    np.testing.assert_allclose(found, expected, atol=largest / 255 / 10)
+    assert np.abs(found - expected).mean() < largest * 1e-5
+    exact = attend(attention(), *parts)
+    assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.998
+
+
+def test_attention_to_nothing_but_zeros_is_zero():
+    query, key, value, bias = drawn(5, 1.0)
+    assert not attend(round_attention(attention(), ()), query, key, np.zeros_like(value), bias).any()
+    found = attend(round_attention(attention(), ()), np.zeros_like(query), np.zeros_like(key), value, bias)
+    np.testing.assert_allclose(found, by_hand(query * 0 + 1e-30, key * 0 + 1e-30, value, bias), atol=1e-3)
+
+
+def test_attention_that_is_kept_stays_as_it_was():
+    assert [node.op_type for node in round_attention(attention(), {"layer"}).graph.node] == ["MultiHeadAttention"]
