@@ -131,7 +131,11 @@ def _session(
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     # Each session has threads of its own: what waits for its next run leaves the cores to the other.
-    for key, value in {"session.force_spinning_stop": "1", **RECORD, **entries}.items():
+    settings = {"session.force_spinning_stop": "1", **RECORD, **entries}
+    if provider == PROVIDERS["cpu"]:
+        _share_arena()
+        settings["session.use_env_allocators"] = "1"
+    for key, value in settings.items():
         options.add_session_config_entry(key, value)
     try:
         session = ort.InferenceSession(str(bundle.folder / name), options, providers=[(provider, given)])
@@ -141,3 +145,10 @@ def _session(
     if provider not in session.get_providers():
         raise EngineError(f"ONNX Runtime could not start {provider}: no such device, or a driver that does not fit.")
     return session
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Lets sessions take what they need while they run from one arena; with one each they keep more (docs/log.md)."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, -1, -1, -1))  # bounds and growth as by default
