@@ -35,7 +35,7 @@ def desk(embedded, tmp_path_factory) -> Path:
     shutil.copytree(embedded / "bundle", folder / "artifacts/embedded/bundle")
     import pandas as pd
 
-    rows = [{"article": row["document"], "gist": row["summary"]} for row in gazette("train")[:60]]
+    rows = [{"article": row["document"], "gist": row["summary"]} for row in gazette("train")[:30]]
     pd.DataFrame(rows).to_csv(folder / "own.csv", index=False)
     (folder / "article.txt").write_text(gazette("validation")[0]["document"])
     return folder
