@@ -34,15 +34,17 @@ def round_attention(model: onnx.ModelProto, kept: Collection[str]) -> onnx.Model
     2021), but softmax is in fp32.
     """
     graph = model.graph
-    found = [node for node in graph.node if node.op_type == ATTENTION and node.name not in kept]
-    if not found:
-        return model
-    nodes = []
+    nodes, heads = [], None
     for node in graph.node:
-        nodes += _whole(node) if node in found else [node]
+        if node.op_type == ATTENTION and node.name not in kept:
+            nodes += _whole(node)
+            heads = next(attribute.i for attribute in node.attribute if attribute.name == "num_heads")
+        else:
+            nodes.append(node)
+    if heads is None:
+        return model
     del graph.node[:]
     graph.node.extend(nodes)
-    (heads,) = {attribute.i for node in found for attribute in node.attribute if attribute.name == "num_heads"}
     constants = {
         QUERY_STEP: np.float32(1 / LARGEST),
         RIGHT_STEP: np.float32(1 / LARGEST_RIGHT),

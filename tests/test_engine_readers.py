@@ -66,6 +66,7 @@ def test_a_text_read_beside_others_has_the_same_numbers(rounded):
     model, codec = Seq2SeqModel(bundle, "cpu", 2), Codec.load(bundle)
     texts = [codec.cut(codec.encode(text)) for text in TEXTS]
     assert len({len(text) for text in texts}) > 5
+    assert model.lone_encoder is not model.encoder
     with ThreadPoolExecutor(3) as pool:
         beside = [*pool.map(model.encode_beside_others, texts)]
     for text, found in zip(texts, beside, strict=True):
