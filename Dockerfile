@@ -17,9 +17,9 @@ RUN PYTHONDONTWRITEBYTECODE=1 pip uninstall --yes --quiet --root-user-action ign
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY artifacts/image ./
-COPY engine engine
+COPY precis precis
 COPY bento bento
-RUN python -m compileall -q engine bento
+RUN python -m compileall -q precis bento
 ENV PATH=/venv/bin:$PATH \
     LD_LIBRARY_PATH=/venv/lib/python3.11/site-packages/nvidia/cu13/lib:/venv/lib/python3.11/site-packages/nvidia/cudnn/lib \
     PRECIS_BUNDLE=/app/bundle \

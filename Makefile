@@ -7,7 +7,7 @@ RECIPE ?= recipes/embedded.yaml
 RUN := artifacts/$(basename $(notdir $(RECIPE)))
 PORT ?= 3000
 DEVICE ?= cpu
-# 8 bits on a CPU and half precision on a GPU, where that bundle passed its gate (as bento/bundles.py chooses).
+# 8 bits on a CPU and half precision on a GPU, where that bundle passed its gate (as precis/bundle/choose.py chooses).
 BUNDLE ?= $(or $(patsubst %/,%,$(dir $(wildcard $(RUN)/bundle-$(if $(filter cpu,$(DEVICE)),int8,fp16)/manifest.json))),$(RUN)/bundle)
 IMAGE ?= precis:latest
 PYTHON := .venv/bin/python

@@ -1,4 +1,4 @@
-"""Many documents: python -m engine.bulk beside the bare engine, transformers' pipeline and two workers on Ray.
+"""Many documents: precis bulk beside the bare engine, transformers' pipeline and two workers on Ray.
 
 python -m benchmarks.bulk [throughput] [ray] [memory]
 
@@ -23,15 +23,15 @@ from rich.table import Table
 
 from benchmarks import shapes
 from benchmarks.engine import texts as token_ids
-from engine import Engine, Generation
-from engine.bulk import cluster, run
-from engine.bulk.__main__ import main as bulk
-from engine.bulk.files import find
-from engine.bulk.rows import Columns, format_of
-from engine.bulk.run import Job
-from engine.bundle import MANIFEST, sha256
-from engine.machine import default_threads
 from finetune.files import write_json
+from precis import Engine, GenerationParams
+from precis.bulk import ray_cluster, run
+from precis.bulk.cli import main as bulk
+from precis.bulk.files import find
+from precis.bulk.rows import Columns, format_of
+from precis.bulk.run import BulkJob
+from precis.bundle.verify import MANIFEST, sha256
+from precis.runtime.threads import default_threads
 
 RESULTS = Path(__file__).parent / "results/bulk.json"
 PARTS = ("throughput", "ray", "memory")
@@ -120,7 +120,7 @@ def ray_overhead(folder: Path, rows: int) -> dict[str, float]:
     write_rows(source, rows, 40, 160)
     columns = Columns("document", "summary")
     started = 0.0
-    connect = cluster._connected
+    connect = ray_cluster._connected
 
     def timed(address: str):
         nonlocal started
@@ -130,15 +130,17 @@ def ray_overhead(folder: Path, rows: int) -> dict[str, float]:
         return ray
 
     def seconds(parts, threads: int, *more: str) -> float:
-        job = Job(find([str(source)]), format_of("jsonl", columns), "", str(bundle), "cpu", threads, Generation())
+        job = BulkJob(
+            find([str(source)]), format_of("jsonl", columns), "", str(bundle), "cpu", threads, GenerationParams()
+        )
         began = time.perf_counter()
         assert sum(part.written for part in parts(job, run.Mark(), lambda *_: None, *more)) == rows
         return time.perf_counter() - began
 
-    cluster._connected = timed
+    ray_cluster._connected = timed
     found = {"bulk_two_threads": rows / seconds(run.parts, 2)}
-    took = seconds(cluster.parts, 1, "local")
-    cluster._connected = connect
+    took = seconds(ray_cluster.parts, 1, "local")
+    ray_cluster._connected = connect
     found |= {"ray_two_workers": rows / (took - started), "ray_start_seconds": started}
     found["ray_to_bulk"] = found["ray_two_workers"] / found["bulk_two_threads"]
     return found
@@ -150,7 +152,7 @@ def memory(folder: Path, counts: tuple[int, ...]) -> dict[str, int]:
     shapes.write_bundle(folder / "tiny", folder / "tiny-bundle")
     fix_length(folder / "tiny-bundle", 2)
     program = (
-        "from engine.bulk.__main__ import main; assert main() == 0;"
+        "from precis.bulk.cli import main; assert main() == 0;"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     found = {}

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers import COMPUTE_TYPES, SYSTEMS, converted, imported, peer
-from engine.machine import default_threads
 from finetune.files import write_json
+from precis.runtime.threads import default_threads
 
 SOURCE, NEW = 400, 64
 BATCHES = (1, 8, 32)

@@ -58,7 +58,7 @@ def write_both(model: Path, folder: Path) -> None:
     """The graphs of an fp32 and an int8 bundle, without a proof."""
     from benchmarks.engine import texts
     from benchmarks.shapes import write_bundle
-    from export.bundle import CALIBRATION
+    from export.pipeline import CALIBRATION
 
     write_bundle(model, folder / "fp32")
     write_bundle(model, folder / "int8", texts(CALIBRATION))
@@ -94,9 +94,9 @@ def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
 def write_run_of(recipe, run: Path) -> Path:
     """The folder `run` as fine-tuning by `recipe` would leave it, with an adapter that changes nothing."""
     from finetune import provenance
-    from finetune.rouge import KINDS
-    from finetune.scoring import generation_config
-    from finetune.training import add_adapter, load_base
+    from finetune.evaluation.rouge import KINDS
+    from finetune.evaluation.scoring import generation_config
+    from finetune.training.train import add_adapter, load_base
 
     network, tokenizer = load_base(recipe.model)
     network.generation_config = generation_config(recipe, network)

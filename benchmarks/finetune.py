@@ -78,10 +78,10 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
     from transformers import DataCollatorForSeq2Seq, PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
     from transformers.utils import logging
 
-    from finetune.meters import MemoryMeter
-    from finetune.tokens import tokenized
-    from finetune.trainer import Clock
-    from finetune.training import add_adapter, train
+    from finetune.data.tokenizing import tokenized
+    from finetune.training.meters import MemoryMeter
+    from finetune.training.train import add_adapter, train
+    from finetune.training.trainer import Clock
 
     class Stock(Seq2SeqTrainer):
         """Counts what it trains on."""
@@ -159,7 +159,7 @@ def _base(shape: str):
     from transformers import T5Config, T5ForConditionalGeneration
 
     from finetune.recipe import Model
-    from finetune.training import load_base
+    from finetune.training.train import load_base
 
     network, tokenizer = load_base(Model(name=str(ROOT / "models/base")))
     if shape == "small":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine import Engine, Generation
+from precis import Engine, GenerationParams
 
 TOGETHER = 32  # texts in a static batch
 
@@ -15,7 +15,7 @@ TOGETHER = 32  # texts in a static batch
 @dataclass(frozen=True)
 class Call:
     text: str
-    generation: Generation
+    generation: GenerationParams
 
 
 def calls(count: int, seed: int) -> list[Call]:
@@ -25,7 +25,7 @@ def calls(count: int, seed: int) -> list[Call]:
     for _ in range(count):
         text = " ".join(f"w{draw.randrange(10, 32000)}" for _ in range(draw.randint(50, 900)))
         new = draw.randint(5, 80)
-        made.append(Call(text, Generation(max_new_tokens=new, min_new_tokens=new)))
+        made.append(Call(text, GenerationParams(max_new_tokens=new, min_new_tokens=new)))
     return made
 
 

@@ -19,7 +19,7 @@ class Precis:
     """Our engine; texts are given as words, so that tokenizing is in the time."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        from engine import Engine
+        from precis import Engine
 
         self.engine = Engine.load(folder, threads=threads)
         self._seconds, self._began, self._active, self._lock = 0.0, 0.0, 0, threading.Lock()
@@ -49,10 +49,10 @@ class Precis:
         return self._seconds
 
     def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
-        from engine import Generation
+        from precis import GenerationParams
 
         texts = [" ".join(word(token) for token in ids[1:-1]) for ids in inputs]
-        generation = Generation(max_new_tokens=new, min_new_tokens=new, num_beams=beams)
+        generation = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=beams)
         # A random model writes pad tokens, too, which a summary leaves out.
         return [new if summary.finish_reason == "length" else -1 for summary in self.engine.generate(texts, generation)]
 

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from finetune.errors import UserError
+from finetune.evaluation.rouge import lead_sentence, mean_interval, rouge_by_document
+from finetune.evaluation.scoring import summarize
 from finetune.files import write_json
 from finetune.recipe import Recipe, parse_recipe
-from finetune.rouge import lead_sentence, mean_interval, rouge_by_document
-from finetune.scoring import summarize
-from finetune.training import load_base
+from finetune.training.train import load_base
 
 ROOT = Path(__file__).parent.parent
 GAZETTE = ROOT / "data/gazette/validation.jsonl"

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 
 from benchmarks import mixed, shapes
-from engine import Engine, Generation
+from precis import Engine, GenerationParams
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -58,7 +58,7 @@ def _long(engine: Engine, length: int) -> float:
     best = float("inf")
     for _ in range(3):
         began = time.perf_counter()
-        engine.generate([text], Generation(max_new_tokens=32, min_new_tokens=32))
+        engine.generate([text], GenerationParams(max_new_tokens=32, min_new_tokens=32))
         best = min(best, time.perf_counter() - began)
     return round(best, 3)
 
@@ -69,7 +69,7 @@ def _many(engine: Engine) -> dict[str, float]:
     peaks, seconds = [], []
     for _ in range(SHORT // 1000):
         began = time.perf_counter()
-        engine.generate([text] * 1000, Generation(max_new_tokens=4))
+        engine.generate([text] * 1000, GenerationParams(max_new_tokens=4))
         seconds.append(time.perf_counter() - began)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return {

@@ -50,10 +50,10 @@ console = Console()
 
 def engine_alone(bundle: Path, threads: int, seconds: float) -> float:
     """Summaries a second with 64 callers in this process."""
-    from engine import Engine, Generation
+    from precis import Engine, GenerationParams
 
     engine = Engine.load(bundle, threads=threads, max_waiting_tokens=1 << 30)
-    generation = Generation(max_new_tokens=NEW, min_new_tokens=NEW, num_beams=1)
+    generation = GenerationParams(max_new_tokens=NEW, min_new_tokens=NEW, num_beams=1)
     pool = texts(512, 1)
 
     async def run(length: float) -> float:

@@ -8,10 +8,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from benchmarks.peers import VOCABULARY, word
-from engine.bundle import DECODER, FORMAT, MANIFEST, sha256
-from export.activations import observe
-from export.half import LIMITS, halve, with_their_caches
-from export.onnx_model import trace, write_graphs, write_onnx
+from export.graphs.trace import trace, write_graphs, write_onnx
+from export.precision.activations import observe
+from export.precision.fp16 import LIMITS, halve, with_their_caches
+from precis.bundle.verify import DECODER, FORMAT, MANIFEST, sha256
 
 PREFIX = "w3 "
 

@@ -1,1 +1,5 @@
-"""The service: a verified bundle behind HTTP and a page, without torch, transformers or optimum."""
+"""The service: a verified bundle behind HTTP and a web page, without torch, transformers or optimum."""
+
+from pathlib import Path
+
+EMBEDDED_RUN = Path(__file__).parent.parent / "artifacts/embedded"  # what `make model` builds and `bentoml build` packs

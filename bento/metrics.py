@@ -18,8 +18,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 
-from engine import Engine, Summary
-from engine.evidence import Evidence
+from precis import Engine, Summary
+from precis.grounding.evidence import Evidence
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 STEPS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -76,7 +76,7 @@ def observe(summary: Summary, evidence: Evidence | None) -> None:
     output_tokens.observe(summary.output_tokens)
     if summary.truncated_tokens:
         long_texts.labels("truncated").inc()
-    if summary.pieces > 1:
+    if summary.chunks > 1:
         long_texts.labels("split").inc()
     for span in evidence.unsupported if evidence else ():
         unsupported.labels(span.kind).inc()

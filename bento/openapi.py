@@ -54,15 +54,15 @@ ERRORS = {
     504: ("The summary was not ready in time.", error_body("timeout", "The summary was not ready in time.")),
 }
 STREAM = (
-    'event: piece\ndata: {"text": "The council"}\n\n'
-    'event: piece\ndata: {"text": " agreed to mend the old bridge."}\n\n'
+    'event: delta\ndata: {"text": "The council"}\n\n'
+    'event: delta\ndata: {"text": " agreed to mend the old bridge."}\n\n'
     'event: done\ndata: {"summary": "The council agreed to mend the old bridge.", "model": "embedded", ...}\n\n'
 )
 EVENT = {
     "type": "object",
     "description": "One event; `data` is JSON.",
     "properties": {
-        "event": {"enum": ["piece", "done", "error"]},
+        "event": {"enum": ["delta", "done", "error"]},
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
     "required": ["event", "data"],
@@ -101,7 +101,7 @@ def describe(keys: bool) -> dict[str, Any]:
                 "Summarize one text as server-sent events",
                 SummarizeRequest,
                 {"text/event-stream": {"schema": EVENT, "example": STREAM}},
-                "Events: `piece` with `text`, whose joined values are the summary; then `done` with what POST "
+                "Events: `delta` with `text`, whose joined values are the summary; then `done` with what POST "
                 "/summarize answers, or `error`. Lines that begin with a colon say that the server is alive.",
             )
         },

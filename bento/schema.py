@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine import Generation, Summary
-from engine.evidence import Evidence as Found
-from engine.generation import MAX_BEAMS, MAX_NEW_TOKENS
+from precis import GenerationParams, Summary
+from precis.grounding.evidence import Evidence as Found
+from precis.params import MAX_BEAMS, MAX_NEW_TOKENS
 
 MAX_TEXTS = 64
 MAX_TIMEOUT = 3_600_000  # ms; the server's own limit (PRECIS_TIMEOUT_SECONDS) holds besides
 
 
-class Settings(BaseModel):
+class SummarizeOptions(BaseModel):
     """How to summarize. What is left out comes from the model's bundle."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -42,18 +42,18 @@ class Settings(BaseModel):
         "own limit."
     )  # fmt: skip
 
-    def generation(self) -> Generation:
+    def generation(self) -> GenerationParams:
         """The engine's form of the settings. Raises GenerationError where they clash."""
-        return Generation(**self.model_dump(include=set(Generation.__dataclass_fields__)))
+        return GenerationParams(**self.model_dump(include=set(GenerationParams.__dataclass_fields__)))
 
 
-class SummarizeRequest(Settings):
-    """A text and how to summarize it. Settings that are left out come from the model's bundle."""
+class SummarizeRequest(SummarizeOptions):
+    """A text and how to summarize it. SummarizeOptions that are left out come from the model's bundle."""
 
     text: str = Field(min_length=1, description="The document to be summarized.")
 
 
-class BatchRequest(Settings):
+class BatchRequest(SummarizeOptions):
     """Up to 64 texts, all summarized with the same settings."""
 
     texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="The documents, in order.")
@@ -106,7 +106,7 @@ class SummarizeAnswer(BaseModel):
             output_tokens=summary.output_tokens,
             truncated=summary.truncated_tokens > 0,
             truncated_tokens=summary.truncated_tokens,
-            chunks=summary.pieces,
+            chunks=summary.chunks,
             finish_reason=summary.finish_reason,
             evidence=None if found is None else Evidence(**asdict(found)),
         )

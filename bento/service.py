@@ -9,14 +9,15 @@ import bentoml
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, StreamingResponse
 
-from bento import loading, logs, metrics
-from bento.gate import Gate
-from bento.lifecycle import in_supervisor, lifecycle
+from bento import logs, metrics
+from bento.handlers import Failure, Work
+from bento.middleware.gate import Gate
+from bento.process import loading
+from bento.process.lifecycle import in_supervisor, lifecycle
+from bento.process.state import set_engine
+from bento.routes import make_site
 from bento.schema import BatchAnswer, BatchRequest, SummarizeAnswer, SummarizeRequest
 from bento.settings import split
-from bento.site import make_site
-from bento.state import set_engine
-from bento.work import Failure, Work
 
 # A worker loads while the rest is imported. BentoML's supervisor imports this module before it starts one, and ends
 # here where that could not serve.
@@ -95,7 +96,7 @@ class Summarizer:
 
     @bentoml.api(route="/summarize_stream")
     async def summarize_stream(self, request: SummarizeRequest, /) -> AsyncGenerator[str, None]:
-        """Summarize one text and send the summary as it grows, as server-sent events `piece`, `done` and `error`."""
+        """Summarize one text and send the summary as it grows, as server-sent events `delta`, `done` and `error`."""
         try:
             events = await self.work.stream(request)
         except Failure as failure:

@@ -13,7 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bento.bundles import EMBEDDED, best
+from bento import EMBEDDED_RUN
+from precis.bundle.choose import best
 
 PREFIX = "PRECIS_"
 SHORTEST_KEY = 16  # characters
@@ -23,14 +24,14 @@ class SettingsError(Exception):
     """A variable has a value that cannot be used; the text is one sentence that names it."""
 
 
-class Settings(BaseSettings):
+class ServiceSettings(BaseSettings):
     """The variables are the fields' names in capitals after PRECIS_; an empty one counts as unset."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     device: str = Field("cpu", description="`cpu` or `cuda`; no start where ONNX Runtime does not have it.")
     bundle: Path = Field(
-        default_factory=lambda others: best(EMBEDDED, others.get("device", "cpu")),
+        default_factory=lambda others: best(EMBEDDED_RUN, others.get("device", "cpu")),
         description="Folder of the bundle that is served; unset: in `artifacts/embedded`, `bundle-int8` for the CPU "
         "and `bundle-fp16` for CUDA where it is there, else `bundle`.",
     )
@@ -125,16 +126,16 @@ def split(text: str) -> list[str]:
 
 
 @cache
-def settings() -> Settings:
+def settings() -> ServiceSettings:
     """The environment's settings. Raises SettingsError for the first value that cannot be used, or a misspelt name."""
-    names = [name.upper() for name in Settings.model_fields]
+    names = [name.upper() for name in ServiceSettings.model_fields]
     for variable in sorted(os.environ):
         # Kubernetes sets PRECIS_PORT and the like for a service of this name, so unknown names are no mistake as such.
         name = variable.removeprefix(PREFIX)
         if name != variable and name not in names and (near := difflib.get_close_matches(name, names, 1, 0.8)):
             raise SettingsError(f"There is no variable {variable}; {PREFIX}{near[0]} is one.")
     try:
-        return Settings()
+        return ServiceSettings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
@@ -144,7 +145,7 @@ def settings() -> Settings:
 def table() -> str:
     """The Markdown table of all variables."""
     lines = ["| variable | meaning | default |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    for name, field in ServiceSettings.model_fields.items():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
         shown = "" if default in (None, "", PydanticUndefined) else f"`{default}`"
         lines.append(f"| `{PREFIX}{name.upper()}` | {field.description} | {shown} |")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import bentoml
 
-from engine.bundle import Bundle, open_bundle
-from engine.errors import BundleError
+from precis.bundle.verify import Bundle, open_bundle
+from precis.errors import BundleError
 
 LONGEST = 63  # characters of a label's value, as in Kubernetes
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.errors import EngineError
 from finetune.errors import UserError
+from precis.errors import EngineError
 
 
 def _make(arguments: list[str]) -> None:
@@ -40,7 +40,7 @@ def _make(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if not options.run.is_dir():
         raise UserError(f"There is no run folder {options.run}.")
-    from export.bundle import Options, make_bundles
+    from export.pipeline import Options, make_bundles
 
     chosen = Options(
         options.precision,
@@ -67,8 +67,8 @@ def _import(arguments: list[str]) -> None:
     from finetune.recipe import read_recipe
 
     recipe = read_recipe(options.recipe, options.override)
-    from export.bundle import Options, make_bundles
     from export.importing import import_run
+    from export.pipeline import Options, make_bundles
 
     with _disk_told(Path(recipe.output)):
         for bundle in make_bundles(import_run(options.folder, recipe), Options()):
@@ -78,7 +78,7 @@ def _import(arguments: list[str]) -> None:
 @contextmanager
 def _disk_told(run: Path) -> Iterator[None]:
     """A full disk, mostly, in a sentence. What was begun lies beside its place and is gone by now."""
-    from finetune.failures import full_disk_told
+    from finetune.training.failures import full_disk_told
 
     try:
         with full_disk_told(run):  # of libraries that have their own words for it

@@ -9,9 +9,9 @@ from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.errors import UserError
-from finetune.progress import console
 from finetune.recipe import Recipe, parse_recipe
-from finetune.training import load_base
+from finetune.reports.progress import console
+from finetune.training.train import load_base
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine import Engine
-from engine.bundle import FORMAT, MANIFEST, UNLISTED, sha256
 from export.checks import Run
 from finetune.files import write_json
 from finetune.provenance import git_commit, versions
+from precis import Engine
+from precis.bundle.verify import FORMAT, MANIFEST, UNLISTED, sha256
 
 
 def describe(run: Run, precision: str, **more: object) -> dict:

@@ -7,10 +7,10 @@ import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from engine.bundle import DECODER, ENCODER, MANIFEST, SIGNATURE, Bundle, open_bundle
-from engine.errors import BundleError
-from engine.signature import PUBLIC_KEY, check_signature
 from finetune.errors import UserError
+from precis.bundle.signature import PUBLIC_KEY, check_signature
+from precis.bundle.verify import DECODER, ENCODER, MANIFEST, SIGNATURE, Bundle, open_bundle
+from precis.errors import BundleError
 
 
 def verify(folder: Path, key: Path | None = None) -> list[str]:

@@ -50,7 +50,7 @@ def _finetune(argv: list[str]) -> str:
     ways.add_argument("--dry-run", action="store_true", help="two steps and eight documents, keep nothing")
     options = parser.parse_intermixed_args(argv)
     if options.list:
-        from finetune.describe import recipe_titles
+        from finetune.reports.recipe_docs import recipe_titles
 
         return "\n".join(f"{os.path.relpath(path):<34} {title}" for path, title in recipe_titles())
     if options.recipe is None:

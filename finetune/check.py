@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from finetune.data import load_pairs
+from finetune.data.loading import load_pairs
+from finetune.data.report import report, show, write
+from finetune.data.tokenizing import tokenized
 from finetune.errors import UserError
-from finetune.memory import estimate
-from finetune.progress import console
 from finetune.recipe import Recipe
-from finetune.report import report, show, write
-from finetune.tokens import tokenized
-from finetune.training import load_tokenizer
+from finetune.reports.progress import console
+from finetune.training.memory import estimate
+from finetune.training.train import load_tokenizer
 
 
 def check(recipe: Recipe) -> Path:

@@ -13,23 +13,24 @@ from peft import PeftModel
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
-from finetune import checkpoints, provenance
-from finetune.card import write_card, write_samples
-from finetune.data import load_pairs
+from finetune import provenance
+from finetune.data.loading import load_pairs
+from finetune.data.report import report, show, write
+from finetune.data.tokenizing import tokenized
 from finetune.errors import UserError
-from finetune.extractive import with_extracts
-from finetune.failures import full_disk_told
+from finetune.evaluation.extractive import with_extracts
+from finetune.evaluation.rouge import rouge_by_document
+from finetune.evaluation.scoring import compare, generation_config, summarize
 from finetune.files import replaced_folder, write_json
-from finetune.merging import merge
-from finetune.meters import EnergyMeter, MemoryMeter
-from finetune.plots import training_curve
-from finetune.progress import console
 from finetune.recipe import Recipe
-from finetune.report import report, show, write
-from finetune.rouge import rouge_by_document
-from finetune.scoring import compare, generation_config, summarize
-from finetune.tokens import tokenized
-from finetune.training import add_adapter, load_base, load_base_in_4bit, train
+from finetune.reports.card import write_card, write_samples
+from finetune.reports.plots import training_curve
+from finetune.reports.progress import console
+from finetune.training import checkpoints
+from finetune.training.failures import full_disk_told
+from finetune.training.merging import merge
+from finetune.training.meters import EnergyMeter, MemoryMeter
+from finetune.training.train import add_adapter, load_base, load_base_in_4bit, train
 
 
 def fit(recipe: Recipe) -> Path:

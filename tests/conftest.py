@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.page_browser import browser, visit  # noqa: F401  (fixtures)
+from tests.support.browser import browser, visit  # noqa: F401  (fixtures)
 
 ROOT = Path(__file__).parent.parent
 GAZETTE = ROOT / "data/gazette"
@@ -212,7 +212,7 @@ def pair(request, tmp_path_factory):
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    from engine import Engine
+    from precis import Engine
 
     folder = tmp_path_factory.mktemp("pair")
     source = ROOT / "models/base" if request.param == "base" else tiny_t5(folder / "model", request.param)
@@ -233,7 +233,7 @@ def rounded(tmp_path_factory) -> Path:
     """The base in 8 bits."""
     from transformers import AutoTokenizer
 
-    from tests.engines import LIMIT
+    from tests.support.engines import LIMIT
 
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
     texts = ["summarize: " + row["document"] for row in gazette("train")[:8]]
@@ -249,8 +249,8 @@ def fixed(tmp_path_factory) -> Path:
 
 def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None, fixed: bool = False) -> Path:
     """A sealed bundle of the model under `folder`, without the proofs of a run's."""
-    from export.onnx_model import trace, write_graphs, write_onnx
-    from tests.engines import seal
+    from export.graphs.trace import trace, write_graphs, write_onnx
+    from tests.support.engines import seal
 
     bundle = folder / "bundle"
     bundle.mkdir()
@@ -265,7 +265,7 @@ def exported(model: Path, folder: Path, calibration: list[list[int]] | None = No
 @pytest.fixture(scope="session")
 def engine(bundle):
     """The base in fp32, loaded."""
-    from engine import Engine
+    from precis import Engine
 
     loaded = Engine.load(bundle)
     yield loaded

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bento.bundles import best
+from precis.bundle.choose import best
 
 ROOT = Path(__file__).parent.parent
 STAGE = ROOT / "artifacts/image"

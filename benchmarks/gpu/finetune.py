@@ -81,10 +81,10 @@ def _train(sizes: Sizes, way: Training, device: str, peak: float) -> dict[str, f
     from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, set_seed
     from transformers.utils import logging
 
-    from finetune.meters import MemoryMeter
+    from finetune.data.tokenizing import LengthGrouped
     from finetune.recipe import parse_recipe
-    from finetune.tokens import LengthGrouped
-    from finetune.training import add_adapter, train
+    from finetune.training.meters import MemoryMeter
+    from finetune.training.train import add_adapter, train
 
     logging.set_verbosity_error()
     set_seed(0)

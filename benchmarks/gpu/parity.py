@@ -105,12 +105,12 @@ def _on_the_device(run: Path, folder: Path, precision: str, device: str) -> dict
     """The bundle beside PyTorch in fp32, both on the device."""
     import torch
 
-    from engine import Engine
-    from export.bundle import Onnx, Torch
     from export.checks import load_merged, open_run
-    from export.parity import Comparison
-    from finetune.data import load_pairs
-    from finetune.scoring import encode
+    from export.parity.comparison import Comparison
+    from export.pipeline import Onnx, Torch
+    from finetune.data.loading import load_pairs
+    from finetune.evaluation.scoring import encode
+    from precis import Engine
 
     opened = open_run(run)
     recipe = opened.recipe

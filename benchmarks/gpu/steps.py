@@ -17,7 +17,7 @@ WARM_UP = 5  # steps
 
 def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
     """Microseconds a step by precision, way and rows."""
-    from engine import Engine
+    from precis import Engine
 
     found: dict = {"source_tokens": sizes.source, "new_tokens": sizes.new, "steps": sizes.steps, "microseconds": {}}
     for precision in models.precisions(device):
@@ -38,13 +38,13 @@ def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
 
 def _step(engine, rows: int, sizes: Sizes) -> float:
     """Seconds, the mean of `sizes.steps`."""
-    from engine.device_slots import new_slots
-    from engine.slots import Start
+    from precis.runtime.kv_cache import Prefill
+    from precis.runtime.kv_cache_cuda import new_kv_cache
 
-    slots = new_slots(engine._model, rows, models.LIMIT, repeated=True)
+    slots = new_kv_cache(engine._model, rows, models.LIMIT, repeated=True)
     taken = slots.take(rows)
     ids = list(range(10, 10 + sizes.source))
-    for error in slots.start([Start(taken[row : row + 1], ids, sizes.new) for row in range(rows)]):
+    for error in slots.start([Prefill(taken[row : row + 1], ids, sizes.new) for row in range(rows)]):
         if error:
             raise error
     tokens = np.full((rows, 1), 17)

@@ -21,7 +21,7 @@ TOGETHER = 128  # texts in a static batch of the mixed load
 
 class Precis(peers.Precis):
     def __init__(self, scratch: Path, sizes: Sizes, device: str, precision: str) -> None:
-        from engine import Engine
+        from precis import Engine
 
         def load(limit: int) -> Engine:
             return Engine.load(models.bundle(scratch, sizes, precision, device, limit), device=device, rows=sizes.rows)

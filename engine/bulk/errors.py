@@ -1,7 +1,0 @@
-"""What stops a whole run; what is wrong with one row is a reason in the rejects file instead."""
-
-from engine.errors import EngineError
-
-
-class BulkError(EngineError):
-    """The run cannot start or go on; the text is one sentence for a person."""

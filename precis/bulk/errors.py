@@ -1,0 +1,7 @@
+"""What stops a whole run; what is wrong with one row is a reason in the rejects file instead."""
+
+from precis.errors import EngineError
+
+
+class BulkError(EngineError):
+    """The run cannot start or go on; the text is one sentence for a person."""

@@ -1,0 +1,80 @@
+"""Reads a bundle folder and refuses one whose files are not, byte for byte, those of its manifest."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from precis.bundle.signature import check_signature
+from precis.errors import BundleError
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+SIGNATURE = "manifest.sig"
+UNLISTED = (MANIFEST, SIGNATURE, "model.yaml")  # the last is what BentoML adds to a folder in its store
+ENCODER = "encoder_model.onnx"
+DECODER = "decoder_model_merged.onnx"
+CACHE = "cache.onnx"  # where the decoder's shapes are fixed: what moves entries of its caches
+WEIGHTS = "shared.onnx_data"  # what both graphs keep outside themselves
+NEEDED = (ENCODER, DECODER, "tokenizer.json", "config.json", "generation_config.json")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: its folder and the parsed JSON files."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+    generation_config: dict[str, Any]
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Checks that the folder holds the manifest's files and no others, byte for byte, and parses the settings.
+
+    The manifest's signature is checked where PRECIS_PUBLIC_KEY names a key. Raises BundleError.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BundleError(f"There is no bundle folder {folder}.")
+    manifest = _read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise BundleError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this engine reads {FORMAT}.")
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise BundleError(f"{folder / MANIFEST} lists no files.")
+    for name in NEEDED:
+        if name not in files:
+            raise BundleError(f"{folder / MANIFEST} does not list {name}.")
+    check_signature(folder / MANIFEST, folder / SIGNATURE)
+    unknown = sorted(path.name for path in folder.iterdir() if path.name not in files and path.name not in UNLISTED)
+    if unknown:
+        raise BundleError(f"{folder / unknown[0]} does not belong to the bundle: the manifest does not list it.")
+    for name, expected in files.items():
+        path = folder / name
+        if Path(name).name != name or path.resolve().parent != folder.resolve():
+            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which lies outside the bundle.")
+        if not path.is_file():
+            raise BundleError(f"{path} is missing from the bundle.")
+        if sha256(path) != expected:
+            raise BundleError(f"{path} is not the file the manifest describes: its SHA-256 differs.")
+    return Bundle(folder, manifest, _read_json(folder / "config.json"), _read_json(folder / "generation_config.json"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BundleError(f"{path} is not valid JSON.") from error
+    if not isinstance(value, dict):
+        raise BundleError(f"{path} does not hold a JSON object.")
+    return value

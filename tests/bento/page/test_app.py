@@ -1,0 +1,210 @@
+"""The page in a real headless Chromium, against the running service: what a visitor does with one text."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import expect
+
+from precis import Engine, GenerationParams
+from precis.grounding.evidence import support
+from tests.conftest import gazette
+from tests.support import documents
+
+DOCUMENT = gazette("validation")[2]["document"]
+SENTENCES = ["The ferry to Lund is late for the third day.", "Anna Berg says 40 cars wait at the quay since Monday."]
+LONG = " ".join(row["document"] for row in gazette("train")[:50])[:39_000]
+NASTY = "<img src=x onerror=window.struck=1><script>window.struck=1</script> ${window.struck=1} {{x}} </p>"
+
+pytestmark = pytest.mark.usefixtures("browser")
+
+
+@pytest.fixture(scope="module")
+def engine(served_bundle):
+    loaded = Engine.load(served_bundle)
+    yield loaded
+    loaded.close()
+
+
+def test_a_pasted_text_is_summarized_at_once(visit, engine):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate("text => navigator.clipboard.writeText(text)", DOCUMENT)
+    page.text.focus()
+    page.keyboard.press("Control+V")
+    expected = engine.generate([DOCUMENT])[0]
+    expect(page.gist).to_have_attribute("data-plain", expected.text)
+    expect(page.status).to_contain_text(f"{len(expected.text.split())} words from {len(DOCUMENT.split())} in")
+    page.get_by_role("button", name="Copy summary").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == expected.text
+    page.get_by_role("button", name="Copy link").click()
+    shared = page.evaluate("navigator.clipboard.readText()")
+    page.goto(shared)
+    expect(page.gist).to_have_attribute("data-plain", expected.text)
+    expect(page.text).to_have_value(DOCUMENT)
+
+
+def test_the_summary_is_seen_to_grow_and_the_snippets_repeat_it(visit, engine):
+    page = visit()
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("number input for Longest").fill("200")
+    page.get_by_label("number input for Shortest").fill("120")
+    page.evaluate(
+        """() => { window.seen = []; new MutationObserver(() => {
+             const text = document.querySelector('#summary')?.textContent.trim();
+             if (text && seen.at(-1) !== text) seen.push(text);
+           }).observe(document.querySelector('#paper'), {childList: true, subtree: true, characterData: true}); }"""
+    )
+    page.text.fill(DOCUMENT)
+    page.keyboard.press("Control+Enter")
+    expected = engine.generate([DOCUMENT], GenerationParams(max_new_tokens=200, min_new_tokens=120))[0].text
+    expect(page.gist).to_have_attribute("data-plain", expected)
+    seen = [text for text in page.evaluate("seen") if expected.startswith(text)]
+    assert len(seen) >= 3
+    assert all(len(earlier) < len(later) for earlier, later in itertools.pairwise(seen))
+
+    page.get_by_role("tab", name="As code").click()
+    command = page.locator("#curl code").text_content()
+    assert '"max_new_tokens": 200' in command
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert f'"summary":"{expected[:20]}' in done.stdout.replace('": "', '":"')
+    program = page.locator("#python code").text_content()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == expected
+
+
+def test_files_of_each_kind_are_read_and_summarized(visit, tmp_path):
+    page = visit()
+    for path in documents.every_kind(tmp_path, SENTENCES):
+        page.locator("#act input[type=file]").set_input_files(path)
+        expect(page.text).to_have_value(lines(path))
+        expect(page.status).to_contain_text("words from")
+        expect(page.gist).to_have_attribute("data-plain", page.gist.get_attribute("data-plain") or "?")
+        page.text.fill("")
+    broken = tmp_path / "broken.pdf"
+    broken.write_bytes(b"%PDF-1.4")
+    page.locator("#act input[type=file]").set_input_files(broken)
+    expect(page.status).to_contain_text("broken.pdf cannot be read as pdf; it may be damaged.")
+
+
+def lines(path):
+    import re
+
+    heading = r"A heading\n\n?" if path.suffix == ".md" else ""
+    return re.compile(heading + r"\s+".join(re.escape(sentence) for sentence in SENTENCES))
+
+
+@pytest.mark.slow
+def test_a_file_may_be_dropped_anywhere(visit):
+    page = visit()
+    page.evaluate(
+        """text => { const moved = new DataTransfer(); moved.items.add(new File([text], 'dropped.txt'));
+             const drop = (kind) => document.querySelector('#head').dispatchEvent(
+               new DragEvent(kind, {dataTransfer: moved, bubbles: true, cancelable: true}));
+             drop('dragenter'); drop('drop'); }""",
+        SENTENCES[0],
+    )
+    expect(page.text).to_have_value(SENTENCES[0])
+    expect(page.status).to_contain_text(f"words from {len(SENTENCES[0].split())} in")
+
+
+@pytest.mark.slow
+def test_an_example_is_one_click_away(visit):
+    page = visit()
+    page.get_by_role("button", name="School breakfast club").click()
+    expect(page.status).to_contain_text("words from")
+    expect(page.text).not_to_have_value("")
+    expect(page.locator("#count")).to_contain_text("words")
+
+
+def test_mistakes_are_sentences_in_place(visit):
+    page = visit()
+    page.text.fill("   ")
+    page.go.click()
+    expect(page.status).to_have_text("The text is empty.")
+    page.text.fill("word " * 13_000)
+    page.go.click()
+    expect(page.status).to_contain_text("The text has 65,000 characters, and this page takes 40,000.")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Refuse it").check()
+    page.text.fill(DOCUMENT * 4)
+    page.go.click()
+    expect(page.status).to_contain_text("tokens, and the model reads")
+    expect(page.locator("#results")).to_be_hidden()
+
+
+def test_what_a_summary_rests_on_is_marked_and_nothing_becomes_markup(visit, engine):
+    page = visit()
+    text = f"{DOCUMENT} {NASTY}"
+    page.text.fill(text)
+    page.go.click()
+    expect(page.status).to_contain_text("words from")
+    evidence = support(text, engine.generate([text])[0].text)
+    assert evidence.sentences
+    marks = page.locator("#source mark.rests")
+    shown = marks.evaluate_all(
+        "marks => marks.map(m => [m.querySelector('sup').textContent, m.firstChild.textContent])"
+    )
+    assert sorted(shown) == [[str(rank), found.text] for rank, found in enumerate(evidence.sentences, 1)]
+    lacking = page.locator("#summary mark.lacking").evaluate_all("marks => marks.map(m => m.firstChild.textContent)")
+    assert sorted(lacking) == sorted(span.text for span in evidence.unsupported)
+    assert NASTY in page.locator("#source .source").text_content()
+    assert page.evaluate("window.struck") is None
+    assert page.locator("#source img, #source script").count() == 0
+
+
+def test_stop_frees_the_place_for_who_waits(visit, service):
+    """A long text with eight beams takes all of the page's share; the next visitor hears so, until it is stopped."""
+    first, second = visit(), visit()
+    start_long(first)
+    expect(first.stop).to_be_visible()
+    second.text.fill(DOCUMENT)
+    second.go.click()
+    expect(second.status).to_have_text("You are next; the engine is busy.")
+    first.stop.click()
+    expect(first.status).to_have_text("Stopped.")
+    expect(first.stop).to_be_hidden()
+    expect(second.status).to_contain_text("waiting included")
+    expect(second.gist).to_have_attribute("data-plain", second.gist.get_attribute("data-plain"))
+
+
+def test_a_refresh_in_mid_stream_begins_anew_and_frees_the_place(visit):
+    first, second = visit(), visit()
+    start_long(first)
+    expect(first.stop).to_be_visible()
+    first.reload()
+    first.go.wait_for()
+    for page in (first, second):
+        page.text.fill(DOCUMENT)
+        page.go.click()
+        expect(page.status).to_contain_text("words from")
+
+
+@pytest.mark.slow
+def test_a_newer_wish_replaces_the_one_before(visit):
+    page = visit()
+    start_long(page)
+    expect(page.stop).to_be_visible()
+    page.get_by_role("button", name="Farm ponds and amphibians").click()
+    expect(page.status).to_contain_text("words from 150")
+
+
+def test_two_visitors_at_once_each_get_their_own(visit, engine):
+    texts = [row["document"] for row in gazette("validation")[4:6]]
+    pages = [visit(), visit()]
+    for page, text in zip(pages, texts, strict=True):
+        page.text.fill(text)
+    for page in pages:
+        page.go.click()
+    for page, expected in zip(pages, engine.generate(texts), strict=True):
+        expect(page.gist).to_have_attribute("data-plain", expected.text)
+
+
+def start_long(page):
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("number input for Longest").fill("256")
+    page.get_by_label("number input for Shortest").fill("128")
+    page.get_by_label("number input for Beams").fill("8")
+    page.text.fill(LONG)
+    page.go.click()

@@ -1,0 +1,111 @@
+"""The fused attention against transformers' own: the same loss and gradients, and less that a step keeps."""
+
+from contextlib import contextmanager, nullcontext
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForSeq2SeqLM
+
+from finetune.recipe import Lora
+from finetune.training.attention import fused_attention, set_dropout
+from finetune.training.train import add_adapter
+from tests.conftest import tiny_t5
+
+
+@pytest.fixture(scope="module", params=["v1.0", "v1.1", "mt5"])
+def folder(request, tmp_path_factory):
+    return tiny_t5(tmp_path_factory.mktemp("attention") / "t5", request.param)
+
+
+def network(folder, dropout: float):
+    """Its position biases are large, so that one that is left out is seen."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    torch.manual_seed(1)
+    for module in model.modules():
+        if getattr(module, "has_relative_attention_bias", False):
+            nn.init.normal_(module.relative_attention_bias.weight, std=3.0)
+    set_dropout(model, dropout)
+    return model
+
+
+def adapted(folder, dropout: float = 0.0):
+    model = add_adapter(network(folder, dropout), Lora(rank=4))
+    torch.manual_seed(2)
+    for name, values in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(values, std=0.1)
+    return model.train()
+
+
+def step(model, way, bf16: bool = False):
+    """Loss, gradients by name, and bytes that autograd keeps, of three pairs of unlike length."""
+    draw = torch.Generator().manual_seed(3)
+    ids, labels = (torch.randint(3, 200, shape, generator=draw) for shape in ((3, 200), (3, 12)))
+    mask = torch.ones_like(ids)
+    for row, length in enumerate((200, 111, 9)):
+        mask[row, length:] = 0
+    labels[1, 5:] = -100
+    own = {values.untyped_storage().data_ptr() for values in model.parameters()}
+    kept = {}
+
+    def keep(values):
+        if values.untyped_storage().data_ptr() not in own:
+            kept[values.untyped_storage().data_ptr()] = values.untyped_storage()
+        return values
+
+    torch.manual_seed(4)
+    with way(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda values: values):
+            loss = model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss
+        loss.backward()
+    gradients = {name: values.grad for name, values in model.named_parameters() if values.grad is not None}
+    return loss.detach(), gradients, sum(storage.nbytes() for storage in kept.values())
+
+
+def test_an_adapter_gets_the_same_gradients_from_less_memory(folder):
+    plain, fused = (step(adapted(folder), way) for way in (nullcontext, fused_attention))
+    torch.testing.assert_close(fused[0], plain[0], rtol=1e-5, atol=0)
+    assert fused[1].keys() == plain[1].keys()
+    for name, values in plain[1].items():
+        assert (fused[1][name] - values).norm() / values.norm() < 1e-4, name
+    assert fused[2] < 0.8 * plain[2]
+
+
+def test_compiled_it_says_the_same(folder):
+    @contextmanager
+    def compiled(model):
+        model.compile(backend="eager")  # Dynamo's reading of the code, without a C compiler
+        with fused_attention(model):
+            yield
+
+    plain, fused = (step(adapted(folder), way) for way in (nullcontext, compiled))
+    torch.testing.assert_close(fused[0], plain[0], rtol=1e-5, atol=0)
+
+
+def test_in_bf16_it_is_as_near_to_fp32(folder):
+    def flat(gradients):
+        return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
+
+    exact = flat(step(adapted(folder), nullcontext)[1])
+    plain, fused = (flat(step(adapted(folder), way, bf16=True)[1]) for way in (nullcontext, fused_attention))
+    assert (fused - exact).norm() < 1.3 * (plain - exact).norm()
+
+
+def test_biases_that_learn_and_dropout_go_the_plain_way(folder):
+    plain, fused = (step(network(folder, 0.0).train(), way) for way in (nullcontext, fused_attention))
+    assert any("relative_attention_bias" in name for name in plain[1])
+    for name, values in plain[1].items():
+        assert (fused[1][name] - values).norm() <= 1e-4 * values.norm(), name
+    plain, fused = (step(adapted(folder, 0.5), way) for way in (nullcontext, fused_attention))
+    assert fused[0] == plain[0] != step(adapted(folder), nullcontext)[0]
+
+
+def test_the_block_leaves_the_model_as_it_was_and_an_adapters_dropout_too(folder):
+    model = add_adapter(network(folder, 0.0), Lora(rank=4, dropout=0.25))
+    with fused_attention(model):
+        pass
+    assert not [module for module in model.modules() if "forward" in vars(module)]
+    set_dropout(model, 0.0)
+    rates = {module.p for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
+    assert rates == {0.0, 0.25}

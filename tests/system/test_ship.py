@@ -1,0 +1,198 @@
+"""What is shipped: one list of packages, the image's labels and stage, and a start that says why not."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from bento import __main__ as start
+from precis.bundle.choose import best
+from tests.conftest import ROOT
+from tools import image
+
+MANIFEST = {
+    "name": "mine",
+    "created": "2026-01-02T03:04:05+00:00",
+    "precision": "int8",
+    "git_commit": {"finetune": "a" * 40, "export": "b" * 40},
+    "base_model": {"name": "google-t5/t5-small", "revision": "df1b051", "sha256": None},
+    "data": {"name": "EdinburghNLP/xsum", "revision": None, "train": None},
+    "rouge": {"finetuned": {"rougeL": 27.7}},
+    "parity": {"documents": 200, "identical_summaries": 199},
+}
+
+
+def test_dockerfile_and_bento_install_the_serving_locks_and_nothing_else():
+    """pyproject.toml lists what serving needs, make lock resolves it, and both images install just that."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "COPY requirements/serve-${DEVICE}.txt /lock.txt" in dockerfile
+    assert re.findall(r"pip .*\binstall|apt-get|uv ", dockerfile) == ["pip --python /venv/bin/python install"]
+    assert dockerfile.count("--requirement /lock.txt") == 1
+    assert "--require-hashes" in dockerfile
+    bento = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+    assert bento["python"] == {"requirements_txt": "./requirements/serve-cpu.txt", "lock_packages": False}
+
+
+def test_dockerfile_and_bento_agree_on_python_and_on_what_is_copied():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    bento = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+    assert re.findall(r"^FROM (\S+)", dockerfile, re.M) == ["python:3.11-slim-bookworm"] * 2
+    assert bento["docker"]["python_version"] == "3.11"
+    rooms = {"precis", "bento"}
+    assert set(re.findall(r"^COPY (\w+) \w+$", dockerfile, re.M)) == rooms
+    assert {entry.split("/")[0] for entry in bento["include"]} == rooms | {"artifacts", "requirements"}
+
+
+def test_a_bento_holds_every_bundle_that_its_device_may_be_served_by(tmp_path):
+    packed = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["include"]
+    for names in (["bundle"], ["bundle", "bundle-int8"]):
+        for name in names:
+            (tmp_path / name).mkdir(exist_ok=True)
+        assert f"artifacts/embedded/{best(tmp_path, 'cpu').name}/**" in packed
+    assert "artifacts/embedded/bundle-base-int8/**" in packed, "the page compares with it"
+
+
+def test_both_images_keep_quiet_towards_others():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for entry in yaml.safe_load((ROOT / "bentofile.yaml").read_text())["envs"]:
+        assert f"{entry['name']}={entry['value']} " in dockerfile
+
+
+def test_labels_say_where_the_model_comes_from():
+    labels = dict(image.labels(MANIFEST, "cpu"))
+    model = {key.removeprefix("precis.model."): value for key, value in labels.items() if "model" in key}
+    assert model == {
+        "name": "mine",
+        "created": "2026-01-02T03:04:05+00:00",
+        "precision": "int8",
+        "commit": "b" * 40,
+        "base": "google-t5/t5-small",
+        "base.revision": "df1b051",
+        "data": "EdinburghNLP/xsum",
+        "rougeL": "27.7",
+        "parity.identical": "199",
+        "parity.documents": "200",
+    }
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "taken"),
+    [
+        ("cpu", {"bundle", "bundle-int8", "bundle-fp16"}, "bundle-int8"),
+        ("cuda", {"bundle", "bundle-int8", "bundle-fp16"}, "bundle-fp16"),
+        ("cpu", {"bundle", "bundle-fp16"}, "bundle"),
+        ("cuda", {"bundle", "bundle-int8"}, "bundle"),
+    ],
+)
+def test_a_device_is_served_by_the_bundle_that_fits_it_best(tmp_path, device, there, taken):
+    for name in there:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
+    assert best(tmp_path, device).name == taken
+    command = ["make", "--dry-run", "serve", f"RUN={tmp_path}", f"DEVICE={device}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"PRECIS_BUNDLE={tmp_path / taken} PRECIS_DEVICE={device} " in done.stdout
+
+
+def test_a_stage_holds_the_bundle_and_the_bases_and_nothing_older(tmp_path, monkeypatch):
+    monkeypatch.setattr(image, "STAGE", tmp_path / "stage")
+    for name in ("bundle-int8", "bundle-base-int8", "bundle"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "manifest.json").write_text(name)
+    image.stage(tmp_path / "run/bundle-int8")
+    (tmp_path / "stage/bundle/older").touch()
+    image.stage(tmp_path / "run/bundle-int8")
+    staged = {str(path.relative_to(tmp_path / "stage")): path.read_text() for path in tmp_path.glob("stage/*/*")}
+    assert staged == {"bundle/manifest.json": "bundle-int8", "bundle-base-int8/manifest.json": "bundle-base-int8"}
+
+
+def test_an_image_of_nothing_is_refused(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.image", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"{tmp_path}/bundle is no bundle: No such file or directory.\n"
+
+
+def start_service(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bento", "--port", environment.pop("port", "0")],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_taken_port_is_told():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = start_service(port=port)
+    assert done.returncode == 1
+    assert done.stderr == f"Not started: Port {port} cannot be served on 127.0.0.1: address already in use.\n"
+
+
+def test_a_cache_that_cannot_be_written_to_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    done = start_service(BENTOML_HOME=str(tmp_path / "file/home"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Not started: {tmp_path}/file/home cannot be written to (not a directory)")
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("max", None),
+        (str(520 << 20), None),
+        (str(519 << 20), "This container may use 519 MiB of memory, and this bundle needs 520 MiB."),
+    ],
+)
+def test_too_little_memory_is_told(tmp_path, monkeypatch, limit, told):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for name in ("encoder_model.onnx", "weights.bin"):
+        with (bundle / name).open("wb") as file:
+            file.truncate(10 << 20)
+    (tmp_path / "limit").write_text(f"{limit}\n")
+    monkeypatch.setattr(start, "MEMORY_LIMITS", (tmp_path / "nowhere", tmp_path / "limit"))
+    monkeypatch.setattr(start, "BASE_MIB", 480)
+    assert start.memory_problem(bundle) == told
+
+
+def test_a_start_with_too_little_memory_ends_with_the_sentence(tmp_path):
+    (tmp_path / "limit").write_text(f"{64 << 20}\n")
+    code = (
+        "import sys, pathlib; from bento import __main__ as start; start.MEMORY_LIMITS = [pathlib.Path(sys.argv.pop())]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; sys.exit(start.main())", "--port", "0", str(tmp_path / "limit")],
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_HOME": str(tmp_path), "PRECIS_BUNDLE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    needs = f"this bundle needs {start.BASE_MIB} MiB"
+    assert done.returncode == 1
+    assert done.stderr == f"Not started: This container may use 64 MiB of memory, and {needs}.\n"
+
+
+@pytest.mark.parametrize(("port", "said"), [("70000", "--port should be from 0 to 65535"), ("x", "invalid int value")])
+def test_a_port_that_is_none_is_told(port, said):
+    done = start_service(port=port)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_the_manifest_of_the_embedded_default_gives_labels(embedded):
+    labels = dict(image.labels(json.loads((embedded / "bundle/manifest.json").read_text()), "cpu"))
+    assert re.fullmatch(r"[0-9a-f]{64}", labels["precis.model.base.sha256"])
