@@ -30,7 +30,8 @@ from precis.bulk.cli import main as bulk
 from precis.bulk.files import find
 from precis.bulk.rows import Columns, format_of
 from precis.bulk.run import BulkJob
-from precis.bundle.verify import MANIFEST, sha256
+from precis.bundle.manifest import sha256
+from precis.bundle.names import MANIFEST
 from precis.runtime.threads import default_threads
 
 RESULTS = Path(__file__).parent / "results/bulk.json"

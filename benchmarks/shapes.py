@@ -11,7 +11,8 @@ from benchmarks.peers import VOCABULARY, word
 from export.graphs.trace import trace, write_graphs, write_onnx
 from export.precision.activations import observe
 from export.precision.fp16 import LIMITS, halve, with_their_caches
-from precis.bundle.verify import DECODER, FORMAT, MANIFEST, sha256
+from precis.bundle.manifest import FORMAT, sha256
+from precis.bundle.names import DECODER, MANIFEST
 
 PREFIX = "w3 "
 

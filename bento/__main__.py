@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bento import EMBEDDED_RUN
 from bento.process.supervisor import listen, supervise
-from precis.bundle.choose import best
+from precis.bundle.choose import choose_bundle
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
 # The supervisor, one worker with Gradio and its caches, measured (docs/log.md); weights take twice their file.
@@ -44,7 +44,7 @@ def main() -> int:
     options = parser.parse_args()
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
     device = os.environ.get("PRECIS_DEVICE") or "cpu"
-    bundle = Path(os.environ.get("PRECIS_BUNDLE") or best(EMBEDDED_RUN, device))
+    bundle = Path(os.environ.get("PRECIS_BUNDLE") or choose_bundle(EMBEDDED_RUN, device))
     if not 0 <= options.port < 1 << 16:
         parser.error(f"--port should be from 0 to 65535, not {options.port}")
     try:

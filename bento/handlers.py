@@ -65,7 +65,7 @@ class Work:
 
     def __init__(self, engine: Engine, longest: float) -> None:
         self.engine, self.longest = engine, longest
-        self.model = str(engine.bundle.manifest.get("name"))
+        self.model = str(engine.bundle.manifest.name)
 
     async def one(self, request: SummarizeRequest) -> SummarizeAnswer:
         """Raises Failure."""

@@ -57,7 +57,7 @@ class Page:
 
 async def model(_: Request) -> JSONResponse:
     """The manifest of the bundle that is served."""
-    return JSONResponse(current().bundle.manifest)
+    return JSONResponse(current().bundle.manifest.as_json())
 
 
 async def prometheus(_: Request) -> Response:

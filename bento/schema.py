@@ -3,36 +3,19 @@
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from precis import GenerationParams, Summary
 from precis.grounding.evidence import Evidence as Found
-from precis.params import MAX_BEAMS, MAX_NEW_TOKENS
+from precis.params import RequestFields
 
 MAX_TEXTS = 64
 MAX_TIMEOUT = 3_600_000  # ms; the server's own limit (PRECIS_TIMEOUT_SECONDS) holds besides
 
 
-class SummarizeOptions(BaseModel):
+class SummarizeOptions(RequestFields):
     """How to summarize. What is left out comes from the model's bundle."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    max_new_tokens: int | None = Field(None, ge=1, le=MAX_NEW_TOKENS, description="Longest summary, in tokens.")
-    min_new_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS, description="Shortest summary, in tokens.")
-    num_beams: int | None = Field(None, ge=1, le=MAX_BEAMS, description="Beams; 1 is greedy search.")
-    length_penalty: float | None = Field(None, ge=-10, le=10, description="Beams: above 0 favours longer summaries.")
-    early_stopping: bool | Literal["never"] | None = Field(None, description="Beams: when to stop looking further.")
-    no_repeat_ngram_size: int | None = Field(
-        None, ge=0, le=MAX_NEW_TOKENS, description="No run of so many tokens comes twice; 0 allows all."
-    )
-    repetition_penalty: float | None = Field(
-        None, ge=0.01, le=100, description="Over 1 makes tokens already used less likely."
-    )
-    long_text: Literal["split", "truncate", "refuse"] = Field(
-        "split", description="What to do with a text longer than the model reads: summarize it piece by piece and then "
-        "the summaries, read its beginning only, or refuse it."
-    )  # fmt: skip
     evidence: bool = Field(
         False, description="Add the sentences of the text that support the summary, and the numbers and names in the "
         "summary that the text lacks. A comparison of words, not of meaning."
@@ -44,7 +27,7 @@ class SummarizeOptions(BaseModel):
 
     def generation(self) -> GenerationParams:
         """The engine's form of the settings. Raises GenerationError where they clash."""
-        return GenerationParams(**self.model_dump(include=set(GenerationParams.__dataclass_fields__)))
+        return GenerationParams(**self.model_dump(include=set(RequestFields.model_fields)))
 
 
 class SummarizeRequest(SummarizeOptions):

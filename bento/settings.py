@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bento import EMBEDDED_RUN
-from precis.bundle.choose import best
+from precis.bundle.choose import choose_bundle
 
 PREFIX = "PRECIS_"
 SHORTEST_KEY = 16  # characters
@@ -31,7 +31,7 @@ class ServiceSettings(BaseSettings):
 
     device: str = Field("cpu", description="`cpu` or `cuda`; no start where ONNX Runtime does not have it.")
     bundle: Path = Field(
-        default_factory=lambda others: best(EMBEDDED_RUN, others.get("device", "cpu")),
+        default_factory=lambda others: choose_bundle(EMBEDDED_RUN, others.get("device", "cpu")),
         description="Folder of the bundle that is served; unset: in `artifacts/embedded`, `bundle-int8` for the CPU "
         "and `bundle-fp16` for CUDA where it is there, else `bundle`.",
     )

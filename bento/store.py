@@ -17,8 +17,8 @@ LONGEST = 63  # characters of a label's value, as in Kubernetes
 def save(folder: Path, name: str | None = None) -> bentoml.Tag:
     """Copies the bundle into the store, under the manifest's name if none is given. Raises BundleError."""
     bundle = open_bundle(folder)
-    tag = _label(name or f"{bundle.manifest['name']}-{bundle.manifest['precision']}").lower()
-    with bentoml.models.create(tag, labels=labels(bundle), metadata=_plain(bundle.manifest)) as model:
+    tag = _label(name or f"{bundle.manifest.name}-{bundle.manifest.precision}").lower()
+    with bentoml.models.create(tag, labels=labels(bundle), metadata=_plain(bundle.manifest.as_json())) as model:
         for path in bundle.folder.iterdir():
             if path.name != "model.yaml":
                 shutil.copy(path, model.path_of(path.name))
@@ -28,16 +28,16 @@ def save(folder: Path, name: str | None = None) -> bentoml.Tag:
 def labels(bundle: Bundle) -> dict[str, str]:
     """What a store is searched by."""
     manifest = bundle.manifest
-    base, parity = manifest.get("base_model") or {}, manifest.get("parity") or {}
-    found = {
+    parity = manifest.parity
+    values = {
         "project": "precis",
-        "name": manifest.get("name"),
-        "precision": manifest.get("precision"),
-        "base_model": base.get("name"),
-        "git_commit": (manifest.get("git_commit") or {}).get("export"),
-        "parity": "passed" if parity.get("passed") else "unproved",
+        "name": manifest.name,
+        "precision": manifest.precision,
+        "base_model": manifest.base_model.name,
+        "git_commit": manifest.git_commit.get("export"),
+        "parity": "passed" if parity and parity.passed else "unproved",
     }
-    return {key: _label(str(value)) for key, value in found.items() if value}
+    return {key: _label(str(value)) for key, value in values.items() if value}
 
 
 def _label(text: str) -> str:

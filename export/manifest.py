@@ -7,7 +7,8 @@ from export.checks import Run
 from finetune.files import write_json
 from finetune.provenance import git_commit, versions
 from precis import Engine
-from precis.bundle.verify import FORMAT, MANIFEST, UNLISTED, sha256
+from precis.bundle.manifest import FORMAT, sha256
+from precis.bundle.names import MANIFEST, UNLISTED_FILES
 
 
 def describe(run: Run, precision: str, **more: object) -> dict:
@@ -44,5 +45,5 @@ def running(engine: Engine) -> dict:
 
 def seal(folder: Path, manifest: dict) -> None:
     """Writes the manifest with the hash of every other file in the bundle."""
-    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name not in UNLISTED}
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name not in UNLISTED_FILES}
     write_json(folder / MANIFEST, {**manifest, "files": files})

@@ -29,7 +29,7 @@ from finetune.files import replaced_folder, write_json
 from finetune.recipe import Recipe
 from finetune.reports.progress import console
 from finetune.training.train import load_base
-from precis.bundle.verify import DECODER, ENCODER
+from precis.bundle.names import DECODER, ENCODER
 
 FAILED = "parity-failed"
 PRECISIONS = ["fp32", "int8", "fp16"]  # in the order in which one rests on the other

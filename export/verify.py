@@ -8,15 +8,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from finetune.errors import UserError
+from precis.bundle.names import DECODER, ENCODER, MANIFEST, SIGNATURE
 from precis.bundle.signature import PUBLIC_KEY, check_signature
-from precis.bundle.verify import DECODER, ENCODER, MANIFEST, SIGNATURE, Bundle, open_bundle
+from precis.bundle.verify import Bundle, open_bundle
 from precis.errors import BundleError
 
 
 def verify(folder: Path, key: Path | None = None) -> list[str]:
     """What holds of the bundle, a line each. Raises BundleError for the first thing that does not."""
     bundle = open_bundle(folder)
-    files = bundle.manifest["files"]
+    files = bundle.manifest.files
     lines = [f"{len(files)} files are the manifest's, and there are no others"]
     for name in (ENCODER, DECODER):
         outside = _outside(folder / name, set(files))
@@ -40,13 +41,12 @@ def _outside(graph: Path, files: set[str]) -> str | None:
 
 
 def _origin(bundle: Bundle) -> list[str]:
-    manifest = bundle.manifest
-    base, parity = manifest.get("base_model") or {}, manifest.get("parity")
+    manifest, parity = bundle.manifest, bundle.manifest.parity
     gate = "no parity was measured"
     if parity:
-        gate = f"parity {'passed' if parity['passed'] else 'FAILED'} on {parity['documents']} documents"
+        gate = f"parity {'passed' if parity.passed else 'FAILED'} on {parity.documents} documents"
     return [
-        f"{manifest.get('name')}, {manifest.get('precision')}, made {manifest.get('created')} from {base.get('name')}",
+        f"{manifest.name}, {manifest.precision}, made {manifest.created} from {manifest.base_model.name}",
         gate,
     ]
 

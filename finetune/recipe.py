@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from finetune.errors import UserError
+from precis.params import GenerationFields, field_with_default
 
 
 def _number(value: Any) -> Any:
@@ -126,16 +127,12 @@ class Training(Section):
     seed: int = Field(0, ge=0, description="Seed of shuffling, dropout and adapter weights.")
 
 
-class Generation(Section):
-    """transformers' names; written into the merged model's generation_config.json."""
+class Generation(GenerationFields, Section):
+    """transformers' names; written into the merged model's generation_config.json. null is transformers' default."""
 
-    max_new_tokens: int = Field(64, ge=1, le=512, description="Longest summary, in tokens.")
-    num_beams: int = Field(1, ge=1, le=8, description="Beams; 1 is greedy search.")
-    length_penalty: Float = Field(1.0, ge=-10, le=10, description="Beams: above 0 favours longer summaries.")
-    early_stopping: bool | Literal["never"] = Field(False, description="Beams: when to stop looking for better ones.")
-    min_new_tokens: int | None = Field(None, ge=1, le=512, description="Shortest summary, in tokens.")
-    no_repeat_ngram_size: int = Field(0, ge=0, description="No run of so many tokens comes twice; 0 allows all.")
-    repetition_penalty: Float = Field(1.0, gt=0, description="Over 1 makes tokens already used less likely.")
+    max_new_tokens: int = field_with_default("max_new_tokens", 64)
+    length_penalty: Float | None = field_with_default("length_penalty", None)
+    repetition_penalty: Float | None = field_with_default("repetition_penalty", None)
 
 
 class Export(Section):

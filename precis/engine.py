@@ -120,7 +120,7 @@ class Engine:
     async def stream(
         self, text: str, generation: GenerationParams | None = None, *, seconds: float | None = None
     ) -> AsyncIterator[str | Summary]:
-        """IncrementalDetokenizer of the summary as they are certain, which join to its text, and then the Summary. As `submit`."""
+        """Deltas of the summary's text as they become certain, and then the Summary. Raises as `submit` does."""
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
         request = await self._request_aside(text, generation, seconds)
 

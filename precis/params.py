@@ -1,9 +1,14 @@
-"""Search settings: what a caller may ask for, and what a bundle's generation_config.json fills in."""
+"""Generation parameters: what a caller may ask for, with bounds and help, and what a bundle fills in.
 
+`GenerationFields` is the one definition; the recipe, the HTTP schema and the page read bounds and help from it.
+"""
+
+import copy
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from precis.errors import BundleError, GenerationError
 
@@ -23,34 +28,53 @@ WITHOUT_EFFECT = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenerationParams:
-    """One request's settings, under transformers' names; None takes what the bundle says.
+class GenerationFields(BaseModel):
+    """The generation parameters under transformers' names; None leaves a value to the bundle."""
 
-    `long_text` says what happens to a text longer than the model reads: "split" summarizes it piece by piece and then
-    the summaries, "truncate" reads its beginning, "refuse" raises TextError. Raises GenerationError out of bounds.
-    """
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
-    max_new_tokens: int | None = None
-    min_new_tokens: int | None = None
-    num_beams: int | None = None
-    length_penalty: float | None = None
-    early_stopping: bool | Literal["never"] | None = None
-    no_repeat_ngram_size: int | None = None
-    repetition_penalty: float | None = None
-    long_text: Literal["split", "truncate", "refuse"] = "split"
+    max_new_tokens: int | None = Field(None, ge=1, le=MAX_NEW_TOKENS, description="Longest summary, in tokens.")
+    min_new_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS, description="Shortest summary, in tokens.")
+    num_beams: int | None = Field(None, ge=1, le=MAX_BEAMS, description="Beams; 1 is greedy search.")
+    length_penalty: float | None = Field(
+        None, ge=-10, le=10, description="Beam search: above 0 favours longer summaries."
+    )
+    early_stopping: bool | Literal["never"] | None = Field(
+        None, description="Beam search: when to stop looking for better summaries (true, false or never)."
+    )
+    no_repeat_ngram_size: int | None = Field(
+        None, ge=0, le=MAX_NEW_TOKENS, description="No run of so many tokens occurs twice; 0 allows all."
+    )
+    repetition_penalty: float | None = Field(
+        None, ge=0.01, le=100, description="Above 1 makes tokens that were already used less likely."
+    )
 
-    def __post_init__(self) -> None:
-        _whole("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
-        _whole("min_new_tokens", self.min_new_tokens, 0, MAX_NEW_TOKENS)
-        _whole("num_beams", self.num_beams, 1, MAX_BEAMS)
-        _whole("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MAX_NEW_TOKENS)
-        _number("length_penalty", self.length_penalty, -10.0, 10.0)
-        _number("repetition_penalty", self.repetition_penalty, 0.01, 100.0)
-        if self.early_stopping is not None and self.early_stopping not in (True, False, "never"):
-            raise GenerationError("early_stopping", "should be true, false or 'never'.")
-        if self.long_text not in ("split", "truncate", "refuse"):
-            raise GenerationError("long_text", "should be 'split', 'truncate' or 'refuse'.")
+
+def field_with_default(name: str, default: object) -> Any:
+    """The field `name` of `GenerationFields` with another default, for a class that extends it."""
+    field = copy.copy(GenerationFields.model_fields[name])
+    field.default = default
+    return field
+
+
+class RequestFields(GenerationFields):
+    """What one request may choose: the generation parameters, and what happens to a text that is too long."""
+
+    long_text: Literal["split", "truncate", "refuse"] = Field(
+        "split",
+        description="A text longer than the model reads: `split` summarizes it chunk by chunk and then the summaries, "
+        "`truncate` reads its beginning only, `refuse` answers with an error.",
+    )
+
+
+class GenerationParams(RequestFields):
+    """One request's parameters. Raises GenerationError for a value that is out of bounds or of the wrong type."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _generation_error(error) from None
 
 
 @dataclass(frozen=True)
@@ -133,16 +157,24 @@ def _tokens(value: int | list[int] | None) -> tuple[int, ...]:
     return () if value is None else tuple(value) if isinstance(value, list) else (value,)
 
 
-def _whole(field: str, value: Any, low: int, high: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
-        raise GenerationError(field, f"should be a whole number from {low} to {high}.")
+def _generation_error(error: ValidationError) -> GenerationError:
+    """The first complaint of pydantic in words; the bounds come from the field."""
+    name = str(error.errors(include_input=False, include_url=False)[0]["loc"][0])
+    field = RequestFields.model_fields.get(name)
+    if field is None:
+        return GenerationError(name, "is not a generation parameter.")
+    if name == "early_stopping":
+        return GenerationError(name, "should be true, false or 'never'.")
+    if name == "long_text":
+        return GenerationError(name, "should be 'split', 'truncate' or 'refuse'.")
+    low, high = bounds(name)
+    kind = "a number" if field.annotation == float | None else "a whole number"
+    return GenerationError(name, f"should be {kind} from {low:g} to {high:g}.")
 
 
-def _number(field: str, value: Any, low: float, high: float) -> None:
-    if value is not None and (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not low <= value <= high
-    ):
-        raise GenerationError(field, f"should be a number from {low:g} to {high:g}.")
+def bounds(name: str) -> tuple[float, float]:
+    """The smallest and the largest value of a numeric parameter, both allowed."""
+    metadata = GenerationFields.model_fields[name].metadata
+    low = next(item.ge for item in metadata if hasattr(item, "ge"))
+    high = next(item.le for item in metadata if hasattr(item, "le"))
+    return low, high

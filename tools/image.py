@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from precis.bundle.choose import best
+from precis.bundle.choose import choose_bundle
 
 ROOT = Path(__file__).parent.parent
 STAGE = ROOT / "artifacts/image"
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tag", default="precis:latest")
     options = parser.parse_args()
-    bundle = best(options.run, options.device)
+    bundle = choose_bundle(options.run, options.device)
     try:
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     except OSError as error:

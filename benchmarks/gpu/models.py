@@ -22,7 +22,7 @@ def model(scratch: Path, sizes: Sizes) -> Path:
 def bundle(scratch: Path, sizes: Sizes, precision: str, device: str, limit: int = LIMIT) -> Path:
     """A bundle for the device that reads up to `limit` tokens, without the proofs of a run's. A CPU gets fp32 alone."""
     from benchmarks import shapes
-    from precis.bundle.verify import MANIFEST
+    from precis.bundle.names import MANIFEST
 
     folder = scratch / f"{precision}-{limit}"
     if not (folder / MANIFEST).exists():

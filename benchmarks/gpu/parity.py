@@ -23,7 +23,7 @@ CUDA = ("libcublasLt.so.13", "libcublas.so.13", "libcudart.so.13", "libcurand.so
 TOLD = ("max_abs_logit_difference", "mean_abs_logit_difference", "identical_summaries", "ties", "token_agreement")
 LOAD = """
 import sys
-from engine import Engine, EngineError
+from precis import Engine, EngineError
 try:
     Engine.load(sys.argv[1], device="cuda").close()
 except EngineError as error:

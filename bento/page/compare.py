@@ -14,7 +14,7 @@ from bento.page.html import escape, status
 from bento.page.single import FAILED, Made, Runs, told
 from bento.page.summarizing import REFUSALS, Done, Stopped, Writing, steps
 from precis import Engine
-from precis.bundle.verify import MANIFEST
+from precis.bundle.names import MANIFEST
 from precis.grounding.evidence import support
 
 log = logging.getLogger("precis.page")

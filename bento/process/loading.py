@@ -1,17 +1,15 @@
 """What this process serves: checked, and loaded in a thread, most of which is ONNX Runtime's own work."""
 
-import json
 import threading
 from concurrent.futures import Future
 from functools import cache
-from pathlib import Path
 
 from bento import logs
 from bento.process.lifecycle import refuse
 from bento.settings import ServiceSettings, SettingsError, settings
-from precis.bundle.choose import FITTING
-from precis.bundle.verify import MANIFEST, open_bundle
-from precis.errors import BundleError, EngineError
+from precis.bundle.choose import check_precision
+from precis.bundle.verify import open_bundle
+from precis.errors import EngineError
 
 WARM_UP = "The council met on Tuesday. It agreed to mend the bridge before the winter."
 
@@ -35,21 +33,6 @@ def check() -> None:
         open_bundle(found.bundle)
     except EngineError as error:
         refuse(str(error))
-
-
-def check_precision(folder: Path, device: str) -> None:
-    """Raises BundleError where the bundle's manifest says that it is made for another device.
-
-    The CPU computes nothing in half precision, which ONNX Runtime would turn into fp32 and back at every node; and
-    CUDA lacks kernels for 8-bit products, which would be left to the CPU.
-    """
-    try:
-        precision = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("precision")
-    except (OSError, ValueError, AttributeError):
-        return  # what is wrong with it is told when it is opened
-    fitting = FITTING.get(device)
-    if precision and fitting and precision not in fitting:
-        raise BundleError(f"{folder} is an {precision} bundle; on the device {device} serve {' or '.join(fitting)}.")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A worker of bento.process.supervisor: `python -m bento.process.worker FD`. Loads the engine while BentoML is imported."""
+"""The worker process: `python -m bento.process.worker FD`. Loads the engine while BentoML is imported."""
 
 import os
 import signal

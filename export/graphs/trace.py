@@ -27,7 +27,7 @@ from export.graphs.static import (
 from export.graphs.weights import save_graphs
 from export.precision.int8 import EMBEDDING, quantize_graphs, scale_sources
 from export.precision.int8_attention import ATTENTION
-from precis.bundle.verify import CACHE, DECODER, ENCODER
+from precis.bundle.names import CACHE, DECODER, ENCODER
 
 SETTINGS = ("tokenizer.json", "config.json", "generation_config.json")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from precis.bundle.verify import WEIGHTS
+from precis.bundle.names import WEIGHTS
 
 LEAST = 1024  # bytes; smaller tensors stay in their graph, where tools for ONNX see them
 PAGE = 4096  # ONNX Runtime maps the file into memory, and pages are what can be mapped

@@ -12,7 +12,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from export.precision.activations import Activations
-from precis.bundle.verify import DECODER
+from precis.bundle.names import DECODER
 
 LARGEST = 65504.0  # of fp16
 LIMITS = (LARGEST / 2, LARGEST / 16, LARGEST / 256)  # documents that were not seen may need more than the largest seen

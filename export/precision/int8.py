@@ -19,7 +19,7 @@ from torch import nn
 from transformers import T5ForConditionalGeneration
 
 from export.precision.int8_attention import MICROSOFT, attentions, round_attention
-from precis.bundle.verify import DECODER, ENCODER
+from precis.bundle.names import DECODER, ENCODER
 
 LARGEST = 127  # of int8
 LARGEST_WEIGHT = 63  # of 7 bits, see _with_8_bit_products

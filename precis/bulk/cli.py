@@ -7,7 +7,7 @@ After 1 and 130, and after a kill, the same command goes on where it stopped.
 import argparse
 import functools
 import hashlib
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from precis.bulk.journal import Journal
 from precis.bulk.progress import Watch
 from precis.bulk.rows import Columns, format_of
 from precis.bulk.run import BulkJob, parts
-from precis.bundle.verify import MANIFEST
+from precis.bundle.names import MANIFEST
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +101,7 @@ def _identity(job: BulkJob) -> dict[str, Any]:
         "input": [list(astuple(source)) for source in job.sources],
         "bundle": hashlib.sha256(manifest).hexdigest(),
         "column": list(astuple(job.form.columns)),
-        "generation setting": asdict(job.generation),
+        "generation setting": job.generation.model_dump(),
     }
 
 

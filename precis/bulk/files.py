@@ -130,7 +130,7 @@ def decompressed(raw: IO[bytes], compression: str) -> IO[bytes]:
 def compressor(compression: str) -> Callable[[bytes], bytes]:
     """Makes a whole member or frame of the bytes given: one after another, they are a valid file."""
     if compression == ".zst":
-        codec = arrow().TextTokenizer("zstd")
+        codec = arrow().Codec("zstd")
         return lambda data: codec.compress(data, asbytes=True)
     return {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, "": lambda data: data}[compression]
 

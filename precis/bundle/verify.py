@@ -1,23 +1,14 @@
 """Reads a bundle folder and refuses one whose files are not, byte for byte, those of its manifest."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from precis.bundle.manifest import Manifest, parse_manifest, sha256
+from precis.bundle.names import MANIFEST, REQUIRED_FILES, SIGNATURE, UNLISTED_FILES
 from precis.bundle.signature import check_signature
 from precis.errors import BundleError
-
-MANIFEST = "manifest.json"
-FORMAT = 2
-SIGNATURE = "manifest.sig"
-UNLISTED = (MANIFEST, SIGNATURE, "model.yaml")  # the last is what BentoML adds to a folder in its store
-ENCODER = "encoder_model.onnx"
-DECODER = "decoder_model_merged.onnx"
-CACHE = "cache.onnx"  # where the decoder's shapes are fixed: what moves entries of its caches
-WEIGHTS = "shared.onnx_data"  # what both graphs keep outside themselves
-NEEDED = (ENCODER, DECODER, "tokenizer.json", "config.json", "generation_config.json")
 
 
 @dataclass(frozen=True)
@@ -25,15 +16,9 @@ class Bundle:
     """A verified bundle: its folder and the parsed JSON files."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     config: dict[str, Any]
     generation_config: dict[str, Any]
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256 as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_bundle(folder: str | Path) -> Bundle:
@@ -44,17 +29,15 @@ def open_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     if not folder.is_dir():
         raise BundleError(f"There is no bundle folder {folder}.")
-    manifest = _read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise BundleError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this engine reads {FORMAT}.")
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        raise BundleError(f"{folder / MANIFEST} lists no files.")
-    for name in NEEDED:
+    manifest = parse_manifest(_read_json(folder / MANIFEST), folder / MANIFEST)
+    files = manifest.files
+    for name in REQUIRED_FILES:
         if name not in files:
             raise BundleError(f"{folder / MANIFEST} does not list {name}.")
     check_signature(folder / MANIFEST, folder / SIGNATURE)
-    unknown = sorted(path.name for path in folder.iterdir() if path.name not in files and path.name not in UNLISTED)
+    unknown = sorted(
+        path.name for path in folder.iterdir() if path.name not in files and path.name not in UNLISTED_FILES
+    )
     if unknown:
         raise BundleError(f"{folder / unknown[0]} does not belong to the bundle: the manifest does not list it.")
     for name, expected in files.items():

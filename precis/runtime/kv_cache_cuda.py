@@ -180,7 +180,7 @@ class CudaKVCache(KVCache):
     def _copy(
         self, caches: _Caches, given: ort.OrtValue, given_rows: int, room: int, source: np.ndarray, target: np.ndarray
     ) -> None:
-        """IncrementalDetokenizer `source` of `given`, where so many rows have `room`, become pieces `target` of the caches."""
+        """Pieces `source` of `given`, where so many rows have `room`, become pieces `target` of the caches."""
         if not len(source):
             return
         model, size = self._model, caches.piece_size()

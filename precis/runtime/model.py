@@ -10,7 +10,8 @@ import numpy as np
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
-from precis.bundle.verify import CACHE, DECODER, ENCODER, Bundle
+from precis.bundle.names import CACHE, DECODER, ENCODER
+from precis.bundle.verify import Bundle
 from precis.errors import BundleError, EngineError
 from precis.runtime.placement import RECORD, check_placement, missing_library, placement, provider_library
 
@@ -36,7 +37,7 @@ class Seq2SeqModel:
         self.device = next(device for device, name in PROVIDERS.items() if name == provider)
         self.readers = threads if device == "cpu" else 1  # texts that are worth encoding at the same time
         # Before anything is loaded: what is for CPUs may be refused by a GPU in words about nodes.
-        self.fixed = CACHE in bundle.manifest["files"]
+        self.fixed = CACHE in bundle.manifest.files
         if self.device == "cuda" and not self.fixed and not allow_cpu_fallback:
             raise EngineError(f"The device is cuda, and {bundle.folder} was exported for the CPU: export it for cuda.")
         self.encoder = _session(bundle, ENCODER, provider, threads, READING)

@@ -25,7 +25,7 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, bundle: Bundle) -> "TextTokenizer":
-        """Raises BundleError where tokenizer.json cannot be read or the manifest lacks prefix and limit."""
+        """Raises BundleError where tokenizer.json cannot be read."""
         try:
             tokenizer = Tokenizer.from_file(str(bundle.folder / "tokenizer.json"))
         except Exception as error:  # the library raises bare Exception
@@ -33,10 +33,7 @@ class TextTokenizer:
         # A saved tokenizer may carry the last truncation and padding that training used.
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        prefix, limit = bundle.manifest.get("prefix"), bundle.manifest.get("max_input_tokens")
-        if not isinstance(prefix, str) or not isinstance(limit, int):
-            raise BundleError(f"{bundle.folder / 'manifest.json'} lacks prefix or max_input_tokens.")
-        return cls(tokenizer, prefix, limit)
+        return cls(tokenizer, bundle.manifest.prefix, bundle.manifest.max_input_tokens)
 
     def encode(self, text: str) -> list[int]:
         """Prefix, text and end token, however long."""

@@ -1,4 +1,4 @@
-"""Checks the simulation of research/simulate/queueing.py against the real service, and asks it about more than one machine.
+"""Checks the queueing simulation against the real service, and asks it about more than one machine.
 
 python -m research.simulate [--seconds 40]
 

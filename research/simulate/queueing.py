@@ -1,7 +1,7 @@
 """A discrete-event simulation of engines behind a load balancer and an autoscaler; it knows costs, not models.
 
-A replica does what precis/scheduling/scheduler.py does: before every step waiting texts join, oldest first, while rows and the
-budget of tokens last, and no crowd is joined by who came after its eldest; a step gives every running sequence a token.
+A replica does what precis/scheduling/scheduler.py does: before every step waiting texts join, oldest first, while rows
+and the budget of tokens last, and no crowd is joined by who came after its eldest; a step gives every running sequence a token.
 What that takes is measured (research.simulate).
 """
 

@@ -11,7 +11,7 @@ import bentoml
 import pytest
 
 from precis import Engine, GenerationParams
-from precis.bundle.choose import best
+from precis.bundle.choose import choose_bundle
 from tests.conftest import BENTOML, ROOT, Service, gazette
 
 DOCUMENT = gazette("validation")[1]["document"]
@@ -42,7 +42,7 @@ def test_the_answer_is_the_engines(service, engine, settings):
     assert (status, headers["Content-Type"]) == (200, "application/json")
     assert json.loads(body) == {
         "summary": summary.text,
-        "model": engine.bundle.manifest["name"],
+        "model": engine.bundle.manifest.name,
         "input_tokens": summary.input_tokens,
         "output_tokens": summary.output_tokens,
         "truncated": summary.truncated_tokens > 0,
@@ -152,7 +152,7 @@ def test_no_text_of_users_reaches_the_log(service):
 def test_a_built_bento_serves_the_best_bundle_and_answers_like_the_engine(embedded, tmp_path):
     import os
 
-    bundle = best(embedded, "cpu")
+    bundle = choose_bundle(embedded, "cpu")
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml")}
     environment.pop("PRECIS_BUNDLE", None)
     built = subprocess.run(

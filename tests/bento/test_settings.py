@@ -10,7 +10,7 @@ import pytest
 from bento.logs import JsonFormatter, TextFormatter, request_id
 from bento.middleware.api_keys import Keys
 from bento.settings import ServiceSettings, SettingsError, settings, table
-from precis.bundle.choose import best
+from precis.bundle.choose import choose_bundle
 from tests.conftest import ROOT
 
 KEY, OTHER = "k" * 16, "o" * 20
@@ -32,7 +32,7 @@ def read(monkeypatch):
 
 def test_an_empty_environment_serves_the_embedded_bundle_with_its_page(read):
     found = read()
-    assert found.bundle == best(ROOT / "artifacts/embedded", "cpu")
+    assert found.bundle == choose_bundle(ROOT / "artifacts/embedded", "cpu")
     assert found.has_page
     assert not found.asks_for_keys
 

@@ -26,7 +26,7 @@ def test_the_store_holds_the_bundle_with_its_manifest(tiny_run, tmp_path):
     assert told["metadata"]["parity"]["documents"] == 64
     name, _, version = tag.partition(":")
     stored = open_bundle(tmp_path / "models" / name / version)  # with the file that BentoML adds
-    assert stored.manifest == manifest
+    assert stored.manifest.as_json() == manifest
 
 
 def test_a_spoiled_bundle_is_not_stored(tmp_path):

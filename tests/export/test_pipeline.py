@@ -11,7 +11,9 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from export.__main__ import main
 from export.graphs.trace import trace, write_graphs
 from precis import Engine, GenerationParams
-from precis.bundle.verify import DECODER, open_bundle, sha256
+from precis.bundle.manifest import sha256
+from precis.bundle.names import DECODER
+from precis.bundle.verify import open_bundle
 from precis.runtime.kv_cache import Prefill
 from precis.runtime.kv_cache_cuda import new_kv_cache
 from precis.runtime.model import Seq2SeqModel

@@ -8,7 +8,9 @@ import onnx
 import pytest
 
 from export.__main__ import main
-from precis.bundle.verify import MANIFEST, open_bundle, sha256
+from precis.bundle.manifest import sha256
+from precis.bundle.names import MANIFEST
+from precis.bundle.verify import open_bundle
 from precis.errors import BundleError
 
 

@@ -296,7 +296,7 @@ def test_closing_tells_those_who_wait(bundle):
 
 
 def test_a_program_that_forgets_to_close_still_ends(bundle):
-    code = f"from engine import Engine; e = Engine.load({str(bundle)!r}); print(e.generate(['A text.'])[0].text)"
+    code = f"from precis import Engine; e = Engine.load({str(bundle)!r}); print(e.generate(['A text.'])[0].text)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -371,7 +371,7 @@ def test_the_command_prints_the_summary_of_a_file_and_of_standard_input(bundle, 
 
 def test_the_command_leaves_no_engine_running_behind_an_error(bundle, capsys):
     before = set(threading.enumerate())
-    assert main([str(bundle), os.devnull]) == 1
+    assert main(["summarize", str(bundle), os.devnull]) == 1
     assert capsys.readouterr().err == "The text is empty.\n"
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "engine"]
 
@@ -379,5 +379,5 @@ def test_the_command_leaves_no_engine_running_behind_an_error(bundle, capsys):
 def test_onnx_runtime_keeps_no_telemetry_identity(tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
-    subprocess.run([sys.executable, "-c", "import engine"], cwd=ROOT, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", "import precis.engine"], cwd=ROOT, env=environment, check=True)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from precis.bundle.verify import FORMAT, sha256
+from precis.bundle.manifest import FORMAT, sha256
 from tests.conftest import gazette
 
 LIMIT = 96

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bento import __main__ as start
-from precis.bundle.choose import best
+from precis.bundle.choose import choose_bundle
 from tests.conftest import ROOT
 from tools import image
 
@@ -53,7 +53,7 @@ def test_a_bento_holds_every_bundle_that_its_device_may_be_served_by(tmp_path):
     for names in (["bundle"], ["bundle", "bundle-int8"]):
         for name in names:
             (tmp_path / name).mkdir(exist_ok=True)
-        assert f"artifacts/embedded/{best(tmp_path, 'cpu').name}/**" in packed
+        assert f"artifacts/embedded/{choose_bundle(tmp_path, 'cpu').name}/**" in packed
     assert "artifacts/embedded/bundle-base-int8/**" in packed, "the page compares with it"
 
 
@@ -94,7 +94,7 @@ def test_a_device_is_served_by_the_bundle_that_fits_it_best(tmp_path, device, th
     for name in there:
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").touch()
-    assert best(tmp_path, device).name == taken
+    assert choose_bundle(tmp_path, device).name == taken
     command = ["make", "--dry-run", "serve", f"RUN={tmp_path}", f"DEVICE={device}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"PRECIS_BUNDLE={tmp_path / taken} PRECIS_DEVICE={device} " in done.stdout

@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bento.process.loading import check_precision
-from precis.bundle.choose import FITTING
+from precis.bundle.choose import PRECISIONS, check_precision
 from precis.errors import BundleError
 from tests.conftest import BENTOML, ROOT, START, Service
 
@@ -74,11 +73,11 @@ def test_an_altered_bundle_is_told(tiny_run, tmp_path):
 def test_a_precision_for_another_device_is_told(tiny_run, tmp_path, precision, device, fitting):
     bundle = altered(tiny_run / "bundle", tmp_path, precision=precision)
     said = refused(START, {"PRECIS_BUNDLE": str(bundle), "PRECIS_DEVICE": device})
-    assert said == f"{bundle} is an {precision} bundle; on the device {device} serve {fitting}."
+    assert said == f"{bundle} is an {precision} bundle; the device {device} takes {fitting}."
 
 
 def test_precisions_that_fit_and_bundles_that_name_none_are_taken(tmp_path):
-    for device, precisions in FITTING.items():
+    for device, precisions in PRECISIONS.items():
         for precision in (*precisions, None):
             (tmp_path / "manifest.json").write_text(json.dumps({"precision": precision}))
             check_precision(tmp_path, device)

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.graphs.trace import trace
 from export.precision.int8 import quantize_graphs, round_products
 from export.precision.int8_attention import round_attention
-from precis.bundle.verify import DECODER
+from precis.bundle.names import DECODER
 from precis.runtime.model import ort
 from tests.conftest import tiny_t5
 

@@ -16,7 +16,8 @@ from export.precision.fp16 import LIMITS, halve, with_their_caches
 from export.precision.int8 import quantize_graphs
 from export.precision.sensitivity import by_damage
 from precis import Engine
-from precis.bundle.verify import DECODER, ENCODER, FORMAT, MANIFEST, WEIGHTS, sha256
+from precis.bundle.manifest import FORMAT, sha256
+from precis.bundle.names import DECODER, ENCODER, MANIFEST, WEIGHTS
 from precis.errors import EngineError
 from precis.runtime.placement import check_placement
 from tests.conftest import tiny_t5

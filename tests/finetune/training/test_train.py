@@ -163,7 +163,7 @@ def test_other_trackers_are_used_where_they_are_installed(tmp_path, monkeypatch)
 def test_a_terminal_sees_loss_rouge_speed_and_time_left(tiny_recipe, tmp_path, monkeypatch):
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=140)
-    monkeypatch.setattr("finetune.live.console", terminal)
+    monkeypatch.setattr("finetune.reports.live.console", terminal)
     run(tiny_recipe, tmp_path / "run", "training.metric=rouge1", "data.validation_documents=4")
     seen = screen.getvalue()
     for word in ("validation loss", "ROUGE-1", "ROUGE-L", "tokens/s", "3/3", "0:00:00"):

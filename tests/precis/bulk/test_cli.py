@@ -145,7 +145,7 @@ def test_parquet_types_stay_as_they_are(tmp_path, bundle, expected):
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
 def test_compressed_files(suffix, tmp_path, bundle, expected):
-    codec = pa.TextTokenizer("zstd")
+    codec = pa.Codec("zstd")
     pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": codec.compress}[suffix]
     halves = [
         "".join(json.dumps({"document": text}) + "\n" for text in part).encode() for part in (TEXTS[:9], TEXTS[9:20])
@@ -172,7 +172,7 @@ def test_a_long_text_is_split_cut_or_rejected(tmp_path, bundle):
 
 PROGRAM = """
 import sys
-from engine.bulk import run
+from precis.bulk import run
 from precis.bulk.cli import main
 run.ROWS = 40
 sys.exit(main())

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from precis import Engine, GenerationParams
-from precis.bundle.verify import CACHE, DECODER, open_bundle
+from precis.bundle.names import CACHE, DECODER
+from precis.bundle.verify import open_bundle
 from precis.errors import BundleError
 from precis.params import resolve
 from precis.runtime.kv_cache import Prefill

@@ -1,0 +1,84 @@
+"""The typed manifest of a bundle, and the hash that binds it to the bundle's files."""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from precis.bundle.reports import ParityReport, Record, RougeReport
+from precis.errors import BundleError
+
+FORMAT = 2
+
+
+class BaseModelSource(Record):
+    """The pre-trained model: its name, and the hub's commit or the SHA-256 of a local folder's weights."""
+
+    name: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+
+
+class DataSource(Record):
+    """The training data: a hub data set with its commit, or files with their SHA-256, and how many pairs were used."""
+
+    name: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    train_sha256: str | None = None
+    validation_sha256: str | None = None
+    train_pairs: int | None = None
+    validation_pairs: int | None = None
+
+
+class Manifest(Record):
+    """manifest.json: how the bundle runs, where it comes from, how it was proved, and the SHA-256 of every file."""
+
+    format: int
+    prefix: str
+    max_input_tokens: int
+    files: dict[str, str]
+    name: str | None = None
+    created: str | None = None
+    precision: str | None = None
+    layout: str | None = None
+    base_model: BaseModelSource = BaseModelSource()
+    data: DataSource = DataSource()
+    recipe: dict[str, object] = {}
+    lora: dict[str, object] | None = None
+    trained_on: str | None = None
+    training_seconds: float | None = None
+    git_commit: dict[str, str | None] = {}
+    versions: dict[str, dict[str, str]] = {}
+    rouge: RougeReport | None = None
+    parity: ParityReport | None = None
+    kept_in_fp32: list[str] = []
+    execution_provider: str | None = None
+    providers: list[str] = []
+    node_placement: dict[str, dict[str, dict[str, int]]] = {}
+
+    def as_json(self) -> dict[str, object]:
+        """The mapping that manifest.json holds: only what was set, in JSON's types."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def parse_manifest(content: dict[str, object], path: Path) -> Manifest:
+    """The manifest of a parsed manifest.json at `path`. Raises BundleError that names what is wrong."""
+    if content.get("format") != FORMAT:
+        raise BundleError(f"{path} has format {content.get('format')!r}; this version of Precis reads format {FORMAT}.")
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise BundleError(f"{path} lacks the key {key}.") from None
+        raise BundleError(f"{path}: {key}: {first['msg'].removeprefix('Input ')}.") from None
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,10 @@
+"""The names of a bundle's files."""
+
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+ENCODER = "encoder_model.onnx"
+DECODER = "decoder_model_merged.onnx"
+CACHE = "cache.onnx"  # only beside static graphs: moves entries of their caches
+WEIGHTS = "shared.onnx_data"  # external data of both graphs
+REQUIRED_FILES = (ENCODER, DECODER, "tokenizer.json", "config.json", "generation_config.json")
+UNLISTED_FILES = (MANIFEST, SIGNATURE, "model.yaml")  # BentoML's model store adds the last

@@ -1,0 +1,79 @@
+"""The typed forms of rouge.json and parity.json, which the manifest carries and the page shows."""
+
+from pydantic import BaseModel, ConfigDict
+
+Interval = tuple[float, float]
+
+
+class Record(BaseModel):
+    """A JSON object on disk. Keys of a newer version are kept, so that what is read can be written back."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+
+class Scores(Record):
+    """ROUGE F1 of one system in points (0 to 100), with 95% bootstrap intervals by metric."""
+
+    rouge1: float
+    rouge2: float
+    rougeL: float
+    rougeLsum: float
+    ci95: dict[str, Interval] = {}
+
+
+class RougeReport(Record):
+    """rouge.json: the lead sentence, the base and the fine-tuned model on the same validation documents."""
+
+    split: str | None = None
+    documents: int | None = None
+    generation: dict[str, object] = {}
+    lead: Scores | None = None
+    base: Scores | None = None
+    finetuned: Scores | None = None
+    paired_difference_ci95: dict[str, Interval] = {}
+
+
+class LinkReport(Record):
+    """Two systems compared on the same documents: one link of the parity chain.
+
+    `rouge` holds the left and the right system's scores by metric, `delta` right minus left, both in points.
+    Logit differences are absolute; None stands for a difference that is not a finite number.
+    """
+
+    link: str
+    documents: int
+    logit_documents: int
+    identical_summaries: int
+    ties: int
+    token_agreement: float
+    max_abs_logit_difference: float | None
+    mean_abs_logit_difference: float | None
+    rouge: tuple[dict[str, float], dict[str, float]]
+    delta: dict[str, float]
+    delta_ci95: dict[str, Interval]
+    tolerance: float | None = None
+    rouge_tolerance: float | None = None
+    rouge_interval: float | None = None
+    differing: list[int] = []
+    reasons: list[str] = []
+    passed: bool
+
+
+class ParityReport(Record):
+    """parity.json: PyTorch beside the bundle that is served, and the links of the chain between the two."""
+
+    documents: int
+    identical_summaries: int
+    ties: int = 0
+    token_agreement: float | None = None
+    max_abs_logit_difference: float | None = None
+    mean_abs_logit_difference: float | None = None
+    pytorch: dict[str, float] = {}
+    onnx: dict[str, float] = {}
+    delta: dict[str, float] = {}
+    delta_ci95: dict[str, Interval] = {}
+    tolerance: float | None = None
+    rouge_tolerance: float | None = None
+    rouge_interval: float | None = None
+    passed: bool
+    links: list[LinkReport] = []
