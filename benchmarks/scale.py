@@ -1,58 +1,26 @@
-"""What happens beyond a batch: mixed load, texts longer than the model reads, ten thousand requests."""
+"""Beyond one batch: texts longer than the model reads, and ten thousand requests; and the picture of throughput."""
 
-import json
 import resource
 import time
 from pathlib import Path
 
 import matplotlib
 
-from benchmarks import mixed, shapes
 from precis import Engine, GenerationParams
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-LENGTHS = (512, 1024, 2048, 4096)
-SHORT = 10_000
-CALLS = 320
-ROUNDS = 3  # of the mixed load, both ways in turn; the best of each counts, since other work only ever adds
+LENGTHS = (512, 1024, 2048, 4096)  # tokens
+SHORT_REQUESTS = 10_000
 
 
-def measured(folder: Path, threads: int, parts: list[str]) -> dict:
-    """The measurements of this module that `parts` name, on the int8 bundle; `folder` is the benchmark's."""
-    found = {}
-    if "mixed" in parts:
-        found["mixed_load"] = _mixed(folder, threads)
-    engine = Engine.load(folder / "int8", threads=threads)
-    if "long" in parts:
-        found["seconds_by_input_tokens"] = {str(length): _long(engine, length) for length in LENGTHS}
-    if "many" in parts:
-        found["short_requests"] = _many(engine)
-    engine.close()
-    print(json.dumps(found, indent=1), flush=True)
-    return found
+def long_texts(engine: Engine) -> dict[str, float]:
+    """Seconds for one text, by its tokens, in sentences of 20 words; the best of three."""
+    return {str(length): _long_text(engine, length) for length in LENGTHS}
 
 
-def _mixed(folder: Path, threads: int) -> dict:
-    """The running batch beside static ones at 80% of what the running batch can do."""
-    bundle = folder / "int8-1024"
-    if not (bundle / "manifest.json").exists():
-        ids = [[3, *range(10 + i, 400 + i), 1] for i in range(16)]
-        shapes.write_bundle(folder / "model", bundle, ids, limit=1024)
-    engine = Engine.load(bundle, threads=threads)
-    work = mixed.calls(CALLS, 2)
-    mixed.capacity(engine, work[:32])
-    rate = 0.8 * mixed.capacity(engine, work)
-    times = mixed.arrivals(len(work), rate, 3)
-    tried = [(mixed.continuous(engine, work, times), mixed.static(engine, work, times)) for _ in range(ROUNDS)]
-    engine.close()
-    continuous, static = (min(runs, key=lambda run: run["p95_s"]) for runs in zip(*tried, strict=True))
-    return {"arrivals_per_second": round(rate, 2), "continuous": continuous, "static": static}
-
-
-def _long(engine: Engine, length: int) -> float:
-    """Seconds for one text of so many tokens, in sentences of 20 words; the best of three."""
+def _long_text(engine: Engine, length: int) -> float:
     sentences = (" ".join(f"w{10 + (i * 20 + j) % 30000}" for j in range(19)) + " w5.\n" for i in range(length // 20))
     text = "".join(sentences)
     best = float("inf")
@@ -63,11 +31,11 @@ def _long(engine: Engine, length: int) -> float:
     return round(best, 3)
 
 
-def _many(engine: Engine) -> dict[str, float]:
-    """Seconds and peak memory of SHORT requests, a thousand at a time."""
+def many_requests(engine: Engine) -> dict[str, float]:
+    """Seconds and peak memory of SHORT_REQUESTS short requests, a thousand at a time."""
     text = " ".join(f"w{i}" for i in range(20, 40))
     peaks, seconds = [], []
-    for _ in range(SHORT // 1000):
+    for _ in range(SHORT_REQUESTS // 1000):
         began = time.perf_counter()
         engine.generate([text] * 1000, GenerationParams(max_new_tokens=4))
         seconds.append(time.perf_counter() - began)
@@ -80,13 +48,13 @@ def _many(engine: Engine) -> dict[str, float]:
     }
 
 
-def picture(result: dict, path: Path) -> None:
-    """Throughput against batch, greedy and with four beams."""
+def draw_throughput(result: dict, path: Path) -> None:
+    """Draws summaries a second by batch, greedy and with four beams."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
     for axis, key, title in zip(axes, ("greedy", "beams4"), ("greedy", "4 beams"), strict=True):
         for name, row in result[key].items():
-            ours = name.startswith("Precis")
-            axis.plot(list(row), list(row.values()), marker="o", label=name, linewidth=2.4 if ours else 1.2)
+            width = 2.4 if name.startswith("Precis") else 1.2
+            axis.plot(list(row), list(row.values()), marker="o", label=name, linewidth=width)
         axis.set(title=title, xlabel="batch")
     axes[0].set(ylabel="summaries a second")
     axes[0].legend(fontsize=8)

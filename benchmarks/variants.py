@@ -1,21 +1,47 @@
-"""Part finetune: LoRA in bf16 by the project's own training, with and without what helps a GPU.
+"""Variants of our own training, LoRA in bf16: batch sizes, torch.compile, fused AdamW, workers of the data loader.
 
-Random weights and tokens, lengths like XSum's: documents of 430 tokens on average, cut at 512, summaries of 27.
+Random weights and tokens with lengths like XSum's: documents of 430 tokens on average, cut at 512, summaries of 27.
 """
 
 import gc
 import random
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.gpu.card import matrix_peak
-from benchmarks.gpu.parts import sentence
-from benchmarks.gpu.sizes import Sizes, Training
+from benchmarks.machine import matrix_peak
+from benchmarks.peers import SHAPES, error_line
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parent.parent
 XSUM = 204_045  # training pairs
 DOCUMENT, SUMMARY, LIMIT = (430, 160), (27, 7), 512  # tokens: mean and standard deviation; the longest document
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to fine-tune. The first `warm_up` of `steps` are not counted: they compile and allocate memory."""
+
+    batch: int
+    compile: bool = False
+    fused: bool = True
+    workers: int = 4
+    steps: int = 30
+    warm_up: int = 5
+
+
+# A time limit cuts from the end.
+VARIANTS = (
+    Variant(64),
+    Variant(256),
+    Variant(64, compile=True, steps=60, warm_up=30),
+    Variant(64, fused=False),
+    Variant(64, workers=0),
+    Variant(8),
+    Variant(256, compile=True, steps=50, warm_up=25),
+)
+TINY = (Variant(2, workers=0, steps=4, warm_up=2), Variant(2, fused=False, workers=0, steps=4, warm_up=2))
+MATRIX, TINY_MATRIX = 8192, 256  # sides of the square matrices whose product is the device's peak
 
 
 def lengths(count: int, seed: int = 0) -> list[tuple[int, int]]:
@@ -30,8 +56,11 @@ def lengths(count: int, seed: int = 0) -> list[tuple[int, int]]:
 
 
 def operations(config, rank: int, document: int, summary: int) -> float:
-    """What one pair takes at least, padding not counted: the base forward and its activations' gradients, as its
-    weights do not learn; attention and the adapter forward and both gradients."""
+    """The fewest operations of one training pair, without padding.
+
+    The base needs its forward pass and the gradients of its activations, since its weights do not learn; attention and
+    the adapter need the forward pass and both gradients.
+    """
     model, inner, feed = config.d_model, config.num_heads * config.d_kv, config.d_ff
     layers, decoder_layers = config.num_layers, config.num_decoder_layers
 
@@ -51,32 +80,36 @@ def operations(config, rank: int, document: int, summary: int) -> float:
     return 2 * (2 * base + 3 * adapter + 3 * 2 * inner * scores)
 
 
-def epoch(samples_per_second: float, pairs: int = XSUM) -> float:
-    """Minutes that so many pairs take."""
+def epoch_minutes(samples_per_second: float, pairs: int = XSUM) -> float:
+    """Minutes for `pairs` pairs at this rate."""
     return pairs / samples_per_second / 60
 
 
-def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
-    """Figures of each way in turn; one that fails is told, and the others go on."""
+def measure(device: str, tiny: bool, keep: Callable[[dict], None]) -> dict[str, object]:
+    """Figures of each variant in turn; `keep` gets the results after each. One that fails does not stop the others."""
     from finetune.errors import UserError
 
-    peak = matrix_peak(device, sizes.matrix)
-    found = {"matrix_tflops": round(peak / 1e12, 2), "matrix": sizes.matrix, "ways": []}
-    for way in sizes.trainings:
+    side = TINY_MATRIX if tiny else MATRIX
+    peak = matrix_peak(device, side)
+    rows: list[dict] = []
+    results = {"matrix_tflops": round(peak / 1e12, 2), "matrix": side, "variants": rows}
+    for variant in TINY if tiny else VARIANTS:
         try:
-            row = _train(sizes, way, device, peak)
+            row = train_variant(variant, SHAPES["tiny" if tiny else "small"], device, peak)
         except UserError as error:
             row = {"failed": str(error)}
-        except Exception as error:  # a compiler's, say; it must not take the others' figures along
-            row = {"failed": sentence(error)}
-        row = {"batch": way.batch, "compile": way.compile, "fused": way.fused, "workers": way.workers, **row}
-        print(row, flush=True)
-        found["ways"].append(row)
-        keep(found)
-        _forget()
+        except Exception as error:  # a compiler's, for example
+            row = {"failed": error_line(error)}
+        settings = {key: value for key, value in asdict(variant).items() if key not in ("steps", "warm_up")}
+        rows.append({**settings, **row})
+        print(rows[-1], flush=True)
+        keep(results)
+        _free_memory()
+    return results
 
 
-def _train(sizes: Sizes, way: Training, device: str, peak: float) -> dict[str, float]:
+def train_variant(variant: Variant, shape: dict[str, int], device: str, peak: float) -> dict[str, float]:
+    """Rates, memory and the share of `peak` (operations a second) of the steps after the warm-up."""
     from datasets import Dataset
     from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, set_seed
     from transformers.utils import logging
@@ -89,22 +122,22 @@ def _train(sizes: Sizes, way: Training, device: str, peak: float) -> dict[str, f
     logging.set_verbosity_error()
     set_seed(0)
     training = {
-        "max_steps": way.steps,
-        "batch_size": way.batch,
+        "max_steps": variant.steps,
+        "batch_size": variant.batch,
         "precision": "bf16" if device == "cuda" else "auto",
         "dropout": 0.0,
-        "compile": way.compile,
-        "fused_optimizer": way.fused,
-        "workers": way.workers,
+        "compile": variant.compile,
+        "fused_optimizer": variant.fused,
+        "workers": variant.workers,
         "checkpoint_seconds": 3600,
     }
     recipe = parse_recipe(
         {"output": "unused", "model": {"name": "random"}, "data": {"train": "unused"}, "training": training}
     )
-    config = T5Config(decoder_start_token_id=0, **sizes.shape)
+    config = T5Config(decoder_start_token_id=0, **shape)
     network = add_adapter(T5ForConditionalGeneration(config).to(device), recipe.lora)
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")  # for its padding
-    pairs = lengths(way.batch * way.steps)
+    pairs = lengths(variant.batch * variant.steps)
     draw = random.Random(1)
     rows = {
         "input_ids": [[*draw.choices(range(10, 32000), k=document - 1), 1] for document, _ in pairs],
@@ -114,24 +147,24 @@ def _train(sizes: Sizes, way: Training, device: str, peak: float) -> dict[str, f
     with tempfile.TemporaryDirectory() as folder:
         data = Dataset.from_dict(rows)
         trained = train(network, tokenizer, data, data.select([0]), recipe, Path(folder))
-    order = list(LengthGrouped([document for document, _ in pairs], way.batch, recipe.training.seed))
-    counted = [pairs[i] for i in order[way.warm_up * way.batch :]]
-    seconds = sum(trained.step_seconds[way.warm_up :])
+    order = list(LengthGrouped([document for document, _ in pairs], variant.batch, recipe.training.seed))
+    counted = [pairs[i] for i in order[variant.warm_up * variant.batch :]]
+    seconds = sum(trained.step_seconds[variant.warm_up :])
     tokens = sum(map(sum, counted))
     each = sum(map(sum, pairs)) / len(pairs)
-    samples = tokens / each / seconds  # batches are of like length, so those counted may be longer than most
+    samples = tokens / each / seconds  # batches are of similar length, so those counted may be longer than most
     done = sum(operations(config, recipe.lora.rank, *pair) for pair in counted)
     return {
         "samples_per_second": round(samples, 1),
         "tokens_per_second": round(tokens / seconds),
         "peak_share": round(done / seconds / peak, 3),
         "peak_mib": memory.peak_mib(),
-        "warm_up_s": round(sum(trained.step_seconds[: way.warm_up]), 1),
-        "epoch_minutes": round(epoch(samples), 1),
+        "warm_up_s": round(sum(trained.step_seconds[: variant.warm_up]), 1),
+        "epoch_minutes": round(epoch_minutes(samples), 1),
     }
 
 
-def _forget() -> None:
+def _free_memory() -> None:
     import torch
 
     torch._dynamo.reset()

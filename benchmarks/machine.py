@@ -1,4 +1,4 @@
-"""The card: its name, the software it was measured with, and the most it does in a matrix product."""
+"""The machine that is measured: processor or GPU, the software that decides a figure, and the matrix product's peak."""
 
 import os
 import platform
@@ -13,8 +13,14 @@ from pathlib import Path
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "optimum-onnx", "ctranslate2", "bentoml")
 
 
-def machine(device: str) -> dict:
-    """Name and slug of the card, or of the processor, and versions of what decides a figure."""
+def processor() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def describe(device: str) -> dict[str, object]:
+    """Name and slug of the GPU (or processor), the number of cores, and versions of the software."""
     import onnxruntime
     import torch
 
@@ -23,7 +29,7 @@ def machine(device: str) -> dict:
     software |= {"cuda": torch.version.cuda, "onnxruntime": onnxruntime.__version__}
     software |= {package: _version(package) for package in PACKAGES}
     return {
-        "card": name,
+        "device": name,
         "slug": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
         "cores": len(os.sched_getaffinity(0)),
         "software": {key: value for key, value in software.items() if value},
@@ -31,7 +37,7 @@ def machine(device: str) -> dict:
 
 
 def git_commit() -> str | None:
-    """The commit of the working tree; None outside git."""
+    """The short commit of the working tree, with "-dirty" if it differs; None outside git."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
@@ -50,8 +56,8 @@ def _driver() -> str | None:
     if not shutil.which("nvidia-smi"):
         return None
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    told = subprocess.run(command, capture_output=True, text=True).stdout.split()
-    return told[0] if told else None
+    versions = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    return versions[0] if versions else None
 
 
 def matrix_peak(device: str, side: int) -> float:
