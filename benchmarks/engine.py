@@ -3,10 +3,9 @@
     python -m benchmarks.engine [--quick] [--device cuda] [--parts PART ...]
 
 t5-small's shape with random weights, greedy, 400 input and 64 new tokens. Every system has a process of its own with
-the same number of threads, and they take turns. Parts: `greedy`, `beams4` (4 beams), `mixed` (Poisson arrivals of all
-lengths), `long` (long texts), `many` (ten thousand short requests), `steps` (one decoder step). On a CPU the best round
-counts, a full run draws docs/engine.png and writes benchmarks/results/engine.json; on a GPU the median round counts.
-The last line is JSON.
+the same number of threads, and they take turns. Parts: `greedy`, `beams4` (4 beams), `mixed` (our engine under Poisson
+arrivals of all lengths), `steps` (one decoder step). On a CPU the best round counts; a full run draws docs/engine.png
+and writes benchmarks/results/engine.json. On a GPU the median round counts. The last line is JSON.
 """
 
 import argparse
@@ -23,16 +22,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import processor
-from benchmarks.peers import INPUT_LIMIT, MIXED_LIMIT, PRECISIONS, SYSTEMS, Setup, ctranslate2_model
-from benchmarks.turns import Answers, System, attempt, take_turns
+from benchmarks.peers import MIXED_LIMIT, PRECISIONS, SYSTEMS, Setup, ctranslate2_model
+from benchmarks.turns import Answers, System, attempt, processor, take_turns
 from finetune.files import write_json
 from precis.runtime.threads import default_threads
 
 RESULT = Path(__file__).parent / "results/engine.json"
 PICTURE = Path(__file__).parent.parent / "docs/engine.png"
-PARTS = ("greedy", "beams4", "mixed", "long", "many", "steps")
-DEFAULT_PARTS = {"cpu": PARTS[:5], "cuda": ("greedy", "mixed")}
+PARTS = ("greedy", "beams4", "mixed", "steps")
+DEFAULT_PARTS = {"cpu": PARTS[:3], "cuda": ("greedy", "mixed")}
 console = Console()
 
 
@@ -42,7 +40,7 @@ class Sizes:
 
     batches: tuple[int, ...]
     rounds: int
-    mixed: int  # requests of the mixed load
+    mixed: tuple[int, int, int]  # requests of the mixed load, of its warm-up, and its rounds
     shape: str = "small"
     source: int = 400  # tokens
     new: int = 64  # tokens
@@ -51,13 +49,13 @@ class Sizes:
 
 
 SIZES = {
-    "cpu": Sizes(batches=(1, 8, 32), rounds=2, mixed=320),
-    "cuda": Sizes(batches=(1, 8, 32, 128), rounds=3, mixed=512, rows=128),
-    "tiny": Sizes(batches=(1, 2), rounds=1, mixed=8, shape="tiny", source=40, new=8, rows=8, steps=8),
+    "cpu": Sizes(batches=(1, 8, 32), rounds=2, mixed=(320, 32, 3)),
+    "cuda": Sizes(batches=(1, 8, 32, 128), rounds=3, mixed=(512, 512, 1), rows=128),
+    "tiny": Sizes(batches=(1, 2), rounds=1, mixed=(8, 8, 1), shape="tiny", source=40, new=8, rows=8, steps=8),
 }
 
 
-def load(systems: list[System], setup: Setup, sizes: Sizes, limits: list[int], failed: dict[str, str]) -> None:
+def load(systems: list[System], setup: Setup, sizes: Sizes, failed: dict[str, str]) -> None:
     """Lets the systems load what is written for them, and warms them up. Those that fail are removed."""
     import torch
 
@@ -72,8 +70,7 @@ def load(systems: list[System], setup: Setup, sizes: Sizes, limits: list[int], f
     for system in early:
         system.send("load", warm_up)
     for precision in PRECISIONS[setup.device]:
-        for limit in limits:
-            models.ensure_bundle(setup, precision, limit)
+        models.ensure_bundle(setup, precision)
     for system in systems:
         kind, _, precision = system.name.partition(" ")
         if kind == "CTranslate2" and find_spec("ctranslate2"):
@@ -93,78 +90,45 @@ def load(systems: list[System], setup: Setup, sizes: Sizes, limits: list[int], f
 
 def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], keep: Callable[[], None]) -> None:
     """Measures our bundles and the peers; adds the rates of each part to `result`."""
-    failed: dict[str, str] = {}
     pick = min if setup.device == "cpu" else statistics.median
-    with_mixed = "mixed" in parts and setup.device == "cuda"
-    result |= {"greedy": {}} if "greedy" in parts else {}
-    result |= {"beams4": {}} if "beams4" in parts else {}
-    result |= {"mixed": {}} if with_mixed else {}
+    failed: dict[str, str] = {}
+    wanted = [(part, beams) for part, beams in (("greedy", 1), ("beams4", 4)) if part in parts]
+    result |= {part: {} for part, _ in wanted}
 
     def keep_rates(part: str, answers: Answers) -> None:
         result[part] |= rates(answers, pick)
+        result["failed"] = failed
         keep()
 
     for names in SYSTEMS[setup.device]:
         started = [System(name, setup) for name in names]  # they import while this process does
         systems = list(started)
-        load(systems, setup, sizes, [INPUT_LIMIT, *[MIXED_LIMIT] * with_mixed], failed)
-        result |= {"failed": failed} if failed else {}
-        limits = roofline_limits(result, setup, sizes)
-        for part, beams in (("greedy", 1), ("beams4", 4)):
-            if part not in parts:
-                continue
-            rounds = sizes.rounds if beams == 1 else 1
-            command = (sizes.source, sizes.new, beams)
+        load(systems, setup, sizes, failed)
+        for part, beams in wanted:
+            command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
             answers = take_turns(systems, sizes.batches, command, rounds, failed, partial(keep_rates, part))
             show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)
             if beams == 1 and setup.device == "cpu" and not failed:
-                result |= cpu_figures(answers, result["greedy"], sizes, limits)
-        for system in list(systems) if with_mixed else []:
-            if answer := attempt(system, systems, failed, "mixed", sizes.mixed):
-                result["mixed"][system.name] = answer
-            keep()
+                result |= cpu_figures(answers, result["greedy"])
         for system in started:
             system.close()
     if failed and setup.device == "cpu":
         raise SystemExit("\n".join(f"{name} failed: {reason}" for name, reason in failed.items()))
 
 
-def roofline_limits(result: dict, setup: Setup, sizes: Sizes) -> dict | None:
-    """The processor's measured ceilings, which are added to `result`; None on a GPU and for another shape."""
-    if setup.device != "cpu" or sizes.shape != "small":
-        return None
-    from benchmarks import roofline
-
-    result["ceilings"] = roofline.ceilings(setup.threads)
-    return result["ceilings"]
-
-
-def cpu_figures(answers: Answers, greedy: dict, sizes: Sizes, limits: dict | None) -> dict[str, dict]:
-    """Ratios to the peers, our time outside ONNX Runtime, and the share of what the roofline allows."""
-    from benchmarks import roofline
-
-    best = {
-        name: {batch: min(rounds, key=lambda answer: answer["seconds"]) for batch, rounds in row.items()}
+def cpu_figures(answers: Answers, greedy: dict[str, dict[str, float]]) -> dict[str, dict]:
+    """Our share of time outside ONNX Runtime, and ratios to the peers."""
+    outside = {
+        name: {
+            str(batch): round(1 - best["inside"] / best["seconds"], 3)
+            for batch, rounds in row.items()
+            for best in [min(rounds, key=lambda answer: answer["seconds"])]
+        }
         for name, row in answers.items()
         if name.startswith("Precis")
     }
-    figures: dict[str, dict] = {}
-    figures["outside_onnxruntime"] = {
-        name: {str(batch): round(1 - answer["inside"] / answer["seconds"], 3) for batch, answer in row.items()}
-        for name, row in best.items()
-    }
-    if limits:
-        figures["roofline_share"] = {
-            name: {
-                str(batch): round(
-                    roofline.seconds(batch, sizes.source, sizes.new, name[-4:], limits) / answer["seconds"], 2
-                )
-                for batch, answer in row.items()
-            }
-            for name, row in best.items()
-        }
-    for key, figure in figures.items():
-        console.print(key, figure)
+    console.print("outside_onnxruntime", outside)
+    figures: dict[str, dict] = {"outside_onnxruntime": outside}
     for key, ours, theirs in (
         ("ctranslate2_int8", "Precis int8", "CTranslate2 int8"),
         ("ctranslate2_fp32", "Precis fp32", "CTranslate2 fp32"),
@@ -198,26 +162,16 @@ def show(title: str, rows: dict[str, dict[str, float]], batches: tuple[int, ...]
 
 def measure_engine(result: dict, setup: Setup, sizes: Sizes, parts: list[str], keep: Callable[[], None]) -> None:
     """Measures the parts that need our engine alone; adds them to `result`."""
-    from benchmarks import mixed, models, scale, steps
+    from benchmarks import mixed, models, steps
     from precis import Engine
 
-    def engine(limit: int) -> Engine:
-        return Engine.load(models.ensure_bundle(setup, "int8", limit), threads=setup.threads, rows=setup.rows)
-
-    if "mixed" in parts and setup.device == "cpu":
-        loaded = engine(MIXED_LIMIT)
-        result["mixed_load"] = mixed.compare(loaded, sizes.mixed, warm_up=32, rounds=3)
-        loaded.close()
+    if "mixed" in parts:
+        bundle = models.ensure_bundle(setup, "int8" if setup.device == "cpu" else "fp16", MIXED_LIMIT)
+        engine = Engine.load(bundle, device=setup.device, threads=setup.threads, rows=setup.rows)
+        result["mixed_load"] = mixed.compare(engine, *sizes.mixed)
+        engine.close()
         console.print(result["mixed_load"])
-    if {"long", "many"} & {*parts}:
-        loaded = engine(INPUT_LIMIT)
-        if "long" in parts:
-            result["seconds_by_input_tokens"] = scale.long_texts(loaded)
-            console.print(result["seconds_by_input_tokens"])
-        if "many" in parts:
-            result["short_requests"] = scale.many_requests(loaded)
-            console.print(result["short_requests"])
-        loaded.close()
+        keep()
     if "steps" in parts:
 
         def keep_steps(rows: dict) -> None:
@@ -227,6 +181,22 @@ def measure_engine(result: dict, setup: Setup, sizes: Sizes, parts: list[str], k
 
         bundles = {precision: models.ensure_bundle(setup, precision) for precision in PRECISIONS[setup.device]}
         steps.measure(bundles, setup.device, sizes.batches, (sizes.source, sizes.new), sizes.steps, keep_steps)
+
+
+def draw_throughput(result: dict, path: Path) -> None:
+    """Draws summaries a second by batch, greedy and with four beams."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, key, title in zip(axes, ("greedy", "beams4"), ("greedy", "4 beams"), strict=True):
+        for name, row in result[key].items():
+            width = 2.4 if name.startswith("Precis") else 1.2
+            axis.plot(list(row), list(row.values()), marker="o", label=name, linewidth=width)
+        axis.set(title=title, xlabel="batch")
+    axes[0].set(ylabel="summaries a second")
+    axes[0].legend(fontsize=8)
+    figure.savefig(path, dpi=120)
 
 
 def main(argv: list[str]) -> int:
@@ -240,10 +210,9 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     parts = ["greedy"] if options.quick else list(options.parts or DEFAULT_PARTS[options.device])
     sizes = SIZES["tiny" if options.tiny else options.device]
-    if options.quick:
-        sizes = replace(sizes, rounds=1)
-    full_run = options.device == "cpu" and not options.quick and not options.tiny
-    output = options.output or (RESULT if full_run else None)
+    sizes = replace(sizes, rounds=1) if options.quick else sizes
+    to_repository = options.device == "cpu" and not options.quick and not options.tiny
+    output = options.output or (RESULT if to_repository else None)
     result = json.loads(output.read_text()) if output and output.exists() else {}
     result |= {"machine": processor(), "threads": default_threads()}
     result |= {"source_tokens": sizes.source, "new_tokens": sizes.new, "rounds": sizes.rounds}
@@ -255,14 +224,12 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         setup = Setup(options.scratch or Path(temporary), options.device, default_threads(), sizes.shape, sizes.rows)
         console.print(f"a random model of the shape {sizes.shape}, and its bundles")
-        if {"greedy", "beams4"} & {*parts} or (options.device == "cuda" and "mixed" in parts):
+        if {"greedy", "beams4"} & {*parts}:
             compare_systems(result, setup, sizes, parts, keep)
         measure_engine(result, setup, sizes, parts, keep)
     keep()
-    if full_run and {"greedy", "beams4"} <= {*result}:
-        from benchmarks import scale
-
-        scale.draw_throughput(result, PICTURE)
+    if to_repository and {"greedy", "beams4"} <= {*result}:
+        draw_throughput(result, PICTURE)
     print(json.dumps(result))
     return 0
 

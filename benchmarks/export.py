@@ -1,11 +1,11 @@
-"""The cost of an export: seconds, memory and sizes for a run of t5-small's shape (60 M parameters, random weights).
+"""The cost and the parity of an export: seconds, memory, sizes and links for a run of t5-small's shape.
 
-    python -m benchmarks.export [--shape small|tiny] [--documents 100]
+    python -m benchmarks.export [--device cuda] [--model small|tiny|base] [--documents 100]
 
-The run has a LoRA adapter, 100 documents of 100 to 500 tokens and summaries of 64. `writing_...` is the cost of the
-graphs of both bundles, imports included; the rest is `python -m export RUN --precision fp32 int8`, which also lets
-PyTorch and both engines summarize the documents and compares every link. Memory is the resident set of the process and
-its children, sampled. The last line is JSON.
+The run has random weights (60 M), a LoRA adapter, 100 documents of 100 to 500 tokens and summaries of 64. `writing_...`
+is the cost of the graphs of both bundles, imports included; the rest is `python -m export RUN --precision fp32 int8`
+(fp16 and fp32 on a GPU), which also lets PyTorch and both engines summarize the documents and compares every link.
+Memory is the resident set of the process and its children, sampled. The last line is JSON.
 """
 
 import argparse
@@ -19,39 +19,62 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.peers import SHAPES, VOCABULARY, token_ids, word
+from benchmarks.peers import PRECISIONS, SHAPES, VOCABULARY, token_ids, word
 from benchmarks.server import ROOT, resident_bytes
+from finetune.files import write_json
 
 WORDS = (100, 500)  # of a document
 LIMITS = {"writing_seconds": 120, "writing_peak_mib": 4096, "fp32_mb": 260, "int8_mb": 75}  # for t5-small
 SAMPLE_SECONDS = 0.05
+LINK_KEYS = (
+    "link",
+    "documents",
+    "identical_summaries",
+    "ties",
+    "token_agreement",
+    "max_abs_logit_difference",
+    "passed",
+)
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--device", choices=PRECISIONS, default="cpu")
+    parser.add_argument("--model", choices=(*SHAPES, "base"), default="small", help="base: models/base on Gazette")
     parser.add_argument("--documents", type=int, default=100, help="compared with PyTorch; engines get thrice as many")
+    parser.add_argument("--output", type=Path, help="file for the result")
+    parser.add_argument(
+        "--tiny", action="store_true", help="a tiny model and few documents, to try that everything runs"
+    )
     parser.add_argument("--write", nargs=2, type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.write:
         write_bundles(*options.write)
         return 0
+    if options.tiny:
+        options.documents, options.model = 4, "base" if options.model == "base" else "tiny"
+    result: dict = {"shape": options.model, "documents": options.documents}
     with tempfile.TemporaryDirectory() as scratch:
-        run = write_random_run(Path(scratch), SHAPES[options.shape], options.documents)
-        write_only = ["benchmarks.export", "--write", str(run / "merged"), str(Path(scratch) / "written")]
-        writing, writing_peak = measure([sys.executable, "-m", *write_only])
-        seconds, peak = measure([sys.executable, "-m", "export", str(run), "--precision", "fp32", "int8"])
-        result = {
-            "shape": options.shape,
-            "documents": options.documents,
-            "writing_seconds": round(writing, 1),
-            "writing_peak_mib": round(writing_peak / 2**20),
-            "seconds": round(seconds, 1),
-            "peak_mib": round(peak / 2**20),
-            "fp32_mb": round(size(run / "bundle") / 1e6, 1),
-            "int8_mb": round(size(run / "bundle-int8") / 1e6, 1),
-        }
-    print(json.dumps({**result, "within": all(result[key] <= limit for key, limit in LIMITS.items())}))
+        if options.model == "base":
+            run = write_base_run(Path(scratch) / "run", options.documents)
+        else:
+            run = write_random_run(Path(scratch), SHAPES[options.model], options.documents)
+        if options.device == "cpu":
+            write_only = ["benchmarks.export", "--write", str(run / "merged"), str(Path(scratch) / "written")]
+            seconds, peak = measure([sys.executable, "-m", *write_only])
+            result |= {"writing_seconds": round(seconds, 1), "writing_peak_mib": round(peak / 2**20)}
+        command = [sys.executable, "-m", "export", str(run), "--device", options.device]
+        seconds, peak = measure([*command, "--precision", *PRECISIONS[options.device]])
+        result |= {"seconds": round(seconds, 1), "peak_mib": round(peak / 2**20), "links": {}}
+        for precision in PRECISIONS[options.device]:
+            bundle = run / ("bundle" if precision == "fp32" else f"bundle-{precision}")
+            result[f"{precision}_mb"] = round(size(bundle) / 1e6, 1)
+            links = json.loads((bundle / "parity.json").read_text())["links"]
+            result["links"][precision] = [{key: link[key] for key in LINK_KEYS if key in link} for link in links]
+    result["within"] = all(result.get(key, 0) <= limit for key, limit in LIMITS.items())
+    if options.output:
+        write_json(options.output, result)
+    print(json.dumps(result))
     return 0
 
 
@@ -84,7 +107,7 @@ def write_random_run(folder: Path, shape: dict[str, int], documents: int) -> Pat
 
 
 def write_base_run(folder: Path, documents: int) -> Path:
-    """Writes a run of models/base on Gazette's pairs, and returns its folder."""
+    """Writes a run of models/base on Gazette's pairs into `folder`, and returns it."""
     return _write_run(folder, {"name": str(ROOT / "models/base")}, ROOT / "data/gazette", documents, {})
 
 
@@ -148,4 +171,4 @@ def size(bundle: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.finetune [--device cuda] [--parts methods variants] [--data FILE] [--steps 16] [--batch 8]
 
-Part `methods` (the default) compares, on the same base and pairs (Gazette's, or a JSONL file with columns document and
-summary; cut at 1,024 and 128 tokens):
+Part `methods` (the default) compares, on t5-small's shape with random weights and the same pairs (Gazette's, or a JSONL
+file with columns document and summary; cut at 1,024 and 128 tokens):
 
 - ours: the method of recipes/t5-small-xsum.yaml: LoRA, no dropout, attention in one kernel, grouped by length, padded
   to the longest of a batch, bf16 where the hardware computes in it
@@ -20,7 +20,6 @@ JSON.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,10 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import variants
+from benchmarks.server import ROOT
 from finetune.files import write_json
 from finetune.recipe import Recipe, parse_recipe
 
-ROOT = Path(__file__).parent.parent
 METHODS = ("ours", "stock", "stock-lora", "notebook")
 LONGEST = {"document": 1024, "summary": 128}  # tokens
 
@@ -45,10 +44,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--data", type=Path, default=ROOT / "data/gazette/train.jsonl")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=1, help="of each method, in turns; the median counts")
-    parser.add_argument(
-        "--shape", choices=("small", "embedded"), default="small", help="small: t5-small's, with random weights"
-    )
     parser.add_argument("--output", type=Path, help="file for the results of `variants`, as they are measured")
     parser.add_argument("--tiny", action="store_true", help="`variants` of a tiny model, to try that everything runs")
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
@@ -56,7 +51,7 @@ def main(argv: list[str]) -> int:
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # transformers would use a GPU if there was one
     if options.method:
-        print(json.dumps(measure(options.method, options.shape, options.data, options.steps, options.batch)))
+        print(json.dumps(measure(options.method, options.data, options.steps, options.batch)))
         return 0
     result = compare_methods(options) if "methods" in options.parts else {}
     if "variants" in options.parts:
@@ -71,38 +66,41 @@ def main(argv: list[str]) -> int:
 
 
 def compare_methods(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Runs every method in a process of its own and prints the table; medians by method."""
+    """Runs every method in a process of its own and prints the table."""
     console = Console(stderr=True)
-    runs: dict[str, list[dict]] = {method: [] for method in METHODS}
-    for _ in range(options.rounds):
-        for method in METHODS:
-            command = [sys.executable, "-m", "benchmarks.finetune", "--method", method, "--shape", options.shape]
-            command += ["--data", str(options.data.resolve()), "--batch", str(options.batch)]
-            command += ["--device", options.device]
-            command += ["--steps", str(max(1, options.steps // (4 if method == "notebook" else 1)))]
-            with console.status(f"{method}, {command[-1]} steps"):
-                done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(done.stderr[-4000:])
-            runs[method].append(json.loads(done.stdout.splitlines()[-1]))
-    medians = {
-        method: {key: statistics.median(run[key] for run in rounds) for key in rounds[0]}
-        for method, rounds in runs.items()
-    }
+    results: dict[str, dict[str, float]] = {}
+    for method in METHODS:
+        steps = max(1, options.steps // (4 if method == "notebook" else 1))
+        command = [sys.executable, "-m", "benchmarks.finetune", "--method", method, "--device", options.device]
+        command += ["--data", str(options.data.resolve()), "--batch", str(options.batch), "--steps", str(steps)]
+        with console.status(f"{method}, {steps} steps"):
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr[-4000:])
+        results[method] = json.loads(done.stdout.splitlines()[-1])
     table = Table("", "samples/s", "tokens/s", "peak MiB", "ours is faster by", box=None)
-    for method, row in medians.items():
-        ratio = medians["ours"]["samples_per_second"] / row["samples_per_second"]
+    for method, row in results.items():
+        ratio = results["ours"]["samples_per_second"] / row["samples_per_second"]
         figures = (f"{row['samples_per_second']:.2f}", f"{row['tokens_per_second']:,.0f}", f"{row['peak_mib']:,.0f}")
         table.add_row(method, *figures, f"{ratio:.2f}")
     Console(width=100).print(table)
-    return medians
+    return results
 
 
-def measure(method: str, shape: str, data: Path, steps: int, batch: int) -> dict[str, float]:
+def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]:
     """The first `steps` of an epoch with one method: samples and real tokens a second, and peak memory in MiB."""
     import torch
     from datasets import load_dataset
-    from transformers import DataCollatorForSeq2Seq, PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+    from transformers import (
+        AutoTokenizer,
+        DataCollatorForSeq2Seq,
+        PrinterCallback,
+        Seq2SeqTrainer,
+        Seq2SeqTrainingArguments,
+        T5Config,
+        T5ForConditionalGeneration,
+        set_seed,
+    )
     from transformers.utils import logging
 
     from finetune.data.tokenizing import tokenized
@@ -122,7 +120,8 @@ def measure(method: str, shape: str, data: Path, steps: int, batch: int) -> dict
     logging.set_verbosity_error()
     set_seed(0)
     recipe = _recipe(steps, batch, "auto" if method == "ours" else "fp32")
-    network, tokenizer = _base(shape)
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
+    network = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     model = network if method == "stock" else add_adapter(network, recipe.lora)
     rows = load_dataset("json", data_files=str(data), split="train").select_columns(["document", "summary"])
@@ -178,21 +177,6 @@ def _recipe(steps: int, batch: int, precision: str) -> Recipe:
             "training": {"max_steps": steps, "batch_size": batch, "precision": precision, "dropout": 0.0},
         }
     )
-
-
-def _base(shape: str):
-    """The embedded base, or a network of t5-small's shape with random weights; and the embedded base's tokenizer."""
-    import torch
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    from finetune.recipe import Model
-    from finetune.training.train import load_base
-
-    network, tokenizer = load_base(Model(name=str(ROOT / "models/base")))
-    if shape == "small":
-        torch.manual_seed(0)
-        network = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
-    return network, tokenizer
 
 
 def _pad_to_max_length(batch: list[dict], tokenizer, model) -> dict:

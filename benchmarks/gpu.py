@@ -9,6 +9,9 @@ import argparse
 import importlib
 import json
 import os
+import platform
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +22,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.gpu_page import PAGE, write_page
-from benchmarks.machine import describe, git_commit
+from benchmarks.server import ROOT
 from finetune.files import write_json
+from finetune.provenance import git_commit, versions
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
 SCRATCH = ROOT / "artifacts/gpu-check"
 INTERRUPTED = "It was interrupted."
@@ -40,22 +43,15 @@ class Part:
     packages: tuple[str, ...] = ()
 
 
+SHARED = ("--scratch", "{scratch}")
 PARTS = {
-    "engine": Part(330, "benchmarks.engine", ("--parts", "greedy", "mixed", "--scratch", "{scratch}")),
-    "steps": Part(60, "benchmarks.engine", ("--parts", "steps", "--scratch", "{scratch}")),
-    "service": Part(
-        90,
-        "benchmarks.service",
-        ("--parts", "closed", "--scratch", "{scratch}"),
-        ("bentoml", "pydantic_settings", "aiohttp"),
-    ),
+    "engine": Part(330, "benchmarks.engine", ("--parts", "greedy", "mixed", *SHARED)),
+    "steps": Part(60, "benchmarks.engine", ("--parts", "steps", *SHARED)),
+    "service": Part(90, "benchmarks.service", ("--parts", "closed", *SHARED), ("bentoml", "aiohttp")),
     "finetune": Part(240, "benchmarks.finetune", ("--parts", "variants")),
-    "parity": Part(180, "benchmarks.parity", ("--scratch", "{scratch}")),
+    "parity": Part(90, "benchmarks.export", ("--model", "base", "--documents", "32")),
+    "export": Part(90, "benchmarks.export", ("--documents", "32")),
 }
-
-
-class Stopped(BaseException):
-    """The part has to end, which is not a failure of what it measures."""
 
 
 def main(argv: list[str]) -> int:
@@ -68,10 +64,6 @@ def main(argv: list[str]) -> int:
     if options.part:
         return run_here(options.part, options.device, options.scratch)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for package in ("torch", "transformers", "onnxruntime"):
-        if find_spec(package) is None:
-            print(f"{sys.executable} has no {package}: name another interpreter with PYTHON=.", file=sys.stderr)
-            return 1
     import torch
 
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -97,7 +89,7 @@ def check(parts: list[str], device: str, scratch: Path, results: Path, page: Pat
     results.mkdir(parents=True, exist_ok=True)
     status = 0
     for part in parts:
-        if is_measured(content["parts"].get(part)):
+        if part in content["parts"] and not {"failed", "skipped"} & content["parts"][part].keys():
             print(f"{part}: measured before, in {path}", flush=True)
             continue
         print(f"{part}: at most {PARTS[part].seconds} s, log in {scratch / f'{part}.log'}", flush=True)
@@ -107,26 +99,32 @@ def check(parts: list[str], device: str, scratch: Path, results: Path, page: Pat
         content.get("notes", {}).pop(part, None)  # it was about the previous result
         write_json(path, content)
         write_page(results, page)
-        if row.get("failed") == INTERRUPTED:
-            print(f"{part}: {INTERRUPTED}", flush=True)
+        outcome = row.get("failed", row.get("skipped", "done"))
+        print("\n  ".join([f"{part}: {outcome} ({row['seconds']:.0f} s)", *row.get("log", [])]), flush=True)
+        if outcome == INTERRUPTED:
             return 130
-        if "failed" in row:
-            status = 1
-            print(f"{part}: {row['failed']}\n  " + "\n  ".join(row["log"]), flush=True)
-        else:
-            print(f"{part}: {row.get('skipped', 'done')} ({row['seconds']:.0f} s)", flush=True)
+        status = max(status, int("failed" in row))
     write_page(results, page)
     print(f"{path}, {page}")
     return status
 
 
-def is_measured(row: dict | None) -> bool:
-    """Whether the part has a complete result."""
-    return row is not None and "failed" not in row and "skipped" not in row
+def describe(device: str) -> dict[str, object]:
+    """Name and slug of the GPU (or processor), the number of cores, and versions of the software."""
+    import torch
+
+    name, software = f"CPU {platform.machine()}", versions()
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        drivers = subprocess.run(command, capture_output=True, text=True).stdout if shutil.which(command[0]) else ""
+        software |= {"cuda": torch.version.cuda, "driver": next(iter(drivers.split()), "unknown")}
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return {"device": name, "slug": slug, "cores": len(os.sched_getaffinity(0)), "software": software}
 
 
 def run(part: str, device: str, scratch: Path, limit: float) -> dict:
-    """Runs one part in a process: {"seconds", "results"}, and "skipped" or "failed" with a sentence, "failed" with "log".
+    """Runs one part in a process; its seconds and results, and a sentence if it was skipped or failed (with its log).
 
     A KeyboardInterrupt ends the part, which is then INTERRUPTED and keeps the results so far.
     """
@@ -137,13 +135,9 @@ def run(part: str, device: str, scratch: Path, limit: float) -> dict:
     output, log = scratch / f"{part}.json", scratch / f"{part}.log"
     output.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.gpu", "--part", part, "--device", device, "--scratch", str(scratch)]
-    # PyTorch would use a GPU that is there.
-    variables = {} if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
     began = time.monotonic()
     with log.open("w") as file:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **variables}, stdout=file, stderr=file, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
     try:
         process.wait(limit)
     except subprocess.TimeoutExpired:
@@ -175,21 +169,17 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def run_here(part: str, device: str, scratch: Path) -> int:
-    """Runs the part's benchmark in this process; SIGTERM lets it end what it has started."""
-    signal.signal(signal.SIGTERM, _stop)
+    """Runs the part's benchmark in this process; on SIGTERM it ends what it has started."""
+    signal.signal(signal.SIGTERM, _exit)
     arguments = [argument.format(scratch=scratch) for argument in PARTS[part].arguments]
     arguments += ["--device", device, "--output", str(scratch / f"{part}.json")]
     arguments += ["--tiny"] if device == "cpu" else []
-    try:
-        return importlib.import_module(PARTS[part].module).main(arguments)
-    except Stopped:
-        print("Stopped.", flush=True)
-        return 1
+    return importlib.import_module(PARTS[part].module).main(arguments)
 
 
-def _stop(*_: object) -> None:
+def _exit(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough, and must not disturb the ending
-    raise Stopped
+    raise SystemExit("Stopped.")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,6 @@ HEAD = """\
 Results of `make gpu-check PYTHON=python3`; each part names its own command. The model has t5-small's shape and random
 weights, since speed does not depend on their values; parity is also measured on models/base.
 """
-# Requests a second by clients, from TensorRT-LLM's issue 16706
-PUBLISHED = {"8 clients": 173.7, "32 clients": 257.2, "64 clients": 335.4}
-OPERATORS = 6  # of a provider, that are shown
 
 
 def write_page(results: Path, page: Path) -> None:
@@ -80,23 +77,18 @@ def _engine(results: dict) -> Iterator[str]:
     yield from table(("system", *(f"batch {batch}" for batch in batches)), *rows)
     for name, reason in results.get("failed", {}).items():
         yield f"- {name} is left out: {reason}"
-    if not results.get("mixed"):
+    if "mixed_load" not in results:
         return
+    mixed = results["mixed_load"]
     yield (
-        "\nMixed load: texts of 50 to 900 tokens, summaries of 5 to 80. All requests at once; and, for our engine, "
-        "arriving at 80% of that rate.\n"
+        "\nOur engine under mixed load: texts of 50 to 900 tokens, summaries of 5 to 80. All at once it has "
+        f"{mixed['requests_per_second']} requests a second; arriving at 80% of that rate:\n"
     )
-    rows = []
-    for name, row in results["mixed"].items():
-        if "left_out" in row:
-            rows.append((name, row["left_out"], *[None] * 4))
-            continue
-        latencies = [
-            row.get(batching, {}).get(key) for batching in ("continuous", "static") for key in ("p50_s", "p95_s")
-        ]
-        rows.append((name, f"{row['requests_per_second']:,.0f}", *latencies))
-    head = ("system", "requests/s", "p50 s, continuous batching", "p95 s", "p50 s, static batches", "p95 s")
-    yield from table(head, *rows)
+    rows = [
+        (name, mixed[batching]["requests_per_second"], mixed[batching]["p50_s"], mixed[batching]["p95_s"])
+        for name, batching in (("continuous batching", "continuous"), ("static batches", "static"))
+    ]
+    yield from table(("batching", "requests/s", "p50 s", "p95 s"), *rows)
 
 
 def _steps(results: dict) -> Iterator[str]:
@@ -117,14 +109,13 @@ def _steps(results: dict) -> Iterator[str]:
 def _service(results: dict) -> Iterator[str]:
     yield (
         f"`python -m bento` on the GPU with the {results['precision']} bundle: {results['new_tokens']} new tokens of "
-        "texts of 50 to 450, for clients on this machine that ask again when answered. TensorRT-LLM's figures (its "
-        "issue 16706) are of a T5 of unknown size on an unknown GPU: a landmark, not a comparison.\n"
+        "texts of 50 to 450, for clients on this machine that ask again when answered.\n"
     )
     rows = [
-        (name, row["summaries_per_second"], row["p50_s"], row["p99_s"], PUBLISHED.get(name))
+        (name, row["summaries_per_second"], row["p50_s"], row["p99_s"])
         for name, row in results.get("closed", {}).items()
     ]
-    yield from table(("load", "requests/s", "p50 s", "p99 s", "TensorRT-LLM's published requests/s"), *rows)
+    yield from table(("load", "requests/s", "p50 s", "p99 s"), *rows)
 
 
 def _finetune(results: dict) -> Iterator[str]:
@@ -156,42 +147,23 @@ def _finetune(results: dict) -> Iterator[str]:
     yield from table((*head, "one epoch, minutes", "first steps, s"), *rows)
 
 
-def _parity(results: dict) -> Iterator[str]:
-    yield "The export's own checks, and each bundle compared with PyTorch in fp32 on the GPU.\n"
-    bundles = [
-        (model, precision, bundle)
-        for model, row in results["models"].items()
-        for precision, bundle in row["bundles"].items()
-    ]
+def _export(results: dict) -> Iterator[str]:
+    yield (
+        f"`python -m export` took {results['seconds']:.0f} s and {results['peak_mib']:,} MiB. Its links, from PyTorch "
+        "to the bundle on the GPU:\n"
+    )
     rows = [
         (
-            model,
             precision,
             link["link"],
             _small(link["max_abs_logit_difference"]),
             f"{link['identical_summaries']} of {link['documents']}" + f", ties {link['ties']}" * bool(link["ties"]),
             _yes(link["passed"]),
         )
-        for model, precision, bundle in bundles
-        for link in (*bundle["links"], bundle["on_the_device"])
+        for precision, links in results["links"].items()
+        for link in links
     ]
-    yield from table(("model", "bundle", "link", "largest logit difference", "identical summaries", "passed"), *rows)
-    for model, row in results["models"].items():
-        if "failed" in row:
-            yield f"{model}: the export ended with “{row['failed']}”\n"
-    rows = [
-        (model, precision, graph, provider, sum(operators.values()), _operators(provider, operators))
-        for model, precision, bundle in bundles
-        for graph, placement in bundle["node_placement"].items()
-        for provider, operators in placement.items()
-    ]
-    yield from table(("model", "bundle", "graph", "provider", "nodes", "of which"), *rows)
-    if results["refusals"]:
-        yield 'The errors of `Engine.load(device="cuda")` if something is missing:\n'
-        rows = [
-            (case, _yes(row["refused"]), row["message"].replace("|", "/")) for case, row in results["refusals"].items()
-        ]
-        yield from table(("missing", "refused", "message"), *rows)
+    yield from table(("bundle", "link", "largest logit difference", "identical summaries", "passed"), *rows)
 
 
 SECTIONS = {
@@ -199,15 +171,9 @@ SECTIONS = {
     "steps": ("Decoder steps", _steps),
     "service": ("The service", _service),
     "finetune": ("Fine-tuning", _finetune),
-    "parity": ("Parity", _parity),
+    "parity": ("Parity of models/base on Gazette", _export),
+    "export": ("Parity of random weights", _export),
 }
-
-
-def _operators(provider: str, operators: dict[str, int]) -> str:
-    """The most frequent operators, and all that run on the CPU."""
-    shown = list(operators.items())[: None if provider.startswith("CPU") else OPERATORS]
-    more = f" and {len(operators) - len(shown)} others" * (len(operators) > len(shown))
-    return ", ".join(f"{count} {operator}" for operator, count in shown) + more
 
 
 def _yes(value: bool) -> str:

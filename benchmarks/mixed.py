@@ -40,7 +40,7 @@ def arrival_times(count: int, rate: float, seed: int) -> list[float]:
     return times
 
 
-def compare(engine: Engine, count: int, warm_up: int, rounds: int = 1) -> dict[str, object]:
+def compare(engine: Engine, count: int, warm_up: int, rounds: int) -> dict[str, object]:
     """Capacity, and latencies at 80% of it with continuous batching and with static batches.
 
     Of several rounds, in which the two take turns, the one with the lower p95 counts: other work only ever adds.

@@ -19,7 +19,6 @@ SPECIAL = ("<pad>", "</s>", "<unk>")
 SHAPES = {"small": {}, "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}}
 INPUT_LIMIT = 512  # tokens
 MIXED_LIMIT = 1024  # tokens, under mixed load, whose longest text has 901
-MIXED_BATCH = 128  # texts in a static batch of a peer under mixed load
 PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp16", "fp32")}  # of our bundles
 # Groups are measured one after the other: what compiles for minutes comes when the others have their figures.
 SYSTEMS = {
@@ -74,11 +73,8 @@ class Precis:
     def __init__(self, setup: Setup, precision: str) -> None:
         from precis import Engine
 
-        def load(limit: int) -> Engine:
-            folder = setup.bundle(precision, limit)
-            return Engine.load(folder, device=setup.device, threads=setup.threads, rows=setup.rows)
-
-        self.engine, self._long_engine, self._load = load(INPUT_LIMIT), None, load
+        folder = setup.bundle(precision)
+        self.engine = Engine.load(folder, device=setup.device, threads=setup.threads, rows=setup.rows)
         self._seconds, self._began, self._active, self._lock = 0.0, 0.0, 0, threading.Lock()
         if setup.device == "cpu":
             model = self.engine._model
@@ -114,12 +110,6 @@ class Precis:
         # A random model also writes pad tokens, which a summary leaves out.
         return [new if summary.finish_reason == "length" else -1 for summary in self.engine.generate(texts, params)]
 
-    def mixed(self, count: int) -> dict[str, object]:
-        from benchmarks import mixed
-
-        self._long_engine = self._long_engine or self._load(MIXED_LIMIT)
-        return mixed.compare(self._long_engine, count, warm_up=count)
-
 
 class _Padded:
     """What the peers that pad a batch have in common."""
@@ -134,21 +124,6 @@ class _Padded:
                 input_ids=ids, attention_mask=(ids != 0).long(), max_new_tokens=new, min_new_tokens=new, num_beams=beams
             )
         return [len([token for token in row[1:] if token != END]) for row in rows.tolist()]
-
-    def mixed(self, count: int) -> dict[str, object]:
-        """All requests at once in static batches of similar lengths, each as long as its longest."""
-        from benchmarks import mixed
-
-        requests = sorted(mixed.requests(count, 2), key=lambda request: len(request.text.split()))
-        batches = [requests[first : first + MIXED_BATCH] for first in range(0, count, MIXED_BATCH)]
-        ids = [[[3, *(int(word[1:]) for word in request.text.split()), 1] for request in batch] for batch in batches]
-        seconds = 0.0
-        for _ in range(2):  # the first warms up
-            began = time.perf_counter()
-            for batch, rows in zip(batches, ids, strict=True):
-                self.run(rows, max(request.params.max_new_tokens for request in batch), 1)
-            seconds = time.perf_counter() - began
-        return {"requests_per_second": round(count / seconds, 1)}
 
 
 class PyTorch(_Padded):
@@ -168,8 +143,6 @@ class Compiled(PyTorch):
 
     If that first step was compiled too, the cache would be an output of a CUDA graph, which the next run overwrites.
     """
-
-    mixed = None  # every new shape would be compiled again
 
     def __init__(self, setup: Setup, precision: str) -> None:
         import torch
@@ -254,8 +227,6 @@ def ctranslate2_model(setup: Setup, precision: str) -> Path:
 
 class CTranslate2:
     """CTranslate2's Translator."""
-
-    mixed = _Padded.mixed
 
     def __init__(self, setup: Setup, precision: str) -> None:
         import ctranslate2

@@ -33,9 +33,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.loads import Body, closed, open_loop
-from benchmarks.machine import processor
 from benchmarks.peers import PRECISIONS, Setup
 from benchmarks.server import BENTOML, ROOT, START, Server
+from benchmarks.turns import processor
 from finetune.files import write_json
 
 RESULT = Path(__file__).parent / "results/service.json"
@@ -216,7 +216,7 @@ def measure(
     best: dict = {}
     with ExitStack() as running:
         if {"closed", "open"} & {*parts}:
-            page = setup.device == "cpu"
+            page = setup.device == "cpu" and setup.shape == "small"
             ours = running.enter_context(start_precis(setup, bundle, scratch, SERVING, page))
             first_answer = ours.wait_until_ready(START_SECONDS, "/summarize", body("w10 w11", sizes.new))
             if page:

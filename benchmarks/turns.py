@@ -6,6 +6,7 @@ is such a process. It reads a JSON list a line, a command and its arguments, and
 """
 
 import json
+import platform
 import subprocess
 import sys
 import time
@@ -99,11 +100,17 @@ def attempt(system: System, systems: list[System], failed: dict[str, str], *comm
         return None
 
 
+def processor() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
 def serve(name: str, setup: Setup) -> None:
     """Answers the commands on standard input.
 
-    ["load", [[batch, source tokens, new tokens], ...]] loads the system and runs these batches to warm up,
-    ["batch", texts, source tokens, new tokens, beams] is timed, and ["mixed", requests] is the mixed load.
+    ["load", [[batch, source tokens, new tokens], ...]] loads the system and runs these batches to warm up;
+    ["batch", texts, source tokens, new tokens, beams] is timed.
     """
     try:
         import_libraries(name)
@@ -119,8 +126,6 @@ def serve(name: str, setup: Setup) -> None:
                 for batch, source, new in arguments[0]:
                     system.run(token_ids(batch, source), new, 1)
                 answer = {"ready": True}
-            elif command == "mixed":
-                answer = system.mixed(*arguments) if system.mixed else {"left_out": "each shape compiles anew"}
             else:
                 answer = time_batch(system, *arguments)
         except Exception as error:  # whatever it is: the other systems go on, and this one is reported as failed

@@ -5,15 +5,16 @@ Random weights and tokens with lengths like XSum's: documents of 430 tokens on a
 
 import gc
 import random
+import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.machine import matrix_peak
 from benchmarks.peers import SHAPES, error_line
+from benchmarks.server import ROOT
 
-ROOT = Path(__file__).parent.parent
 XSUM = 204_045  # training pairs
 DOCUMENT, SUMMARY, LIMIT = (430, 160), (27, 7), 512  # tokens: mean and standard deviation; the longest document
 
@@ -83,6 +84,24 @@ def operations(config, rank: int, document: int, summary: int) -> float:
 def epoch_minutes(samples_per_second: float, pairs: int = XSUM) -> float:
     """Minutes for `pairs` pairs at this rate."""
     return pairs / samples_per_second / 60
+
+
+def matrix_peak(device: str, side: int) -> float:
+    """Operations a second of a bf16 product of two random square matrices: the median of ten, after three."""
+    import torch
+
+    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+
+    def product() -> float:
+        began = time.perf_counter()
+        left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    for _ in range(3):
+        product()
+    return 2 * side**3 / statistics.median(product() for _ in range(10))
 
 
 def measure(device: str, tiny: bool, keep: Callable[[dict], None]) -> dict[str, object]:
