@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         result |= {"seconds": round(seconds, 1), "peak_mib": round(peak / 2**20), "links": {}}
         for precision in PRECISIONS[options.device]:
             bundle = run / ("bundle" if precision == "fp32" else f"bundle-{precision}")
-            result[f"{precision}_mb"] = round(size(bundle) / 1e6, 1)
+            result[f"{precision}_mb"] = round(sum(path.stat().st_size for path in bundle.iterdir()) / 1e6, 1)
             links = json.loads((bundle / "parity.json").read_text())["links"]
             result["links"][precision] = [{key: link[key] for key in LINK_KEYS if key in link} for link in links]
     result["within"] = all(result.get(key, 0) <= limit for key, limit in LIMITS.items())
@@ -163,11 +163,6 @@ def measure(command: list[str]) -> tuple[float, int]:
     if process.returncode:
         raise SystemExit(f"The export ended with status {process.returncode}.")
     return time.perf_counter() - began, peak
-
-
-def size(bundle: Path) -> int:
-    """Bytes of all the bundle's files."""
-    return sum(path.stat().st_size for path in bundle.iterdir())
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
             trainer.remove_callback(PrinterCallback)
             trainer.train()
             tokens, seconds = trainer.tokens, clock.seconds
-    # All orders give the same tokens in a whole epoch, but not in their first steps.
+    # All orders give the same tokens in an epoch, but not in its first steps.
     samples = batch * steps if method == "notebook" else tokens / each
     return {
         "samples_per_second": samples / seconds,

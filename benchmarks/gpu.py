@@ -30,7 +30,7 @@ RESULTS = ROOT / "benchmarks/results"
 SCRATCH = ROOT / "artifacts/gpu-check"
 INTERRUPTED = "It was interrupted."
 END_SECONDS = 20  # from SIGTERM to SIGKILL
-LOG_LINES = 30  # of a failed part, which are kept
+LOG_LINES = 30  # of a failed part, in its result
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="only these")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: tiny sizes, to try it all")
-    parser.add_argument("--scratch", type=Path, default=SCRATCH, help="where models, bundles and logs are kept")
+    parser.add_argument("--scratch", type=Path, default=SCRATCH, help="folder for models, bundles and logs")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.part:
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("PyTorch sees no NVIDIA GPU here; --device cpu tries everything at tiny sizes.", file=sys.stderr)
         return 1
-    # Results of tiny sizes are not kept.
+    # Results of tiny sizes do not go to the repository.
     results, page = (RESULTS, PAGE) if options.device == "cuda" else (options.scratch, options.scratch / "gpu.md")
     return check(options.parts, options.device, options.scratch, results, page)
 
@@ -79,7 +79,7 @@ def check(parts: list[str], device: str, scratch: Path, results: Path, page: Pat
 
     Returns 1 if one failed, 130 if one was interrupted.
     """
-    machine = describe(device)
+    machine, status = describe(device), 0
     path = results / f"gpu-{machine['slug']}.json"
     content: dict = {"machine": machine, "parts": {}}
     if path.exists():
@@ -87,7 +87,6 @@ def check(parts: list[str], device: str, scratch: Path, results: Path, page: Pat
         # Figures of other software or of another machine cannot be compared with these.
         content = before if before["machine"] == machine else content
     results.mkdir(parents=True, exist_ok=True)
-    status = 0
     for part in parts:
         if part in content["parts"] and not {"failed", "skipped"} & content["parts"][part].keys():
             print(f"{part}: measured before, in {path}", flush=True)

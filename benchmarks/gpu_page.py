@@ -29,7 +29,7 @@ def device_section(content: dict) -> str:
     machine = content["machine"]
     software = ", ".join(f"{name} {version}" for name, version in machine["software"].items())
     lines = [f"\n## {machine['device']}", f"\n{software}; {machine['cores']} processor cores.\n"]
-    notes = content.get("notes", {})  # written by hand, about a part or the whole
+    notes = content.get("notes", {})  # written by hand, about a part or the device
     if "device" in notes:
         lines.append(f"{notes['device']}\n")
     for part, (title, write) in SECTIONS.items():

@@ -56,8 +56,8 @@ class Recorder:
     def summary(self, begin: float, length: float, before: tuple[float, ...] = ()) -> dict[str, object]:
         """Rate, latencies and statuses of `length` seconds from `begin` on; `before` are arrivals of earlier summaries.
 
-        The rate is the slope of the number of answers. Texts of equal lengths are done a whole batch at a time, and
-        to count them is to count how many batches the window happens to contain.
+        The rate is the slope of the number of answers. Texts of equal lengths are done a batch at a time, and to
+        count them is to count how many batches the window happens to contain.
         """
         moments = np.linspace(0.0, length, SAMPLES)
         done = np.searchsorted(np.sort([*self.done, *before]), begin + moments)

@@ -88,23 +88,17 @@ def start_precis(setup: Setup, bundle: Path, scratch: Path, cores: list[int], pa
 
 def start_plain(setup: Setup, scratch: Path, cores: list[int], new: int) -> Server:
     """The peer's service, once it has answered."""
-    environment = {
-        "PLAIN_MODEL": str(plain_model(setup)), "PLAIN_THREADS": str(len(cores)), "PLAIN_NEW_TOKENS": str(new)
-    }  # fmt: skip
+    environment = {"PLAIN_MODEL": str(setup.folder / f"plain-{setup.shape}")}
+    environment |= {"PLAIN_THREADS": str(len(cores)), "PLAIN_NEW_TOKENS": str(new)}
     command = [BENTOML, "serve", "benchmarks.plain_bento:Plain"]
     server = Server(command, ROOT, None, scratch / "plain", environment, cores=cores)
-    server.wait_until_ready(START_SECONDS, "/summarize", plain_body("w10 w11"))
+    server.wait_until_ready(START_SECONDS, "/summarize", {"texts": ["w10 w11"]})
     return server
 
 
 def body(text: str, new: int) -> dict:
     """A request to our service."""
     return {"text": text, "max_new_tokens": new, "min_new_tokens": new, "num_beams": 1}
-
-
-def plain_body(text: str) -> dict:
-    """A request to the peer's service."""
-    return {"texts": [text]}
 
 
 def measure_startup(server: Server, bundle: Path) -> dict[str, float]:
@@ -185,23 +179,17 @@ def _ratio(ours: float | None, theirs: float | None) -> float | None:
     return round(ours / theirs, 3) if ours and theirs else None
 
 
-def plain_model(setup: Setup) -> Path:
-    """The folder of what the peer reads."""
-    return setup.folder / f"plain-{setup.shape}"
-
-
 def write_models(setup: Setup, precision: str, plain: bool) -> Path:
     """Writes what is missing of the random model, its bundle and, if `plain`, the peer's; returns the bundle."""
     from benchmarks import models
 
     console.print(f"a random model of the shape {setup.shape}, and its bundle")
-    bundle = models.ensure_bundle(setup, precision)
-    if plain and not (plain_model(setup) / "tokenizer.json").exists():
+    bundle, exported = models.ensure_bundle(setup, precision), setup.folder / f"plain-{setup.shape}"
+    if plain and not (exported / "tokenizer.json").exists():
         from benchmarks import plain_bento
 
-        console.print("the same model for ORTModelForSeq2SeqLM")
-        shutil.rmtree(plain_model(setup), ignore_errors=True)
-        plain_bento.export(setup.model, plain_model(setup))
+        shutil.rmtree(exported, ignore_errors=True)
+        plain_bento.export(setup.model, exported)
     return bundle
 
 
@@ -243,7 +231,7 @@ def measure(
                 best["open"] = better(run_loads("Precis, open loop", loads), best.get("open", {}))
                 keep(**best)
             if "plain" in parts:
-                rows = closed_loops("plain BentoML, closed loop", peer, plain_body, sizes)
+                rows = closed_loops("plain BentoML, closed loop", peer, lambda text: {"texts": [text]}, sizes)
                 best["plain"] = better(rows, best.get("plain", {}))
                 keep(**best)
 

@@ -106,6 +106,8 @@ def matrix_peak(device: str, side: int) -> float:
 
 def measure(device: str, tiny: bool, keep: Callable[[dict], None]) -> dict[str, object]:
     """Figures of each variant in turn; `keep` gets the results after each. One that fails does not stop the others."""
+    import torch
+
     from finetune.errors import UserError
 
     side = TINY_MATRIX if tiny else MATRIX
@@ -123,7 +125,10 @@ def measure(device: str, tiny: bool, keep: Callable[[dict], None]) -> dict[str, 
         rows.append({**settings, **row})
         print(rows[-1], flush=True)
         keep(results)
-        _free_memory()
+        torch._dynamo.reset()
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
     return results
 
 
@@ -181,12 +186,3 @@ def train_variant(variant: Variant, shape: dict[str, int], device: str, peak: fl
         "warm_up_s": round(sum(trained.step_seconds[: variant.warm_up]), 1),
         "epoch_minutes": round(epoch_minutes(samples), 1),
     }
-
-
-def _free_memory() -> None:
-    import torch
-
-    torch._dynamo.reset()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
