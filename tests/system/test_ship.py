@@ -12,6 +12,7 @@ import yaml
 
 from bento import __main__ as start
 from precis.bundle.choose import choose_bundle
+from precis.bundle.manifest import Manifest
 from tests.conftest import ROOT
 from tools import image
 
@@ -194,5 +195,5 @@ def test_a_port_that_is_none_is_told(port, said):
 
 
 def test_the_manifest_of_the_embedded_default_gives_labels(embedded):
-    labels = dict(image.labels(json.loads((embedded / "bundle/manifest.json").read_text()), "cpu"))
+    labels = dict(image.labels(Manifest.model_validate_json((embedded / "bundle/manifest.json").read_bytes()), "cpu"))
     assert re.fullmatch(r"[0-9a-f]{64}", labels["precis.model.base.sha256"])
