@@ -1,4 +1,4 @@
-"""Text summarization with T5 on ONNX Runtime, tokenizers and numpy alone: texts in, summaries out.
+"""Text summarization with T5 on ONNX Runtime, without torch or transformers.
 
     from precis import Engine, GenerationParams
 

@@ -35,10 +35,10 @@ def test_what_waits_and_runs_is_counted_and_past_the_bound_refused(engine):
     futures += [engine.submit(TEXT, long) for _ in range(4)]
     stats = engine.stats()
     assert (stats.running_rows, stats.waiting_requests, stats.waiting_tokens) == (8, 4, 4 * 64)
-    engine.check_room()
+    engine.check_admission()
     futures.append(engine.submit(TEXT, long))
     with pytest.raises(EngineFull):
-        engine.check_room()
+        engine.check_admission()
     with pytest.raises(EngineFull):
         engine.submit(TEXT, long)
     for future in futures:
