@@ -118,7 +118,8 @@ class ResolvedParams:
 def check_generation_config(config: dict[str, Any]) -> None:
     """Raises BundleError if a generation_config.json asks for a search that the engine does not implement."""
     for key, value in config.items():
-        if key not in SUPPORTED_KEYS | IGNORED_KEYS and value not in (None, False, 1, 1.0, 0, [], ""):
+        has_effect = value is True or value not in (None, False, 0, 1, [], "")  # 1 is a neutral factor or count
+        if has_effect and key not in SUPPORTED_KEYS | IGNORED_KEYS:
             raise BundleError(f"generation_config.json sets {key}={value!r}, which this engine does not support.")
     for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
         if config.get(key) is None:
