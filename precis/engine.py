@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,13 +50,8 @@ class Engine:
         row_bytes = bytes_per_row(model, tokenizer.limit)
         rows = max(MAX_BEAMS, rows or min(DEFAULT_ROWS[model.device], MAX_CACHE_BYTES[model.device] // row_bytes))
         self._cache_bytes = rows * row_bytes
-        log.info(
-            "%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB",
-            model.threads,
-            rows,
-            row_bytes / 1e6,
-            self._cache_bytes / 1e6,
-        )
+        sizes = (model.threads, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
+        log.info("%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB", *sizes)
         self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit), max_waiting_tokens)
         weakref.finalize(self, self._scheduler.stop)
 
@@ -87,13 +82,9 @@ class Engine:
         """
         bundle = open_bundle(folder)
         check_generation_config(bundle.generation_config)
-        return cls(
-            bundle,
-            TextTokenizer.load(bundle),
-            Seq2SeqModel(bundle, device, threads or default_threads(), allow_cpu_fallback),
-            rows,
-            max_waiting_tokens,
-        )
+        tokenizer = TextTokenizer.load(bundle)
+        model = Seq2SeqModel(bundle, device, threads or default_threads(), allow_cpu_fallback)
+        return cls(bundle, tokenizer, model, rows, max_waiting_tokens)
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +110,7 @@ class Engine:
         Raises TextError, GenerationError, EngineClosed or EngineError.
         """
         requests = [
-            self._request(text, params, input_ids=input_ids)
+            self._request(text, params, None, input_ids)
             for text, input_ids in zip(texts, self._tokenizer.encode_all(texts), strict=True)
         ]
         # Sorted, so that texts of similar length share a batch.
@@ -149,7 +140,7 @@ class Engine:
 
     async def stream(
         self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
-    ) -> AsyncIterator[str | Summary]:
+    ) -> AsyncGenerator[str | Summary, None]:
         """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
@@ -184,7 +175,7 @@ class Engine:
         """What is running and waiting at present."""
         return self._scheduler.stats(self._cache_bytes)
 
-    def teacher_forced_logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[npt.NDArray[Any]]:
+    def teacher_forced_logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[npt.NDArray[np.float32]]:
         """The decoder's logits (steps, vocabulary) for each of `inputs` when it is fed the given `tokens`.
 
         For parity checks: the same sessions and KV cache as in serving, all inputs in one batch, without a search.
@@ -216,11 +207,7 @@ class Engine:
         return await asyncio.to_thread(self._request, text, params, timeout)
 
     def _request(
-        self,
-        text: str,
-        params: GenerationParams | None,
-        timeout: float | None = None,
-        input_ids: list[int] | None = None,
+        self, text: str, params: GenerationParams | None, timeout: float | None, input_ids: list[int] | None = None
     ) -> Request:
         params = params or GenerationParams()
         resolved = resolve(params, self.bundle.generation_config)

@@ -34,23 +34,16 @@ class KVCache(ABC):
     source in its cross-attention cache, both from position 0 on; the two arrays are (rows,) of int32. A decode step
     runs over the first `step_rows` rows. Free rows among them are computed in vain until they are allocated again or
     `compact` moves the last rows there. Not thread-safe.
+
+    At most `max_prefill_tokens` should be prefilled between two steps. From `efficient_rows` on, more rows hardly make
+    a step more efficient.
     """
 
-    def __init__(self, model: Seq2SeqModel, rows: int) -> None:
-        self.model, self.rows = model, rows
+    def __init__(self, rows: int, max_prefill_tokens: int, efficient_rows: int) -> None:
+        self.rows, self.max_prefill_tokens, self.efficient_rows = rows, max_prefill_tokens, efficient_rows
         self.past_length = np.zeros(rows, dtype=np.int32)
         self.source_length = np.zeros(rows, dtype=np.int32)
         self._allocated = np.zeros(rows, dtype=bool)
-
-    @property
-    @abstractmethod
-    def max_prefill_tokens(self) -> int:
-        """How many tokens should be prefilled at most between two decode steps."""
-
-    @property
-    @abstractmethod
-    def efficient_rows(self) -> int:
-        """The number of rows from which on more rows make a decode step hardly more efficient."""
 
     @property
     def free_rows(self) -> int:
@@ -79,16 +72,9 @@ class KVCache(ABC):
         self._allocated[rows] = False
         self.past_length[rows] = self.source_length[rows] = 0
 
-    def free_all(self) -> None:
-        """Frees every row."""
-        self.free(np.arange(self.rows))
-
     @abstractmethod
     def reorder(self, rows: IntArray, parents: IntArray) -> None:
-        """Gives each of a sequence's `rows` (beams,) the self-attention cache of its row in `parents` (beams,).
-
-        The beams of a sequence share their source, so the cross-attention cache stays as it is.
-        """
+        """Gives each of a sequence's `rows` (beams,) the self-attention cache of its row in `parents` (beams,)."""
 
     def compact(self) -> dict[int, int]:
         """Moves the last rows into the gaps; returns {old row: new row} of the rows that moved."""
@@ -108,14 +94,13 @@ class KVCache(ABC):
 
 
 class CpuKVCache(KVCache):
-    """Caches in numpy arrays of the types and layers of the model's inputs, one array an input.
+    """Caches in numpy arrays, one for each of the model's inputs.
 
-    `self_kv` arrays are (rows, heads, SELF_CAPACITY, d_kv), `cross_kv` arrays (rows, heads, max_source_tokens +
-    MAX_TOKENS_PER_STEP, d_kv).
+    `self_kv` are (rows, heads, SELF_CAPACITY, d_kv), `cross_kv` hold max_source_tokens + MAX_TOKENS_PER_STEP positions.
     """
 
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
-        super().__init__(model, rows)
+        super().__init__(rows, MAX_PREFILL_TOKENS * model.encoder_workers, EFFICIENT_BATCH_ROWS)
 
         def arrays(names: list[str], capacity: int, dtype: type) -> list[npt.NDArray[Any]]:
             # Zeroed pages take no memory until they are written.
@@ -123,22 +108,6 @@ class CpuKVCache(KVCache):
 
         self.self_kv = arrays(model.self_kv_inputs, SELF_CAPACITY, model.self_kv_dtype)
         self.cross_kv = arrays(model.cross_kv_inputs, max_source_tokens + MAX_TOKENS_PER_STEP, model.cross_kv_dtype)
-
-    @property
-    def max_prefill_tokens(self) -> int:
-        return MAX_PREFILL_TOKENS * self.model.encoder_workers
-
-    @property
-    def efficient_rows(self) -> int:
-        return EFFICIENT_BATCH_ROWS
-
-    @staticmethod
-    def bytes_per_row(model: Seq2SeqModel, max_source_tokens: int) -> int:
-        """The memory of a full row."""
-        self_kv = len(model.self_kv_inputs) * SELF_CAPACITY * np.dtype(model.self_kv_dtype).itemsize
-        cross_capacity = max_source_tokens + MAX_TOKENS_PER_STEP
-        cross_kv = len(model.cross_kv_inputs) * cross_capacity * np.dtype(model.cross_kv_dtype).itemsize
-        return (self_kv + cross_kv) * model.num_heads * model.d_kv
 
     def store_source(self, rows: IntArray, encoded: list[npt.NDArray[Any]]) -> None:
         """Begins sequences at `rows`, all with the source whose keys and values (1, heads, tokens, d_kv) are given."""

@@ -98,26 +98,11 @@ class CudaKVCache(KVCache):
     """`self_kv` and `cross_kv` on the model's device. All rows of a cache have the capacity of the longest one."""
 
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
-        super().__init__(model, rows)
+        # A step on a GPU takes about the same time for any number of rows.
+        super().__init__(rows, MAX_PREFILL_TOKENS, efficient_rows=rows)
         self.self_kv = DeviceCache(model, model.self_kv_inputs, model.self_kv_dtype, rows, MAX_NEW_TOKENS)
         self.cross_kv = DeviceCache(model, model.cross_kv_inputs, model.cross_kv_dtype, rows, max_source_tokens)
         self._pending: list[tuple[IntArray, IntArray, int]] = []  # reorders: rows, their parents, their length
-
-    @property
-    def max_prefill_tokens(self) -> int:
-        return MAX_PREFILL_TOKENS
-
-    @property
-    def efficient_rows(self) -> int:
-        return self.rows  # a step on a GPU takes about the same time for any number of rows
-
-    @staticmethod
-    def bytes_per_row(model: Seq2SeqModel, max_source_tokens: int) -> int:
-        """The memory of a row at the largest capacities."""
-        self_kv = len(model.self_kv_inputs) * capacities(MAX_NEW_TOKENS)[-1] * np.dtype(model.self_kv_dtype).itemsize
-        cross_capacity = capacities(max_source_tokens)[-1]
-        cross_kv = len(model.cross_kv_inputs) * cross_capacity * np.dtype(model.cross_kv_dtype).itemsize
-        return (self_kv + cross_kv) * model.num_heads * model.d_kv
 
     def reserve(self, new_rows: IntArray, source_tokens: int, new_tokens: int) -> None:
         """Makes the capacities sufficient for sequences that begin at `new_rows`, which are emptied.

@@ -11,13 +11,7 @@ from precis.bundle.names import CACHE, DECODER, ENCODER
 from precis.bundle.verify import Bundle
 from precis.errors import BundleError, EngineError
 from precis.runtime import ort
-from precis.runtime.placement import (
-    RECORD_PLACEMENT,
-    check_placement,
-    missing_library,
-    node_placement,
-    provider_library,
-)
+from precis.runtime.placement import RECORD_PLACEMENT, check_placement, library_error, node_placement
 
 CACHE_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -51,12 +45,12 @@ class Seq2SeqModel:
         if self.device == "cuda" and not self.static and not allow_cpu_fallback:
             raise EngineError(f"The device is cuda, and {bundle.folder} was exported for the CPU: export it for cuda.")
         self.encoder = _new_session(bundle, ENCODER, provider, threads, ENCODER_CONFIG)
-        self._new_decoder = functools.partial(_new_session, bundle, DECODER, provider, threads)
+        self._new_decoder = functools.partial(_new_session, bundle, DECODER, provider, threads, {})
         self.captures_cuda_graphs = self.device == "cuda" and self.static
         self.decoder = self._load_decoder()
         self.placement = {ENCODER: node_placement(self.encoder), DECODER: node_placement(self.decoder)}
         if self.static:
-            self.block_copy = _new_session(bundle, CACHE, provider, threads)
+            self.block_copy = _new_session(bundle, CACHE, provider, threads, {})
             self.placement[CACHE] = node_placement(self.block_copy)
         self.providers: list[str] = self.decoder.get_providers()
         if not allow_cpu_fallback:
@@ -122,7 +116,7 @@ def check_device(device: str) -> str:
         raise EngineError(f"The device is {device}, and this ONNX Runtime has no {provider}: install the gpu extra.")
     if device != "cpu":
         ort.preload_dlls()  # CUDA's libraries, from the packages of torch or NVIDIA
-        if reason := missing_library(provider_library(provider)):
+        if reason := library_error(provider):
             raise EngineError(f"The device is {device}, and {provider} cannot be loaded: {reason}.")
     return provider
 
@@ -138,12 +132,7 @@ def _provider(device: str, allow_cpu_fallback: bool) -> str:
 
 
 def _new_session(
-    bundle: Bundle,
-    name: str,
-    provider: str,
-    threads: int,
-    config: dict[str, str] | None = None,
-    cuda_graph: bool = False,
+    bundle: Bundle, name: str, provider: str, threads: int, config: dict[str, str], cuda_graph: bool = False
 ) -> ort.InferenceSession:
     """A session for the bundle's graph `name`; with `cuda_graph` its runs are captured as CUDA graphs."""
     cuda_options = {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph))}  # TF32 has three significant digits
@@ -152,7 +141,7 @@ def _new_session(
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = threads
     # Each session has its own threads; those of a session that waits for its next run must not keep spinning.
-    entries = {"session.force_spinning_stop": "1", **RECORD_PLACEMENT, **(config or {})}
+    entries = {"session.force_spinning_stop": "1", **RECORD_PLACEMENT, **config}
     if provider == PROVIDERS["cpu"]:
         _share_arena()
         entries["session.use_env_allocators"] = "1"

@@ -51,8 +51,10 @@ def check_placement(placement: Placement, provider: str, graph: str) -> None:
         )
 
 
-def missing_library(library: Path) -> str | None:
-    """Why the shared `library` cannot be loaded, as the dynamic loader says it, or None if it can."""
+def library_error(provider: str) -> str | None:
+    """Why the shared library of `provider` in ONNX Runtime's wheel cannot be loaded, or None if it can."""
+    name = provider.removesuffix("ExecutionProvider").lower()
+    library = Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"
     if not library.is_file():
         return f"{library} is not there"
     try:
@@ -60,9 +62,3 @@ def missing_library(library: Path) -> str | None:
     except OSError as error:
         return str(error)
     return None
-
-
-def provider_library(provider: str) -> Path:
-    """The path of the shared library of `provider` in ONNX Runtime's wheel."""
-    name = provider.removesuffix("ExecutionProvider").lower()
-    return Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"

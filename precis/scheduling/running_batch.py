@@ -100,7 +100,7 @@ class RunningBatch:
         """Removes all sequences and returns them."""
         sequences = self.sequences
         self._active.clear()
-        self.kv_cache.free_all()
+        self.kv_cache.free(np.arange(self.kv_cache.rows))
         return sequences
 
     def compact_if_sparse(self) -> None:
@@ -113,8 +113,7 @@ class RunningBatch:
         input_ids = np.zeros((cache.step_rows, 1), dtype=np.int64)
         for active in self._active:
             input_ids[active.rows, 0] = active.next_tokens
-        logits = runner.decode(input_ids)
-        argmax = runner.argmax_tokens
+        logits, argmax = runner.decode(input_ids), runner.argmax_tokens
         for active in self._active:
             rows, search = active.rows, active.search
             cache.past_length[rows] += 1
