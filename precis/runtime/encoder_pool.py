@@ -21,8 +21,8 @@ class EncoderPool:
     """Chooses between encoding in parallel and in sequence by the time each took.
 
     In parallel the threads of one text do not wait for each other after every operator; in sequence the memory of one
-    text's activations is in use at a time. Which one is faster, by an eighth, depends on the processor (docs/log.md).
-    The results are the same. Not thread-safe.
+    text's activations is in use at a time. Which one is faster, by an eighth, depends on the processor
+    (docs/log.md#encoder-pool). The results are the same. Not thread-safe.
     """
 
     def __init__(self, encode: Encode, encode_in_parallel: Encode, threads: int) -> None:

@@ -57,8 +57,8 @@ class Seq2SeqModel:
             for graph, placement in self.placement.items():
                 check_placement(placement, provider, graph)
         self._read_cache_shapes(bundle)
-        # An encoder of one thread waits for no other thread. It is not faster in fp32 (docs/log.md), where a second
-        # copy of the weights is large.
+        # An encoder of one thread waits for no other thread. In fp32 that is not faster, and a second copy of the
+        # weights is large (docs/log.md#parallel-encoding).
         separate = self.encoder_workers > 1 and self.cross_kv_dtype is np.int8
         self.parallel_encoder = _new_session(bundle, ENCODER, provider, 1, ENCODER_CONFIG) if separate else self.encoder
 
@@ -159,6 +159,6 @@ def _new_session(
 
 @functools.cache
 def _share_arena() -> None:
-    """Registers one memory arena for all CPU sessions; with an arena each they keep more memory (docs/log.md)."""
+    """Registers one memory arena for all CPU sessions; with one each they keep more (docs/log.md#shared-arena)."""
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))  # default limit and growth
