@@ -3,8 +3,7 @@
 Prefilling a text delays all running sequences, so between two steps only a limited number of tokens is prefilled. A
 batch that is efficient already admits nothing newer than its oldest request: more rows would gain little throughput,
 and the longest summaries would pay for it. Under overload, where requests wait longer than they run, the oldest waiting
-request is older than the running ones, and all rows fill up.
-Measured in docs/log.md#joining-policy.
+request is older than the running ones, and all rows fill up (docs/log.md#joining-policy).
 """
 
 import math
