@@ -20,7 +20,8 @@ from precis.runtime.threads import default_threads
 from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
-from precis.text.tokenizer import IncrementalDetokenizer, TextTokenizer
+from precis.text.detokenizer import IncrementalDetokenizer
+from precis.text.tokenizer import TextTokenizer
 
 ROWS = {"cpu": 32, "cuda": 128}  # sequences decoded at once, a beam being one, where their caches fit into CACHE_BYTES
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
@@ -136,7 +137,7 @@ class Engine:
         pieces = IncrementalDetokenizer(self._tokenizer)
         try:
             while (tokens := await queue.get()) is not None:
-                if piece := pieces.grow(tokens):
+                if piece := pieces.delta(tokens):
                     yield piece
             summary = request.future.result()
             if piece := pieces.finish(summary.text):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from precis.errors import TextError
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.running_batch import Sequence
+from precis.text import is_blank
 from precis.text.tokenizer import TextTokenizer
 
 
@@ -55,7 +56,7 @@ class Request:
         self.grown: Callable[[list[int]], None] | None = None
         self.waiting_tokens = 0  # the queue's
         self.offline = False  # whether it is of a list, for all of which its caller waits
-        if not text.strip():
+        if is_blank(text):
             raise TextError("The text is empty.")
         ids = tokenizer.encode(text) if ids is None else ids
         self.input_tokens, self.chunks = len(ids), 1
@@ -74,7 +75,7 @@ class Request:
         """What is to be decoded now; only the last stage of a text streams."""
         last = len(self.parts) == 1
         self.stage = [
-            Sequence(self.tokenizer.cut(part), self.settings, self.future.done, self.grown if last else None)
+            Sequence(self.tokenizer.truncate(part), self.settings, self.future.done, self.grown if last else None)
             for part in self.parts
         ]
         return self.stage

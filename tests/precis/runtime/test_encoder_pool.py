@@ -64,7 +64,7 @@ def test_a_text_read_beside_others_has_the_same_numbers(rounded):
     """By one thread of a session of its own, or by all of the threads of another."""
     bundle = open_bundle(rounded)
     model, codec = Seq2SeqModel(bundle, "cpu", 2), TextTokenizer.load(bundle)
-    texts = [codec.cut(codec.encode(text)) for text in TEXTS]
+    texts = [codec.truncate(codec.encode(text)) for text in TEXTS]
     assert len({len(text) for text in texts}) > 5
     assert model.lone_encoder is not model.encoder
     with ThreadPoolExecutor(3) as pool:

@@ -51,7 +51,7 @@ def test_rows_grow_in_both_directions_while_they_run(fixed):
     def job(text, **settings):
         settings = {"max_new_tokens": 20, "min_new_tokens": 20, **settings}
         return Sequence(
-            codec.cut(codec.encode(text)),
+            codec.truncate(codec.encode(text)),
             resolve(GenerationParams(**settings), bundle.generation_config),
             lambda: False,
         )

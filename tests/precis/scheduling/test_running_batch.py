@@ -31,7 +31,7 @@ def scheduled(request):
 
 
 def job(codec, config, text, settings, gone=lambda: False):
-    ids = codec.cut(codec.encode(TEXTS[text]))
+    ids = codec.truncate(codec.encode(TEXTS[text]))
     return Sequence(ids, resolve(GenerationParams(**SETTINGS[settings]), config), gone)
 
 
