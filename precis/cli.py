@@ -37,6 +37,7 @@ EXAMPLES = {
 NUMERIC_PARAMETERS = (
     "max_new_tokens", "min_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size", "repetition_penalty",
 )  # fmt: skip
+EXTRAS = {"onnxruntime": "cpu", "ray": "ray"}  # which extra of the package brings a module; else it is `bulk`
 BUNDLE_HELP = "a bundle, or a run's folder such as artifacts/embedded"
 
 
@@ -61,6 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(f"{error.filename or command}: {error.strerror or error}.", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(error.name or "", "bulk")
+        print(f"The package {error.name} is not installed: install the extra `{extra}`.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted." + (" The same command goes on where it stopped." * (command == "bulk")), file=sys.stderr)
@@ -108,23 +113,19 @@ def _bulk(arguments: list[str]) -> None:
     parser.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster, or local: one on this machine")
     _add_generation_options(parser)
     options = parser.parse_intermixed_args(arguments)
-    try:
-        from precis.bulk.command import summarize_files
-        from precis.bulk.formats import Columns
+    from precis.bulk.command import summarize_files
+    from precis.bulk.formats import Columns
 
-        report = summarize_files(
-            options.inputs,
-            options.out,
-            _choose_bundle(options.bundle, options.device),
-            columns=Columns(options.column, options.summary_column),
-            generation=_generation_params(options),
-            device=options.device,
-            threads=options.threads,
-            ray_address=options.ray,
-        )
-    except ModuleNotFoundError as error:
-        extra = "ray" if options.ray else "bulk"
-        raise EngineError(f"precis bulk needs {error.name} for this: install the extra `{extra}`.") from error
+    report = summarize_files(
+        options.inputs,
+        options.out,
+        _choose_bundle(options.bundle, options.device),
+        columns=Columns(options.column, options.summary_column),
+        generation=_generation_params(options),
+        device=options.device,
+        threads=options.threads,
+        ray_address=options.ray,
+    )
     print(report)
 
 
@@ -183,7 +184,3 @@ def _generation_params(options: argparse.Namespace) -> "GenerationParams":
 
     chosen = {name: getattr(options, name) for name in NUMERIC_PARAMETERS}
     return GenerationParams(**chosen, long_text=options.long_text)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -164,3 +164,14 @@ def test_verify_refuses_a_changed_bundle_and_a_missing_signature(run_folder, tmp
         file.write(" ")
     assert main(["verify", str(run_folder)]) == 1
     assert "config.json is not the file the manifest describes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("module", "extra"), [("onnxruntime", "cpu"), ("fsspec", "bulk")])
+def test_a_missing_package_names_the_extra_that_brings_it(module, extra, tiny_run, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"document": "a"}\n')
+    code = f"import sys; sys.modules[{module!r}] = None; from precis.cli import main; sys.exit(main())"
+    files = [str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]
+    command = [sys.executable, "-c", code, "bulk", *files, "--bundle", str(tiny_run)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == f"The package {module} is not installed: install the extra `{extra}`.\n"
