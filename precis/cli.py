@@ -57,20 +57,19 @@ def main(argv: list[str] | None = None) -> int:
     command = parser.parse_args(arguments[:1]).command
     try:
         commands[command](arguments[1:])
+        return 0
     except EngineError as error:
-        print(error, file=sys.stderr)
-        return 1
+        message, status = str(error), 1
     except OSError as error:
-        print(f"{error.filename or command}: {error.strerror or error}.", file=sys.stderr)
-        return 1
+        message, status = f"{error.filename or command}: {error.strerror or error}.", 1
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(error.name or "", "bulk")
-        print(f"The package {error.name} is not installed: install the extra `{extra}`.", file=sys.stderr)
-        return 1
+        message, status = f"The package {error.name} is not installed: install the extra `{extra}`.", 1
     except KeyboardInterrupt:
-        print("Interrupted." + (" The same command goes on where it stopped." * (command == "bulk")), file=sys.stderr)
-        return 130
-    return 0
+        again = " The same command goes on where it stopped." if command == "bulk" else ""
+        message, status = f"Interrupted.{again}", 130
+    print(message, file=sys.stderr)
+    return status
 
 
 def _summarize(arguments: list[str]) -> None:
