@@ -25,13 +25,13 @@ from benchmarks import shapes
 from benchmarks.engine import texts as token_ids
 from finetune.files import write_json
 from precis import Engine, GenerationParams
-from precis.bulk import feeder, ray_cluster
-from precis.bulk.files import find_sources
-from precis.bulk.formats import Columns, make_format
-from precis.bulk.job import BulkJob, Checkpoint
+from precis.bulk import ray_cluster, run
+from precis.bulk.cli import main as bulk
+from precis.bulk.files import find
+from precis.bulk.rows import Columns, format_of
+from precis.bulk.run import BulkJob
 from precis.bundle.manifest import sha256
 from precis.bundle.names import MANIFEST
-from precis.cli import main as precis
 from precis.runtime.threads import default_threads
 
 RESULTS = Path(__file__).parent / "results/bulk.json"
@@ -74,7 +74,7 @@ def command_rate(source: Path, bundle: Path, rows: int, threads: int) -> float:
     Engine.load = timed
     out = source.with_name("out.jsonl")
     began = time.perf_counter()
-    assert precis(["bulk", str(source), str(out), "--bundle", str(bundle), "--threads", str(threads)]) == 0
+    assert bulk([str(source), str(out), "--bundle", str(bundle), "--threads", str(threads)]) == 0
     seconds = time.perf_counter() - began - loading
     Engine.load = load
     assert len(out.read_text().splitlines()) == rows
@@ -121,7 +121,7 @@ def ray_overhead(folder: Path, rows: int) -> dict[str, float]:
     write_rows(source, rows, 40, 160)
     columns = Columns("document", "summary")
     started = 0.0
-    connect = ray_cluster.connect
+    connect = ray_cluster._connected
 
     def timed(address: str):
         nonlocal started
@@ -132,22 +132,16 @@ def ray_overhead(folder: Path, rows: int) -> dict[str, float]:
 
     def seconds(parts, threads: int, *more: str) -> float:
         job = BulkJob(
-            find_sources([str(source)]),
-            make_format("jsonl", columns),
-            None,
-            str(bundle),
-            "cpu",
-            threads,
-            GenerationParams(),
+            find([str(source)]), format_of("jsonl", columns), "", str(bundle), "cpu", threads, GenerationParams()
         )
         began = time.perf_counter()
-        assert sum(part.written for part in parts(job, Checkpoint(), lambda *_: None, *more)) == rows
+        assert sum(part.written for part in parts(job, run.Mark(), lambda *_: None, *more)) == rows
         return time.perf_counter() - began
 
-    ray_cluster.connect = timed
-    found = {"bulk_two_threads": rows / seconds(feeder.process, 2)}
-    took = seconds(ray_cluster.process, 1, "local")
-    ray_cluster.connect = connect
+    ray_cluster._connected = timed
+    found = {"bulk_two_threads": rows / seconds(run.parts, 2)}
+    took = seconds(ray_cluster.parts, 1, "local")
+    ray_cluster._connected = connect
     found |= {"ray_two_workers": rows / (took - started), "ray_start_seconds": started}
     found["ray_to_bulk"] = found["ray_two_workers"] / found["bulk_two_threads"]
     return found
@@ -159,23 +153,14 @@ def memory(folder: Path, counts: tuple[int, ...]) -> dict[str, int]:
     shapes.write_bundle(folder / "tiny", folder / "tiny-bundle")
     fix_length(folder / "tiny-bundle", 2)
     program = (
-        "from precis.cli import main; assert main() == 0;"
+        "from precis.bulk.cli import main; assert main() == 0;"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     found = {}
     for count in counts:
         source, out = folder / f"{count}.jsonl", folder / f"{count}.out.jsonl"
         write_rows(source, count, 10, 60)
-        command = [
-            sys.executable,
-            "-c",
-            program,
-            "bulk",
-            str(source),
-            str(out),
-            "--bundle",
-            str(folder / "tiny-bundle"),
-        ]
+        command = [sys.executable, "-c", program, str(source), str(out), "--bundle", str(folder / "tiny-bundle")]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found[str(count)] = int(told.split()[-1]) // 1024
         assert sum(1 for _ in out.open()) == count

@@ -18,7 +18,7 @@ def inspect_bundle(folder: Path, public_key: Path | None = None) -> list[str]:
     if parity:
         parity_line = f"parity {'passed' if parity.passed else 'FAILED'} on {parity.documents} documents"
     return [
-        f"{len(manifest.files)} files are the manifest's, and there are no others",
+        f"all {len(manifest.files)} files have the manifest's SHA-256, and there are no others",
         f"signed by the key of {key}" if key else "signature not checked: no public key was given",
         f"{manifest.name}, {manifest.precision}, made {manifest.created} from {manifest.base_model.name}",
         parity_line,

@@ -148,7 +148,7 @@ def test_an_error_leaves_no_engine_running(bundle, capsys):
 def test_verify_prints_files_and_origin(tiny_run, capsys):
     assert main(["verify", str(tiny_run)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("files are the manifest's, and there are no others")
+    assert lines[0].endswith("files have the manifest's SHA-256, and there are no others")
     assert "no public key was given" in lines[1]
     assert ", fp32, made 20" in lines[2]
     assert lines[3] == "parity passed on 64 documents"
