@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         extra = EXTRAS.get(error.name or "", "bulk")
         message, status = f"The package {error.name} is not installed: install the extra `{extra}`.", 1
     except KeyboardInterrupt:
-        again = " The same command goes on where it stopped." if command == "bulk" else ""
+        again = " The same command continues where it stopped." if command == "bulk" else ""
         message, status = f"Interrupted.{again}", 130
     print(message, file=sys.stderr)
     return status
@@ -181,5 +181,5 @@ def _add_generation_options(parser: argparse.ArgumentParser) -> None:
 def _generation_params(options: argparse.Namespace) -> "GenerationParams":
     from precis.params import GenerationParams
 
-    chosen = {name: getattr(options, name) for name in NUMERIC_PARAMETERS}
-    return GenerationParams(**chosen, long_text=options.long_text)
+    values = {name: getattr(options, name) for name in NUMERIC_PARAMETERS}
+    return GenerationParams(**values, long_text=options.long_text)

@@ -48,7 +48,7 @@ def summarize_files(
     start, console = journal.checkpoint, Console(stderr=True)
     if not start.finished:
         if start.done:
-            console.print(f"Going on after {start.done:,} rows.", highlight=False)
+            console.print(f"Continuing after {start.done:,} rows.", highlight=False)
         process_job = process
         if ray_address:
             from precis.bulk import ray_cluster

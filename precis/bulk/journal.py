@@ -34,7 +34,7 @@ class Journal:
         if not self.folder.exists():
             for path in (self.out, self.rejects):
                 if exists(path):
-                    raise BulkError(f"{path} is there already; remove it or choose another name.")
+                    raise BulkError(f"{path} already exists; remove it or choose another name.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._journal = (self.folder / "journal.jsonl").open("a+b")
@@ -58,8 +58,8 @@ class Journal:
             return self._log_checkpoint(Checkpoint(output_bytes=len(header)))
         for key, value in entries[0].items():
             if identity.get(key) != value:
-                hint = f"repeat that command, or remove {self.folder} to start anew"
-                raise BulkError(f"{self.out} was begun with another {key}; {hint}.")
+                hint = f"repeat that command, or remove {self.folder} to start again"
+                raise BulkError(f"{self.out} was started with a different {key}; {hint}.")
         self._journal.truncate(len(complete) + 1)
         checkpoint = Checkpoint(**entries[-1])
         if not checkpoint.finished:
@@ -70,7 +70,7 @@ class Journal:
     def _open(self, path: Path, size: int) -> IO[bytes]:
         file = path.open("ab")
         if file.tell() < size:
-            raise BulkError(f"{path} was altered; remove {self.folder} to start anew.")
+            raise BulkError(f"{path} was altered; remove {self.folder} to start again.")
         file.truncate(size)
         return file
 

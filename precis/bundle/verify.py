@@ -43,7 +43,7 @@ def open_bundle(folder: str | Path, public_key: Path | None = None) -> Bundle:
     for name, expected in files.items():
         path = folder / name
         if Path(name).name != name or path.resolve().parent != folder.resolve():
-            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which lies outside the bundle.")
+            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which is outside the bundle.")
         if not path.is_file():
             raise BundleError(f"{path} is missing from the bundle.")
         if sha256(path) != expected:

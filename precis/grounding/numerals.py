@@ -55,10 +55,10 @@ def numbers(text: str) -> Iterator[Number]:
                 continue
             shift = SCALES[match["scale"].lower()] if match["scale"] else 0
             readings, parts = _parse_digits(match["digits"])
-            values = tuple(_decimal(whole, fraction, shift) for whole, fraction in readings)
+            values = tuple(_decimal(integer, fraction, shift) for integer, fraction in readings)
             if match["letter"]:  # 2m may be metres
                 letter = SCALE_LETTERS[match["letter"].lower()]
-                values = (*(_decimal(whole, fraction, letter) for whole, fraction in readings), *values)
+                values = (*(_decimal(integer, fraction, letter) for integer, fraction in readings), *values)
             yield Number(start, end, values, parts)
         elif match["words"] is not None:
             word = match["words"]
@@ -68,7 +68,7 @@ def numbers(text: str) -> Iterator[Number]:
 
 
 def _parse_digits(text: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """The possible readings as (whole part, fraction), and the separate numbers that a gap may divide."""
+    """The possible readings as (integer part, fraction), and the separate numbers that a gap may divide."""
     text = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
     groups = re.split(rf"[{GAP}'’]", text)
     if len(groups) > 1:
@@ -90,11 +90,11 @@ def _parse_digits(text: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
     return ([*readings, ("".join(groups), "")] if are_thousands else readings), ()
 
 
-def _decimal(whole: str, fraction: str, shift: int) -> str:
+def _decimal(integer: str, fraction: str, shift: int) -> str:
     """The value times 10**shift in its one spelling; a string, since a text may hold a number of any length."""
     fraction = fraction.ljust(shift, "0")
-    whole, fraction = (whole + fraction[:shift]).lstrip("0") or "0", fraction[shift:].rstrip("0")
-    return f"{whole}.{fraction}" if fraction else whole
+    integer, fraction = (integer + fraction[:shift]).lstrip("0") or "0", fraction[shift:].rstrip("0")
+    return f"{integer}.{fraction}" if fraction else integer
 
 
 def _parse_words(text: str) -> int:

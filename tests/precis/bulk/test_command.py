@@ -47,7 +47,7 @@ def check_rows_after_kills(suffix, kills, folder, bundle):
             process.send_signal(signal.SIGKILL)
             killed += 1
         stderr = process.communicate()[1]
-        continued += "Going on after" in stderr
+        continued += "Continuing after" in stderr
         windows = journal.read_bytes().count(b"\n") if journal.exists() else 0
         if process.returncode == 0:
             break
@@ -85,13 +85,13 @@ def test_an_interrupted_run_does_not_continue_with_other_settings(tmp_path, bund
     assert bulk(source, out, "--bundle", bundle) == 1
     assert "Another run is writing" in capsys.readouterr().err
     process.send_signal(signal.SIGINT)
-    assert "The same command goes on" in process.communicate()[1]
+    assert "The same command continues" in process.communicate()[1]
     assert process.returncode == 130
     assert bulk(source, out, "--bundle", bundle, "--num-beams", "2") == 1
-    assert "begun with another generation parameter" in capsys.readouterr().err
+    assert "started with a different generation parameter" in capsys.readouterr().err
     source.touch()
     assert bulk(source, out, "--bundle", bundle) == 1
-    assert "begun with another input" in capsys.readouterr().err
+    assert "started with a different input" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -121,7 +121,7 @@ def test_a_run_that_cannot_start_ends_with_one_sentence(tmp_path, bundle, capsys
     (tmp_path / "in.parquet").write_bytes(b"PAR1 no")
     assert "cannot be read as Parquet" in error_of(tmp_path / "in.parquet", tmp_path / "out.parquet", *given)
     out.touch()
-    assert "is there already" in error_of(source, out, *given, "--column", "text", "--summary-column", "s")
+    assert "already exists" in error_of(source, out, *given, "--column", "text", "--summary-column", "s")
 
 
 def test_without_pyarrow_jsonl_works_and_parquet_names_the_extra(tmp_path, bundle):

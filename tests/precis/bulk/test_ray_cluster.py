@@ -112,7 +112,7 @@ def test_a_cluster_writes_what_one_machine_writes_despite_kills(tiny_run, cluste
         time.sleep(0.02)
     stderr = process.communicate(timeout=240)[1]
     assert process.returncode == 0, stderr
-    assert "Going on after" in stderr
+    assert "Continuing after" in stderr
     assert killed >= 1
     assert there.read_bytes() == here.read_bytes()
     rejects = [path.with_name(f"{path.name}.rejects.jsonl").read_bytes() for path in (here, there)]

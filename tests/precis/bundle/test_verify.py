@@ -50,7 +50,7 @@ def test_a_manifest_may_not_list_files_outside_the_bundle(folder, outside):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][outside] = "0"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="which lies outside the bundle"):
+    with pytest.raises(BundleError, match="which is outside the bundle"):
         open_bundle(folder)
 
 
