@@ -21,7 +21,7 @@ from precis import (
     Summary,
     TextError,
 )
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 
 log = logging.getLogger("precis.work")
 
@@ -130,8 +130,8 @@ class Work:
     async def _told(self, text: str, request: SummarizeOptions, summary: Summary) -> SummarizeAnswer:
         evidence = None
         if request.evidence:
-            compare = asyncio.to_thread(support, text, summary.text) if len(text) > LONG else None
-            evidence = await compare if compare else support(text, summary.text)
+            compare = asyncio.to_thread(find_evidence, text, summary.text) if len(text) > LONG else None
+            evidence = await compare if compare else find_evidence(text, summary.text)
         metrics.observe(summary, evidence)
         return SummarizeAnswer.of(summary, self.model, evidence)
 

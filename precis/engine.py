@@ -23,7 +23,8 @@ from precis.runtime.threads import default_threads
 from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
-from precis.text.tokenizer import IncrementalDetokenizer, TextTokenizer
+from precis.text.detokenizer import IncrementalDetokenizer
+from precis.text.tokenizer import TextTokenizer
 
 DEFAULT_ROWS = {"cpu": 32, "cuda": 128}  # fewer if their KV cache would be larger than MAX_CACHE_BYTES
 MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
@@ -158,7 +159,7 @@ class Engine:
         detokenizer = IncrementalDetokenizer(self._tokenizer)
         try:
             while (token_ids := await queue.get()) is not None:
-                if delta := detokenizer.grow(token_ids):
+                if delta := detokenizer.delta(token_ids):
                     yield delta
             summary = request.future.result()
             if delta := detokenizer.finish(summary.text):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from precis.errors import TextError
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.sequence import Sequence
+from precis.text import is_blank
 from precis.text.tokenizer import TextTokenizer
 
 
@@ -70,7 +71,7 @@ class Request:
         self.on_tokens: Callable[[list[int]], None] | None = None  # see Sequence; of the last stage
         self.waiting_tokens = 0  # counted by the scheduler
         self.offline = False  # set by the scheduler: whether its caller waits for a list of summaries
-        if not text.strip():
+        if is_blank(text):
             raise TextError("The text is empty.")
         input_ids = tokenizer.encode(text) if input_ids is None else input_ids
         self.input_tokens = len(input_ids)
@@ -86,7 +87,7 @@ class Request:
         """The sequences of the present stage. Only the last stage, a single sequence, reports its tokens."""
         on_tokens = self.on_tokens if len(self._chunks) == 1 else None
         self._sequences = [
-            Sequence(self._tokenizer.cut(chunk), self._params, self.future.done, on_tokens) for chunk in self._chunks
+            Sequence(self._tokenizer.truncate(chunk), self._params, self.future.done, on_tokens) for chunk in self._chunks
         ]
         return self._sequences
 

@@ -1,9 +1,8 @@
-"""The public front: order, settings, closing, the bundles that it refuses, and the command line."""
+"""The public front: order, settings, closing, and the bundles that it refuses."""
 
 import asyncio
 import gc
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import time
 import pytest
 
 from precis import BundleError, Engine, EngineClosed, GenerationParams
-from precis.cli import main
 from tests.conftest import ROOT
 from tests.support.engines import LIMIT, SETTINGS, TEXTS, reference, seal
 
@@ -150,29 +148,3 @@ def test_bundle_that_asks_for_an_unsupported_search_is_refused(bundle, tmp_path)
     seal(changed)
     with pytest.raises(BundleError, match="do_sample=True"):
         Engine.load(changed)
-
-
-def test_command_summarizes_a_file_and_standard_input(bundle, engine, tmp_path):
-    text = TEXTS[3]
-    (tmp_path / "article.txt").write_text(text)
-    command = [sys.executable, "-m", "precis", "summarize", str(bundle)]
-    expected = engine.generate([text])[0].text
-    from_file = subprocess.run([*command, str(tmp_path / "article.txt")], cwd=ROOT, capture_output=True, text=True)
-    from_stdin = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True)
-    assert from_file.stdout == from_stdin.stdout == expected + "\n"
-    for arguments, message in [
-        ([str(tmp_path / "missing.txt")], "missing.txt"),
-        ([os.devnull], "empty"),
-        ([str(tmp_path / "article.txt"), "--num-beams", "99"], "num_beams"),
-    ]:
-        failed = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
-        assert failed.returncode == 1
-        assert message in failed.stderr
-        assert failed.stderr.count("\n") == 1
-
-
-def test_command_closes_its_engine_after_an_error(bundle, capsys):
-    before = set(threading.enumerate())
-    assert main(["summarize", str(bundle), os.devnull]) == 1
-    assert capsys.readouterr().err == "The text is empty.\n"
-    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "precis-scheduler"]

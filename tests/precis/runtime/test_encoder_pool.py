@@ -63,7 +63,7 @@ def test_failing_text_does_not_fail_the_others(threads):
 def test_encoding_in_parallel_gives_the_same_values(rounded):
     bundle = open_bundle(rounded)
     model, tokenizer = Seq2SeqModel(bundle, "cpu", 2), TextTokenizer.load(bundle)
-    texts = [tokenizer.cut(tokenizer.encode(text)) for text in TEXTS]
+    texts = [tokenizer.truncate(tokenizer.encode(text)) for text in TEXTS]
     assert len({len(text) for text in texts}) > 5
     assert model.parallel_encoder is not model.encoder
     with ThreadPoolExecutor(3) as executor:

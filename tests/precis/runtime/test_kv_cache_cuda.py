@@ -33,7 +33,7 @@ def test_capacities_grow_while_sequences_decode(fixed):
 
     def sequence(text: str, **settings) -> Sequence:
         params = GenerationParams(**{"max_new_tokens": 20, "min_new_tokens": 20, **settings})
-        input_ids = tokenizer.cut(tokenizer.encode(text))
+        input_ids = tokenizer.truncate(tokenizer.encode(text))
         return Sequence(input_ids, resolve(params, bundle.generation_config), lambda: False)
 
     def sequences() -> list[Sequence]:

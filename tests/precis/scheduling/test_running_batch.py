@@ -28,7 +28,7 @@ def load(bundle) -> tuple[RunningBatch, TextTokenizer, dict]:
 
 
 def new_sequence(tokenizer, config, text: int, settings: int, is_cancelled=lambda: False) -> Sequence:
-    input_ids = tokenizer.cut(tokenizer.encode(TEXTS[text]))
+    input_ids = tokenizer.truncate(tokenizer.encode(TEXTS[text]))
     return Sequence(input_ids, resolve(GenerationParams(**SETTINGS[settings]), config), is_cancelled)
 
 
