@@ -86,9 +86,8 @@ class Request:
     def start(self) -> list[Sequence]:
         """The sequences of the present stage. Only the last stage, a single sequence, reports its tokens."""
         on_tokens = self.on_tokens if len(self._chunks) == 1 else None
-        self._sequences = [
-            Sequence(self._tokenizer.truncate(chunk), self._params, self.future.done, on_tokens) for chunk in self._chunks
-        ]
+        sources = map(self._tokenizer.truncate, self._chunks)
+        self._sequences = [Sequence(source, self._params, self.future.done, on_tokens) for source in sources]
         return self._sequences
 
     def advance(self) -> list[Sequence]:
