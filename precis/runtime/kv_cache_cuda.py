@@ -47,8 +47,7 @@ class DeviceCache:
     def views(self, rows: int) -> dict[str, TensorView]:
         """The first `rows` rows of each input's part: {input: (type, shape, address)}."""
         input_bytes = self.rows * self.num_heads * self.capacity * self.d_kv * np.dtype(self.dtype).itemsize
-        shape = rows, self.num_heads, self.capacity, self.d_kv
-        address = self.buffer.data_ptr()
+        shape, address = (rows, self.num_heads, self.capacity, self.d_kv), self.buffer.data_ptr()
         return {name: (self.dtype, shape, address + i * input_bytes) for i, name in enumerate(self.inputs)}
 
     def block_ids(self, rows: IntArray, lengths: IntArray, capacity: int, buffer_rows: int) -> IntArray:
