@@ -21,7 +21,7 @@ from bento.page.options import defaults, generation
 from bento.page.single import FAILED, KEEP, Runs
 from bento.page.summarizing import REFUSALS, Done, Stopped, steps
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import Evidence, support
+from precis.grounding.evidence import Evidence, find_evidence
 
 log = logging.getLogger("precis.page")
 
@@ -131,7 +131,7 @@ class Batch:
             async with contextlib.aclosing(steps(self._engine, self._line, document.text, asked, beams, stop)) as work:
                 async for step in work:
                     if isinstance(step, Done):
-                        evidence = await asyncio.to_thread(support, document.text, step.summary.text)
+                        evidence = await asyncio.to_thread(find_evidence, document.text, step.summary.text)
                         _fill(row, step, evidence)
                         shown[at] = summary_html(step.summary.text, evidence.unsupported)
         except Stopped:

@@ -15,7 +15,7 @@ from bento.page.single import FAILED, Made, Runs, told
 from bento.page.summarizing import REFUSALS, Done, Stopped, Writing, steps
 from precis import Engine
 from precis.bundle.names import MANIFEST
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 
 log = logging.getLogger("precis.page")
 
@@ -51,7 +51,7 @@ class Compare:
                         if isinstance(step, Writing):
                             yield _beside(f'<p class="gist">{escape(step.text)}</p>', "", made)
                         elif isinstance(step, Done):
-                            evidence = await asyncio.to_thread(support, made.text, step.summary.text)
+                            evidence = await asyncio.to_thread(find_evidence, made.text, step.summary.text)
                             words = f"{told(made.text, step)} {doubts(evidence.unsupported)}"
                             yield _beside(summary_html(step.summary.text, evidence.unsupported), words, made)
             except Stopped:

@@ -16,7 +16,7 @@ from bento.page.html import count, escape, status
 from bento.page.options import defaults, generation
 from bento.page.summarizing import REFUSALS, Done, Reading, Stopped, Waiting, Writing, steps
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 
 log = logging.getLogger("precis.page")
 
@@ -161,7 +161,7 @@ class Single:
         self, text: str, asked: GenerationParams, beams: int, done: Done, address: str, waited: bool
     ) -> View:
         summary = done.summary.text
-        evidence = await asyncio.to_thread(support, text, summary)
+        evidence = await asyncio.to_thread(find_evidence, text, summary)
         site = snippets.site_of(address)
         return View(
             summary=summary_html(summary, evidence.unsupported),

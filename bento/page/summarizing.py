@@ -85,7 +85,7 @@ async def _stream(
 ) -> AsyncIterator[Step]:
     shown, first, viewed, behind = "", 0.0, began, False
     yield Reading(0.0)
-    async with contextlib.aclosing(engine.stream(text, generation, seconds=DEADLINE)) as stream:
+    async with contextlib.aclosing(engine.stream(text, generation, timeout=DEADLINE)) as stream:
         while True:
             async with _Settling(anext(stream)) as coming:
                 while not await coming.within(FRAME if behind else TICK, stop):

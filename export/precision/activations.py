@@ -13,7 +13,7 @@ from export.graphs.static import is_fixed
 from export.graphs.weights import save_graphs
 from finetune.reports.progress import track
 from precis.bundle.names import DECODER, ENCODER
-from precis.runtime.model import ort
+from precis.runtime import ort
 
 MASK = -1e30  # a lower number stands for "no"; every precision has its own
 

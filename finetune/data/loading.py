@@ -11,6 +11,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 from finetune.errors import UserError
 from finetune.recipe import Data
+from precis.text import is_blank
 
 READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 PARQUET_BRANCH = "refs/convert/parquet"  # where the hub keeps its own conversion of every public set
@@ -134,7 +135,7 @@ def _checked(dataset: Dataset, data: Data, key: str) -> tuple[Dataset, int]:
             raise UserError(f"data.{option}: column {column} of {source} holds {kind} values, not text.")
     documents, summaries = dataset[data.document_column], dataset[data.summary_column]
     checked = Dataset.from_dict({"document": list(documents), "summary": list(summaries)})
-    full = checked.filter(lambda row: bool((row["document"] or "").strip() and (row["summary"] or "").strip()))
+    full = checked.filter(lambda row: not is_blank(row["document"]) and not is_blank(row["summary"]))
     if not len(full):
         raise UserError(f"{source} holds no pair with both a document and a summary.")
     return full, len(checked) - len(full)

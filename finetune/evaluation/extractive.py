@@ -11,7 +11,7 @@ from rouge_score import rouge_scorer, tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from finetune.reports.progress import track
-from precis.text.sentences import sentences
+from precis.text.sentences import split_sentences
 
 KINDS = ("rouge1", "rouge2", "rougeL")
 WORDS = range(8, 46)  # shorter ones say too little, longer ones are no summary
@@ -116,5 +116,5 @@ def _read(document: str, tokenizer: PreTrainedTokenizerFast, prefix: str, max_to
     """The sentences of what the model reads, without one that is cut."""
     found = tokenizer(prefix + document, truncation=True, max_length=max_tokens, return_offsets_mapping=True)
     end = max(stop for _, stop in found.offset_mapping) - len(prefix)
-    whole = sentences(document[:end])
+    whole = split_sentences(document[:end])
     return whole[:-1] if document[end:].strip() and whole else whole

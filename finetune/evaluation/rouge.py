@@ -1,11 +1,11 @@
 """ROUGE for each document, and bootstrap intervals over documents."""
 
-import re
-
 import datasets
 import evaluate
 import numpy as np
 from rouge_score import rouge_scorer
+
+from precis.text.sentences import sentence_spans
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 RESAMPLES = 2000
@@ -37,12 +37,12 @@ class Rouge(evaluate.Metric):
 
 def _lines(text: str) -> str:
     """One sentence a line, which is what ROUGE-Lsum reads."""
-    return re.sub(r"(?<=[.!?])\s+", "\n", text.strip())
+    return "\n".join(text[start:end] for start, end in sentence_spans(text))
 
 
 def lead_sentence(document: str) -> str:
     """The first sentence: the baseline that costs nothing."""
-    return _lines(document).split("\n")[0]
+    return next((document[start:end] for start, end in sentence_spans(document)), "")
 
 
 def rouge_by_document(predictions: list[str], references: list[str]) -> dict[str, np.ndarray]:

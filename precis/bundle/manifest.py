@@ -65,7 +65,7 @@ class Manifest(Record):
 
 
 def parse_manifest(content: dict[str, object], path: Path) -> Manifest:
-    """The manifest of a parsed manifest.json at `path`. Raises BundleError that names what is wrong."""
+    """The manifest from the parsed content of `path`. Raises a BundleError that names what is wrong."""
     if content.get("format") != FORMAT:
         raise BundleError(f"{path} has format {content.get('format')!r}; this version of Precis reads format {FORMAT}.")
     try:

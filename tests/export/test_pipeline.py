@@ -15,8 +15,8 @@ from precis.bundle.manifest import sha256
 from precis.bundle.names import DECODER
 from precis.bundle.verify import open_bundle
 from precis.runtime.kv_cache import Prefill
-from precis.runtime.kv_cache_cuda import new_kv_cache
 from precis.runtime.model import Seq2SeqModel
+from precis.runtime.model_runner import new_model_runner
 from tests.conftest import gazette
 from tests.support.engines import seal
 
@@ -85,26 +85,27 @@ def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run, tmp_path,
     graphs = Seq2SeqModel(open_bundle(bundle), "cpu", 1)
     operators = {kind for nodes in graphs.placement[DECODER].values() for _, kind in nodes}
     assert ("GroupQueryAttention" in operators) is not fixed
-    slots = new_kv_cache(graphs, 8, 64, repeated=False)
+    runner = new_model_runner(graphs, 8, 64, cuda_graphs=False)
+    cache = runner.kv_cache
     if fixed:
-        for side in (slots._own, slots._cross):
-            side.memory.update_inplace(np.full(side.memory.shape(), 9.0, dtype=np.float32))
+        for side in (cache.self_kv, cache.cross_kv):
+            side.buffer.update_inplace(np.full(side.buffer.shape(), 9.0, dtype=np.float32))
     else:
-        for cache in slots._own + slots._cross:
-            cache[:] = 9.0
+        for array in cache.self_kv + cache.cross_kv:
+            array[:] = 9.0
     sources = [list(range(20, 27)), list(range(40, 90)), [5, 6]]
     fed = [[0, 50, 61, 72, 83], [0, 94], [0, 8, 9]]
-    rows = slots.take(3)
-    assert slots.start([Prefill(rows[row : row + 1], ids, 8) for row, ids in enumerate(sources)]) == [None] * 3
+    rows = cache.allocate(3)
+    assert runner.prefill([Prefill(rows[row : row + 1], ids, 8) for row, ids in enumerate(sources)]) == [None] * 3
     seen = [[] for _ in rows]
     for step in range(7):
         # Row 0 begins at once, row 1 at the third step, row 2 at the fifth.
         active = {row: step - 2 * row for row in range(3) if 0 <= step - 2 * row < len(fed[row])}
         tokens = np.array([[fed[row][active[row]] if row in active else 0] for row in range(3)])
-        logits = slots.step(tokens)
+        logits = runner.decode(tokens)
         for row in active:
             seen[row].append(logits[row, 0].copy())
-            slots.past_length[row] += 1
+            cache.past_length[row] += 1
     for row in range(3):
         with torch.no_grad():
             alone = model(input_ids=torch.tensor([sources[row]]), decoder_input_ids=torch.tensor([fed[row]])).logits[0]

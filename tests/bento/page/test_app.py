@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
 from tests.support import documents
 
@@ -140,7 +140,7 @@ def test_what_a_summary_rests_on_is_marked_and_nothing_becomes_markup(visit, eng
     page.text.fill(text)
     page.go.click()
     expect(page.status).to_contain_text("words from")
-    evidence = support(text, engine.generate([text])[0].text)
+    evidence = find_evidence(text, engine.generate([text])[0].text)
     assert evidence.sentences
     marks = page.locator("#source mark.rests")
     shown = marks.evaluate_all(

@@ -20,7 +20,7 @@ from bento.page.html import escape
 from bento.page.single import Made
 from bento.page.summarizing import Done, Stopped, Waiting, Writing, steps
 from precis import Engine, GenerationError, GenerationParams
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
 
 DOCUMENT = gazette("validation")[1]["document"]
@@ -166,11 +166,11 @@ def test_a_base_is_compared_with_only_where_its_bundle_is_there(engine, tmp_path
 
 def test_what_a_visitor_or_the_model_wrote_never_becomes_markup():
     document = f"{NASTY} The council mends the old bridge before winter. {NASTY}"
-    evidence = support(document, "The council mends the old bridge. 991 people.")
+    evidence = find_evidence(document, "The council mends the old bridge. 991 people.")
     source = Reader(grounding_view.source_html(document, evidence))
     assert set(source.tags) <= {"div", "p", "a", "span", "mark", "sup"}
     assert NASTY in source.text
-    summary = grounding_view.summary_html(NASTY, support("Nothing of it.", NASTY).unsupported)
+    summary = grounding_view.summary_html(NASTY, find_evidence("Nothing of it.", NASTY).unsupported)
     assert set(Reader(summary).tags) == {"p", "mark", "span"}
     for markup in (summary, grounding_view.source_html(document, evidence)):
         assert not re.search(r"[{`]|\$\{", re.sub(r"&#\d+;", "", markup))
@@ -179,7 +179,7 @@ def test_what_a_visitor_or_the_model_wrote_never_becomes_markup():
 def test_the_marked_sentences_are_those_of_the_evidence():
     document = "Ada built the mill in 1843. The river froze twice. It was sold to a baker from Lund for 900 crowns."
     summary = "Ada built the mill in 1843. A baker from Oslo bought it for 900 crowns."
-    evidence = support(document, summary)
+    evidence = find_evidence(document, summary)
     marked = re.findall(r'<mark class="rests[^>]*>(.*?)<sup>(\d)', grounding_view.source_html(document, evidence))
     assert {text: int(rank) for text, rank in marked} == {
         sentence.text: rank for rank, sentence in enumerate(evidence.sentences, 1)

@@ -8,7 +8,7 @@ from export.graphs.trace import trace
 from export.precision.int8 import quantize_graphs, round_products
 from export.precision.int8_attention import round_attention
 from precis.bundle.names import DECODER
-from precis.runtime.model import ort
+from precis.runtime import ort
 from tests.conftest import tiny_t5
 
 TEXTS = [[5, 90, 300, 17, 1], [7, 7, 2500, 1]]

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from finetune.__main__ import main
 from finetune.evaluation.extractive import Picker, with_extracts
-from precis.text.sentences import sentences
+from precis.text.sentences import split_sentences
 from tests.conftest import ROOT, gazette
 
 PREFIX = "summarize: "
@@ -27,14 +27,14 @@ def pairs(rows) -> Dataset:
 
 def test_what_it_learns_to_pick_is_nearer_to_unseen_summaries_than_the_lead():
     train, unseen = gazette("train")[:300], gazette("validation")
-    picker = Picker([sentences(row["document"]) for row in train], [row["summary"] for row in train])
+    picker = Picker([split_sentences(row["document"]) for row in train], [row["summary"] for row in train])
     scorer = rouge_scorer.RougeScorer(["rouge1"], use_stemmer=True)
 
     def score(pick) -> float:
-        return sum(scorer.score(r["summary"], pick(sentences(r["document"])))["rouge1"].fmeasure for r in unseen)
+        return sum(scorer.score(r["summary"], pick(split_sentences(r["document"])))["rouge1"].fmeasure for r in unseen)
 
     assert score(picker.pick) > score(lambda found: found[0]) + 0.02 * len(unseen)
-    assert all(8 <= len(picker.pick(sentences(row["document"])).split()) <= 45 for row in unseen)
+    assert all(8 <= len(picker.pick(split_sentences(row["document"])).split()) <= 45 for row in unseen)
 
 
 @pytest.mark.parametrize("place", [0, 2])
