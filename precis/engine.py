@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -119,7 +119,7 @@ class Engine:
 
     async def stream(
         self, text: str, generation: GenerationParams | None = None, *, seconds: float | None = None
-    ) -> AsyncIterator[str | Summary]:
+    ) -> AsyncGenerator[str | Summary, None]:
         """Deltas of the summary's text as they become certain, and then the Summary. Raises as `submit` does."""
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
         request = await self._request_aside(text, generation, seconds)
