@@ -13,9 +13,6 @@ ENGINE_ROWS = MAX_BEAMS  # rows of the running batch for the page: the fewest th
 class AdmissionQueueFull(Exception):
     """Too many texts are waiting; the message is a sentence for the visitor."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many visitors are waiting; please try again in a minute.")
-
 
 @dataclass(eq=False)
 class Ticket:
@@ -37,7 +34,7 @@ class AdmissionQueue:
     def enqueue(self, rows: int) -> Ticket:
         """A ticket for work that needs `rows` (capped at all of the share). Raises AdmissionQueueFull."""
         if len(self._waiting) >= self._max_waiting:
-            raise AdmissionQueueFull
+            raise AdmissionQueueFull("Too many visitors are waiting; please try again in a minute.")
         ticket = Ticket(min(rows, self.rows))
         self._waiting.append(ticket)
         self._admit_waiting()

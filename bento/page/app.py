@@ -94,6 +94,32 @@ def _header(engine: Engine) -> str:
     )
 
 
+def _single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue) -> Options:
+    """The tab for one text; returns its options, which the tab for several texts shares."""
+    base_folder = compare.find_base_bundle(engine, settings().compare_bundle)
+    single = SingleText(engine, queue, settings().asks_for_keys)
+    address = gr.Textbox(visible=False)
+    last_result = gr.State(None)
+    with gr.Row(elem_id="single-text", equal_height=False):
+        inputs = _input_panel(default_params(engine))
+        outputs, compare_button = _summary_panel(has_base=base_folder is not None)
+    shared = [address, *inputs.options]
+    views = [inputs.text, *outputs, last_result]
+    scroll = "() => precis.scrollToSummary()"
+    _bind(inputs.summarize.click, single.run, [inputs.text, *shared], views, js=WITH_ADDRESS)
+    inputs.summarize.click(None, js=scroll)
+    _bind(inputs.upload.upload, single.run_file, [inputs.upload, *shared], views, js=WITH_ADDRESS)
+    for document, button in inputs.examples:
+        _bind(button.click, single.run_example, [gr.State(document), *shared], views, js=WITH_ADDRESS)
+        button.click(None, js=scroll)
+    inputs.stop.click(single.tasks.stop, api_visibility="private", queue=False)
+    inputs.text.change(None, inputs.text, js="(text) => precis.showWordCount(text)")
+    _bind(page.load, single.run_link, shared, views, js=ADDRESS_FIRST)
+    if base_folder is not None:
+        _bind(compare_button.click, compare.BaseComparison(base_folder).run, last_result, outputs[-1])
+    return inputs.options
+
+
 class _InputPanel(NamedTuple):
     text: gr.Textbox
     summarize: gr.Button
@@ -103,23 +129,7 @@ class _InputPanel(NamedTuple):
     options: Options
 
 
-def _single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue) -> Options:
-    """The tab for one text; returns its options, which the tab for several texts shares."""
-    base_folder = compare.find_base_bundle(engine, settings().compare_bundle)
-    address = gr.Textbox(visible=False)
-    last_result = gr.State(None)
-    with gr.Row(elem_id="single-text", equal_height=False):
-        inputs = _input_panel(default_params(engine))
-        outputs, compare_button = _summary_panel(has_base=base_folder is not None)
-    single = SingleText(engine, queue, settings().asks_for_keys)
-    _bind_single(page, single, inputs, address, [inputs.text, *outputs, last_result])
-    if base_folder is not None:
-        _bind(compare_button.click, compare.BaseComparison(base_folder).run, last_result, outputs[-1])
-    return inputs.options
-
-
 def _input_panel(defaults: ResolvedParams) -> _InputPanel:
-    examples = json.loads(_static("examples.json"))
     with gr.Column(elem_id="input-panel", min_width=300):
         text = gr.Textbox(
             label="Your text", placeholder="Paste an article here.", lines=12, max_lines=16, elem_id="text"
@@ -131,11 +141,13 @@ def _input_panel(defaults: ResolvedParams) -> _InputPanel:
             upload = gr.UploadButton("Open a file", elem_id="open", file_types=FILE_TYPES, scale=1, min_width=110)
         _html('<h2 class="small">Or try one of these</h2>')
         with gr.Row(elem_id="examples"):
-            buttons = [gr.Button(example["title"], size="sm", scale=0, min_width=0) for example in examples]
+            examples = [
+                (example["document"], gr.Button(example["title"], size="sm", scale=0, min_width=0))
+                for example in json.loads(_static("examples.json"))
+            ]
         with gr.Accordion("Options", open=False, elem_id="options"):
             options = build_options(defaults)
-    documents = [example["document"] for example in examples]
-    return _InputPanel(text, summarize, stop, upload, list(zip(documents, buttons, strict=True)), options)
+    return _InputPanel(text, summarize, stop, upload, examples, options)
 
 
 def _summary_panel(has_base: bool) -> tuple[list[gr.HTML], gr.Button]:
@@ -170,26 +182,6 @@ def _code_block(elem_id: str, title: str) -> gr.HTML:
         _html(f"<h3>{title}</h3>")
         _script_button("Copy", f"{elem_id}-copy", f"() => precis.copyCode('{elem_id}')")
     return _html(elem_id=elem_id)
-
-
-def _bind_single(
-    page: gr.Blocks,
-    single: SingleText,
-    inputs: _InputPanel,
-    address: gr.Textbox,
-    outputs: list[gr.components.Component],
-) -> None:
-    shared = [address, *inputs.options]
-    scroll = "() => precis.scrollToSummary()"
-    _bind(inputs.summarize.click, single.run, [inputs.text, *shared], outputs, js=WITH_ADDRESS)
-    inputs.summarize.click(None, js=scroll)
-    _bind(inputs.upload.upload, single.run_file, [inputs.upload, *shared], outputs, js=WITH_ADDRESS)
-    for document, button in inputs.examples:
-        _bind(button.click, single.run_example, [gr.State(document), *shared], outputs, js=WITH_ADDRESS)
-        button.click(None, js=scroll)
-    inputs.stop.click(single.tasks.stop, api_visibility="private", queue=False)
-    inputs.text.change(None, inputs.text, js="(text) => precis.showWordCount(text)")
-    _bind(page.load, single.run_link, shared, outputs, js=ADDRESS_FIRST)
 
 
 def _batch_tab(batch: Batch, options: Options) -> None:

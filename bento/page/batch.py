@@ -42,11 +42,10 @@ class Batch:
 
     async def run(self, request: gr.Request, paths: list[str] | None, *options: Any) -> AsyncGenerator[View, None]:
         """Reads and summarizes the files at `paths`; `options` are the values of `Options`."""
-        if not paths:
-            yield View(status=status("Choose some files first.", "error"))
-            return
-        if len(paths) > limits.MAX_FILES:
-            yield View(status=status(f"At most {limits.MAX_FILES} files at once; these are {len(paths)}.", "error"))
+        paths = paths or []
+        if not 0 < len(paths) <= limits.MAX_FILES:
+            too_many = f"At most {limits.MAX_FILES} files at once; these are {len(paths)}."
+            yield View(status=status(too_many if paths else "Choose some files first.", "error"))
             return
         views = self.tasks.run(request, lambda stop: self._views(paths, options, stop), lambda line: View(status=line))
         async with contextlib.aclosing(views):

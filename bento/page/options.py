@@ -33,20 +33,18 @@ def default_params(engine: Engine) -> ResolvedParams:
 def build_options(defaults: ResolvedParams) -> Options:
     """Creates the components in the current Gradio container."""
     longest = max(MAX_LONGEST, defaults.max_new_tokens)
-    fewest_tokens, _ = bounds("min_new_tokens")
-    fewest_beams, most_beams = bounds("num_beams")
+
+    def slider(name: str, label: str, low: float, high: float, step: float = 1) -> gr.Slider:
+        info = GenerationFields.model_fields[name].description
+        return gr.Slider(low, high, getattr(defaults, name), step=step, label=label, info=info)
+
     return Options(
-        _slider("max_new_tokens", "Longest", defaults, MIN_LONGEST, longest),
-        _slider("min_new_tokens", "Shortest", defaults, fewest_tokens, longest // 2),
-        _slider("num_beams", "Beams", defaults, fewest_beams, most_beams),
-        _slider("length_penalty", "Favour length", defaults, 0, MAX_LENGTH_PENALTY, step=0.1),
+        slider("max_new_tokens", "Longest", MIN_LONGEST, longest),
+        slider("min_new_tokens", "Shortest", bounds("min_new_tokens")[0], longest // 2),
+        slider("num_beams", "Beams", *bounds("num_beams")),
+        slider("length_penalty", "Favour length", 0, MAX_LENGTH_PENALTY, step=0.1),
         gr.Radio(list(LONG_TEXT_CHOICES), value="Chunk by chunk", label="A text longer than the model reads"),
     )
-
-
-def _slider(name: str, label: str, defaults: ResolvedParams, low: float, high: float, step: float = 1) -> gr.Slider:
-    info = GenerationFields.model_fields[name].description
-    return gr.Slider(low, high, getattr(defaults, name), step=step, label=label, info=info)
 
 
 def to_params(defaults: ResolvedParams, *values: Any) -> GenerationParams:

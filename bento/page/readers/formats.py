@@ -71,13 +71,8 @@ def read_docx(content: bytes) -> tuple[str, str]:
 
 
 READERS: dict[str, Callable[[bytes], tuple[str, str]]] = {
-    ".txt": read_text,
-    ".md": read_markdown,
-    ".html": read_html,
-    ".htm": read_html,
-    ".pdf": read_pdf,
-    ".docx": read_docx,
-}
+    ".txt": read_text, ".md": read_markdown, ".html": read_html, ".htm": read_html, ".pdf": read_pdf, ".docx": read_docx
+}  # fmt: skip
 
 
 def decode(content: bytes) -> str:
