@@ -17,7 +17,7 @@ from bento.page.options import default_params, to_params
 from bento.page.readers.sandbox import read_document
 from bento.page.sessions import SessionTasks
 from bento.page.single import UNCHANGED
-from bento.page.summarizing import Done, Stopped, summarize
+from bento.page.summarizing import Done, summarize
 from precis import Engine, GenerationParams
 from precis.grounding.evidence import support
 
@@ -47,22 +47,26 @@ class Batch:
             too_many = f"At most {limits.MAX_FILES} files at once; these are {len(paths)}."
             yield View(status=status(too_many if paths else "Choose some files first.", "error"))
             return
-        views = self.tasks.run(request, lambda stop: self._views(paths, options, stop), lambda line: View(status=line))
+        rows = [BatchRow(Path(path).name) for path in paths]
+        views = self.tasks.run(
+            request,
+            self._views(paths, rows, options),
+            status_view=lambda line: View(status=line),
+            stopped_view=lambda: _last_view(rows, "Stopped. "),
+        )
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
 
     async def _views(
-        self, paths: list[str], options: tuple[Any, ...], stop: asyncio.Event
+        self, paths: list[str], rows: list[BatchRow], options: tuple[Any, ...]
     ) -> AsyncGenerator[View, None]:
         params = to_params(self._defaults, *options)
-        rows = [BatchRow(Path(path).name) for path in paths]
         remaining = iter(zip(paths, rows, strict=True))
 
         async def work() -> None:
             for path, row in remaining:
-                if not stop.is_set():
-                    await self._summarize(path, row, params, stop)
+                await self._summarize(path, row, params)
 
         workers = [asyncio.create_task(work()) for _ in range(limits.FILES_AT_ONCE)]
         yield View(table_html(rows), status(progress(rows), "busy"), None)
@@ -74,20 +78,21 @@ class Batch:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-        finished = [row.as_record() for row in rows if row.summary or row.error]
-        message = ("Stopped. " if stop.is_set() else "") + progress(rows)
-        yield View(table_html(rows), status(message, "done" if finished else "quiet"), finished)
+        yield _last_view(rows)
 
-    async def _summarize(self, path: str, row: BatchRow, params: GenerationParams, stop: asyncio.Event) -> None:
+    async def _summarize(self, path: str, row: BatchRow, params: GenerationParams) -> None:
         """Fills `row`. An error is written into the row and stops no other document."""
         try:
             document = await read_document(path)
             row.words, row.note = len(document.text.split()), document.note
-            async with contextlib.aclosing(summarize(self._engine, self._queue, document.text, params, stop)) as states:
+            async with contextlib.aclosing(summarize(self._engine, self._queue, document.text, params)) as states:
                 async for state in states:
                     if isinstance(state, Done):
                         row.fill(state, await asyncio.to_thread(support, document.text, state.summary.text))
-        except Stopped:
-            pass
         except Exception as error:
             row.error = error_message(error)
+
+
+def _last_view(rows: list[BatchRow], prefix: str = "") -> View:
+    finished = [row.as_record() for row in rows if row.summary or row.error]
+    return View(table_html(rows), status(prefix + progress(rows), "done" if finished else "quiet"), finished)

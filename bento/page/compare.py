@@ -40,15 +40,15 @@ class BaseComparison:
         if last_result is None:
             yield status("Summarize a text first.", "error")
             return
-        views = self._tasks.run(request, lambda stop: self._views(last_result, stop), str)
+        views = self._tasks.run(request, self._views(last_result), str, lambda: status("Stopped."))
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
 
-    async def _views(self, tuned: LastResult, stop: asyncio.Event) -> AsyncGenerator[str, None]:
+    async def _views(self, tuned: LastResult) -> AsyncGenerator[str, None]:
         yield status("Loading the base model…" if self._engine is None else "Reading…", "busy")
         engine = await self._load()
-        async with contextlib.aclosing(summarize(engine, self._queue, tuned.text, tuned.params, stop)) as states:
+        async with contextlib.aclosing(summarize(engine, self._queue, tuned.text, tuned.params)) as states:
             async for state in states:
                 if isinstance(state, Writing):
                     yield _side_by_side(f'<p class="gist">{escape(state.text)}</p>', tuned.summary)

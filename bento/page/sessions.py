@@ -1,4 +1,4 @@
-"""One running task a visitor and tab: a newer task, or the Stop button, ends the one before."""
+"""One running task a visitor and tab: a newer task, or the Stop button, cancels the one before."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,8 @@ import gradio as gr
 
 from bento.page.html import status
 from bento.page.messages import error_message
-from bento.page.summarizing import Stopped
+
+HEARTBEAT_SECONDS = 0.5  # the last view is repeated after so long: Gradio notices only then that a visitor has left
 
 View = TypeVar("View")
 
@@ -18,32 +19,49 @@ class SessionTasks:
     """The running tasks of one tab of the page, by Gradio's session."""
 
     def __init__(self) -> None:
-        self._stop_events: dict[str | None, asyncio.Event] = {}
+        self._tasks: dict[str | None, asyncio.Task[None]] = {}
 
     async def run(
         self,
         request: gr.Request,
-        task: Callable[[asyncio.Event], AsyncGenerator[View, None]],
+        views: AsyncGenerator[View, None],
         status_view: Callable[[str], View],
+        stopped_view: Callable[[], View],
     ) -> AsyncGenerator[View, None]:
-        """Yields the views of `task`, which raises Stopped once its event is set. Errors end as `status_view(html)`."""
+        """Iterates over `views` in a task. An error ends as `status_view(html)`, pressing Stop as `stopped_view()`."""
         self.stop(request)
-        session, stop = request.session_hash, asyncio.Event()
-        self._stop_events[session] = stop
+        updates: asyncio.Queue[View | None] = asyncio.Queue()
+        session, task = request.session_hash, asyncio.create_task(_put_all(views, updates))
+        self._tasks[session] = task
+        task.add_done_callback(lambda _: updates.put_nowait(None))
+        view: View | None = None
         try:
-            async with contextlib.aclosing(task(stop)) as views:
-                async for view in views:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        view = await updates.get()
+                        if view is None:
+                            break
+                if view is not None:
                     yield view
-        except Stopped:
-            if self._stop_events[session] is stop:  # else the status line belongs to a newer task
-                yield status_view(status("Stopped."))
-        except Exception as error:
-            yield status_view(status(error_message(error), "error"))
+            if task.cancelled():
+                if self._tasks.get(session) is task:  # else the tab shows a newer task by now
+                    yield stopped_view()
+            elif isinstance(error := task.exception(), Exception):
+                yield status_view(status(error_message(error), "error"))
         finally:
-            if self._stop_events.get(session) is stop:
-                del self._stop_events[session]
+            task.cancel()
+            await asyncio.wait({task})
+            if self._tasks.get(session) is task:
+                del self._tasks[session]
 
     def stop(self, request: gr.Request) -> None:
-        """Stops the visitor's task, if one is running."""
-        if stop := self._stop_events.get(request.session_hash):
-            stop.set()
+        """Cancels the visitor's task, if one is running."""
+        if task := self._tasks.get(request.session_hash):
+            task.cancel()
+
+
+async def _put_all(views: AsyncGenerator[View, None], updates: asyncio.Queue[View | None]) -> None:
+    async with contextlib.aclosing(views):
+        async for view in views:
+            updates.put_nowait(view)

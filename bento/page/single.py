@@ -21,7 +21,6 @@ from bento.page.summarizing import Done, Reading, Waiting, Writing, summarize
 from precis import Engine, GenerationParams
 from precis.grounding.evidence import support
 
-SLOW_SECONDS = 2.0  # reading for longer than this is explained
 UNCHANGED: Any = gr.skip()  # as an output, leaves the component as it is
 
 
@@ -56,9 +55,7 @@ class SingleText:
 
     async def run(self, request: gr.Request, text: str, address: str, *options: Any) -> AsyncGenerator[View, None]:
         """Summarizes the text in the box."""
-        views = self.tasks.run(
-            request, lambda stop: self._views(text or "", address, options, stop), lambda line: View(status=line)
-        )
+        views = self.tasks.run(request, self._views(text or "", address, options), _status_view, _stopped_view)
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
@@ -98,20 +95,18 @@ class SingleText:
             async for view in views:
                 yield view
 
-    async def _views(
-        self, text: str, address: str, options: tuple[Any, ...], stop: asyncio.Event
-    ) -> AsyncGenerator[View, None]:
+    async def _views(self, text: str, address: str, options: tuple[Any, ...]) -> AsyncGenerator[View, None]:
         params = to_params(self._defaults, *options)
         waited = False
         yield View(summary=_growing(""), status=status("Reading…", "busy"), base="", last_result=None)
-        async with contextlib.aclosing(summarize(self._engine, self._queue, text, params, stop)) as states:
+        async with contextlib.aclosing(summarize(self._engine, self._queue, text, params)) as states:
             async for state in states:
                 match state:
                     case Waiting(ahead):
                         waited = True
                         yield View(status=status(queue_position(ahead), "busy"))
-                    case Reading(seconds):
-                        reason = " A long text is summarized chunk by chunk first." if seconds > SLOW_SECONDS else ""
+                    case Reading(chunked):
+                        reason = " A long text is summarized chunk by chunk first." if chunked else ""
                         yield View(status=status(f"Reading…{reason}", "busy"))
                     case Writing(so_far):
                         yield View(summary=_growing(so_far), status=status("Writing…", "busy"))
@@ -131,6 +126,14 @@ class SingleText:
             python=_code("As Python", snippets.as_python(service, text, params, self._needs_key)),
             last_result=LastResult(text, params, summary),
         )
+
+
+def _status_view(line: str) -> View:
+    return View(status=line)
+
+
+def _stopped_view() -> View:
+    return View(status=status("Stopped."))
 
 
 def _growing(text: str) -> str:

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from bento.page.admission import AdmissionQueue
-from bento.page.summarizing import Done, Stopped, Waiting, Writing, summarize
+from bento.page.summarizing import Done, Reading, Waiting, Writing, summarize
 from precis import GenerationParams
 from tests.conftest import gazette
 
@@ -14,14 +14,8 @@ DOCUMENT = gazette("validation")[1]["document"]
 LONG = " ".join(row["document"] for row in gazette("train")[:50])[:39_000]
 
 
-async def collect(engine, queue, text, params, stop=None):
-    """All states; with `stop`, sets it at the first one."""
-    states = []
-    async for state in summarize(engine, queue, text, params, stop or asyncio.Event()):
-        states.append(state)
-        if stop:
-            stop.set()
-    return states
+async def collect(engine, queue, text, params):
+    return [state async for state in summarize(engine, queue, text, params)]
 
 
 def test_last_state_is_the_engines_summary(engine):
@@ -35,12 +29,16 @@ def test_last_state_is_the_engines_summary(engine):
     assert 0 < states[-1].first_seconds <= states[-1].seconds
 
 
-def test_stopping_frees_the_queue_and_the_engine(engine):
+def test_cancelling_frees_the_queue_and_the_engine(engine):
     async def scenario():
         queue = AdmissionQueue()
         params = GenerationParams(num_beams=8, max_new_tokens=512, min_new_tokens=400)
-        with pytest.raises(Stopped):
-            await collect(engine, queue, LONG, params, stop=asyncio.Event())
+        task = asyncio.create_task(collect(engine, queue, LONG, params))
+        while engine.stats().running_rows == 0:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         assert queue.enqueue(queue.rows).admitted.is_set()
         for _ in range(100):
             if engine.stats().running_rows == 0:
@@ -77,8 +75,21 @@ def test_text_takes_a_row_a_beam_and_a_long_text_the_share(engine, text, num_bea
     async def scenario():
         queue = AdmissionQueue(rows=8, max_waiting=1)
         params = GenerationParams(num_beams=num_beams, max_new_tokens=2)
-        async for state in summarize(engine, queue, text, params, asyncio.Event()):
+        async for state in summarize(engine, queue, text, params):
             if not isinstance(state, Done):
                 assert queue.rows - queue.free_rows == rows
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("text", "long_text", "chunked"), [(DOCUMENT, "split", False), (LONG, "split", True), (LONG, "truncate", False)]
+)
+def test_reading_says_whether_a_long_text_is_chunked(engine, text, long_text, chunked):
+    async def scenario():
+        states = summarize(engine, AdmissionQueue(), text, GenerationParams(long_text=long_text))
+        reading = await anext(states)
+        await states.aclose()
+        assert reading == Reading(chunked)
 
     asyncio.run(scenario())
