@@ -2,17 +2,13 @@
 
 import base64
 import json
-from pathlib import Path
-from string import Template
 
-from bento.page.html import data_table, escape
+from bento.page.html import render
 from precis.bundle.manifest import Manifest
-from precis.bundle.reports import ParityReport, RougeReport, Scores
 from precis.bundle.verify import Bundle
 
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 FEW_PAIRS = 20_000  # a model trained on fewer gets a warning
-CONTENT = Template((Path(__file__).parent / "static/about.html").read_text(encoding="utf-8"))
 
 
 def model_label(manifest: Manifest) -> str:
@@ -24,21 +20,29 @@ def model_label(manifest: Manifest) -> str:
 
 def about_html(bundle: Bundle) -> str:
     """The content of the tab."""
-    manifest = bundle.manifest
-    return CONTENT.substitute(
+    manifest, rouge = bundle.manifest, bundle.manifest.rouge
+    systems = {
+        "The text's first sentence": rouge and rouge.lead,
+        "Before fine-tuning": rouge and rouge.base,
+        "This model": rouge and rouge.finetuned,
+    }
+    return render(
+        "about.html",
+        manifest=manifest,
+        manifest_json=json.dumps(manifest.as_json(), indent=2, ensure_ascii=False),
         facts=_facts(manifest),
-        rouge=_rouge(manifest.rouge),
-        warning=_warning(manifest.data.train_pairs),
-        max_input_tokens=manifest.max_input_tokens,
-        parity=_parity(manifest.parity) + _parity_plot(bundle),
-        manifest=escape(json.dumps(manifest.as_json(), indent=2, ensure_ascii=False)),
+        metrics=METRICS,
+        scores={writer: scores for writer, scores in systems.items() if scores},
+        few_pairs=FEW_PAIRS,
+        largest_delta=max(map(abs, manifest.parity.delta.values()), default=0.0) if manifest.parity else None,
+        parity_plot=_parity_plot(bundle),
     )
 
 
-def _facts(manifest: Manifest) -> str:
+def _facts(manifest: Manifest) -> dict[str, str | None]:
     base, data, lora = manifest.base_model, manifest.data, manifest.lora or {}
     pairs = data.train_pairs
-    facts = {
+    return {
         "Name": manifest.name,
         "Base model": " ".join(filter(None, [base.name, base.revision])),
         "Fine-tuned on": f"{pairs:,} pairs of {data.name or data.train}" if pairs else None,
@@ -49,7 +53,6 @@ def _facts(manifest: Manifest) -> str:
         "Created on": (manifest.created or "")[:10],
         "Git commit": (manifest.git_commit.get("export") or "")[:12],
     }
-    return "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items() if fact)
 
 
 def _duration(seconds: float | None, device: str | None) -> str | None:
@@ -59,55 +62,7 @@ def _duration(seconds: float | None, device: str | None) -> str | None:
     return f"{duration} on {device}" if device else duration
 
 
-def _warning(pairs: int | None) -> str:
-    if not pairs or pairs >= FEW_PAIRS:
-        return ""
-    return f"<li>It learned from {pairs:,} pairs only: it shows the way from data to a service, and writes poorly.</li>"
-
-
-def _rouge(rouge: RougeReport | None) -> str:
-    systems = {
-        "The text's first sentence": rouge and rouge.lead,
-        "Before fine-tuning": rouge and rouge.base,
-        "This model": rouge and rouge.finetuned,
-    }
-    rows = [[name, *(_score(scores, metric) for metric in METRICS)] for name, scores in systems.items() if scores]
-    if rouge is None or not rows:
-        return "<p>The bundle holds no ROUGE figures.</p>"
-    gain = rouge.paired_difference_ci95
-    if gain:
-        rows.append(["Gained by fine-tuning", *(_signed(*gain[metric]) for metric in METRICS)])
-    caption = f"ROUGE on {rouge.documents} documents that it was not trained on, 0 to 100, with 95% intervals"
-    return data_table(["Written by", *METRICS.values()], rows, caption)
-
-
-def _signed(low: float, high: float) -> str:
-    return f"{low:+.1f} to {high:+.1f}".replace("-", "−")
-
-
-def _score(scores: Scores, metric: str) -> str:
-    interval = scores.ci95.get(metric)
-    shown = f" <small>{interval[0]:.1f} to {interval[1]:.1f}</small>" if interval else ""
-    return f"<strong>{getattr(scores, metric):.1f}</strong>{shown}"
-
-
-def _parity(parity: ParityReport | None) -> str:
-    if parity is None:
-        return "<p>The bundle holds no comparison with PyTorch.</p>"
-    largest = max(map(abs, parity.delta.values()), default=0.0)
-    text = (
-        f"What is served here was compared with the trained PyTorch model on {parity.documents} documents before it "
-        f"was released: {parity.identical_summaries} summaries are the same word for word, and ROUGE differs by at "
-        f"most {largest:.2f} points."
-    )
-    if parity.ties:
-        text += f" In {parity.ties} more, two words had the same score, and the other one was chosen."
-    return f"<p>{text}</p>"
-
-
 def _parity_plot(bundle: Bundle) -> str:
+    """parity.png in Base64, or ""; only files of the manifest are verified."""
     picture = bundle.folder / "parity.png"
-    if picture.name not in bundle.manifest.files:  # only files of the manifest are verified
-        return ""
-    data = base64.b64encode(picture.read_bytes()).decode()
-    return f'<img alt="ROUGE-L of each document, PyTorch against the served model" src="data:image/png;base64,{data}">'
+    return base64.b64encode(picture.read_bytes()).decode() if picture.name in bundle.manifest.files else ""

@@ -17,7 +17,7 @@ from bento.page.admission import AdmissionQueue
 from bento.page.batch import Batch
 from bento.page.batch_rows import to_csv, to_jsonl
 from bento.page.head_tags import HeadTagsMiddleware
-from bento.page.html import escape
+from bento.page.html import escape, render
 from bento.page.options import Options, build_options, default_params
 from bento.page.readers.formats import READERS
 from bento.page.single import SingleText
@@ -154,7 +154,7 @@ def _summary_panel(has_base: bool) -> tuple[list[gr.HTML], gr.Button]:
     """The outputs in the order of `single.View`, and the button for the comparison."""
     with gr.Column(elem_id="summary-panel", min_width=300):
         _html('<h2 class="small">Summary</h2>')
-        summary = _html(_static("empty.html"), elem_id="summary")
+        summary = _html(render("empty_summary.html"), elem_id="summary")
         status = _html("", elem_id="status")
         with gr.Column(elem_id="results"):
             with gr.Row(elem_id="summary-actions"):

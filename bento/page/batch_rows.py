@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bento.page.grounding_view import summary_html
-from bento.page.html import data_table, escape, plural, status
+from bento.page.html import plural, render
 from bento.page.summarizing import Done
 from precis.grounding.evidence import Evidence, Span
 
@@ -45,6 +45,15 @@ class BatchRow:
         """The row by column, as it is downloaded."""
         return {name: getattr(self, name) for name in COLUMNS}
 
+    def remarks(self) -> list[str]:
+        """What the table says about the row besides its summary."""
+        remarks = [f"{self.seconds:.1f} s" if self.summary else "", self.note]
+        if self.chunks > 1:
+            remarks.append(f"{self.chunks} chunks")
+        if self.truncated_tokens:
+            remarks.append(f"{plural(self.truncated_tokens, 'token')} not read")
+        return list(filter(None, remarks))
+
 
 COLUMNS = [field.name for field in dataclasses.fields(BatchRow) if field.name != "unsupported"]
 
@@ -68,10 +77,7 @@ def to_jsonl(records: list[dict[str, Any]]) -> str:
 
 def table_html(rows: list[BatchRow]) -> str:
     """The table on the page."""
-    cells = [
-        [escape(row.document), _outcome(row), f"{row.words:,}" if row.words else "", _remarks(row)] for row in rows
-    ]
-    return data_table(["Document", "Summary", "Words read", "Remarks"], cells, "Summaries of your documents")
+    return render("batch_table.html", rows=rows, summary_html=summary_html)
 
 
 def progress(rows: list[BatchRow]) -> str:
@@ -79,18 +85,3 @@ def progress(rows: list[BatchRow]) -> str:
     done, failed = sum(bool(row.summary) for row in rows), sum(bool(row.error) for row in rows)
     message = f"{done} of {plural(len(rows), 'document')} summarized"
     return f"{message}; {failed} could not be." if failed else f"{message}."
-
-
-def _outcome(row: BatchRow) -> str:
-    if row.error:
-        return status(row.error, "error")
-    return summary_html(row.summary, row.unsupported) if row.summary else '<span class="hint">waiting</span>'
-
-
-def _remarks(row: BatchRow) -> str:
-    remarks = [f"{row.seconds:.1f} s" if row.summary else "", row.note]
-    if row.chunks > 1:
-        remarks.append(f"{row.chunks} chunks")
-    if row.truncated_tokens:
-        remarks.append(f"{plural(row.truncated_tokens, 'token')} not read")
-    return escape("; ".join(filter(None, remarks)))

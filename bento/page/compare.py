@@ -8,8 +8,8 @@ from pathlib import Path
 import gradio as gr
 
 from bento.page.admission import ENGINE_ROWS, AdmissionQueue
-from bento.page.grounding_view import summary_html
-from bento.page.html import escape, status
+from bento.page.grounding_view import growing_html, summary_html
+from bento.page.html import render, status
 from bento.page.messages import summary_report, unsupported_report
 from bento.page.sessions import SessionTasks
 from bento.page.single import LastResult
@@ -51,12 +51,12 @@ class BaseComparison:
         async with contextlib.aclosing(summarize(engine, self._queue, tuned.text, tuned.params)) as states:
             async for state in states:
                 if isinstance(state, Writing):
-                    yield _side_by_side(f'<p class="gist">{escape(state.text)}</p>', tuned.summary)
+                    yield render("comparison.html", base=growing_html(state.text), base_status="", tuned=tuned.summary)
                 elif isinstance(state, Done):
                     evidence = await asyncio.to_thread(support, tuned.text, state.summary.text)
                     report = f"{summary_report(tuned.text, state)} {unsupported_report(evidence.unsupported)}"
                     base = summary_html(state.summary.text, evidence.unsupported)
-                    yield _side_by_side(base + status(report.strip()), tuned.summary)
+                    yield render("comparison.html", base=base, base_status=status(report.strip()), tuned=tuned.summary)
 
     async def _load(self) -> Engine:
         async with self._loading:
@@ -69,10 +69,3 @@ def find_base_bundle(engine: Engine, configured: Path | None) -> Path | None:
     """`configured`, else `bundle-base-int8` next to the bundle that is served; None where that holds no bundle."""
     folder = configured or engine.bundle.folder.resolve().parent / "bundle-base-int8"
     return folder if (folder / MANIFEST).is_file() else None
-
-
-def _side_by_side(base: str, tuned: str) -> str:
-    return (
-        f'<div class="comparison"><section><h3>Before fine-tuning</h3>{base}</section>'
-        f'<section><h3>This model</h3><p class="gist">{escape(tuned)}</p></section></div>'
-    )

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from bento.page.html import escape, plural
+from markupsafe import Markup
+
+from bento.page.html import escape, render
 from precis.grounding.evidence import Evidence, Sentence, Span
 
 STRONG_SCORE = 0.5  # a sentence that scores at least this is marked in full colour
@@ -11,7 +13,14 @@ STRONG_SCORE = 0.5  # a sentence that scores at least this is marked in full col
 Marked = TypeVar("Marked", Span, Sentence)
 
 
-def summary_html(summary: str, unsupported: list[Span]) -> str:
+def growing_html(summary: str) -> Markup:
+    """A summary that is still being written."""
+    return Markup(
+        f'<p class="gist" aria-busy="true">{escape(summary)}<span class="caret" aria-hidden="true"></span></p>'
+    )
+
+
+def summary_html(summary: str, unsupported: list[Span]) -> Markup:
     """The summary; numbers and names that the text lacks are marked, also for screen readers."""
 
     def mark(span: Span) -> str:
@@ -21,10 +30,11 @@ def summary_html(summary: str, unsupported: list[Span]) -> str:
             f'<span class="screen-reader-only"> ({remark})</span></mark>'
         )
 
-    return f'<p class="gist" data-plain="{escape(summary)}">{_with_marks(summary, unsupported, mark)}</p>'
+    marked_text = _with_marks(summary, unsupported, mark)
+    return Markup(f'<p class="gist" data-plain="{escape(summary)}">{marked_text}</p>')
 
 
-def source_html(document: str, evidence: Evidence) -> str:
+def source_html(document: str, evidence: Evidence) -> Markup:
     """The document with its supporting sentences marked and numbered, the best first, and links to them."""
     ranks = {id(sentence): rank for rank, sentence in enumerate(evidence.sentences, 1)}
 
@@ -33,22 +43,11 @@ def source_html(document: str, evidence: Evidence) -> str:
         text = escape(document[sentence.start : sentence.end])
         return f'<mark class="evidence {strength}" id="evidence-{rank}">{text}<sup>{rank}</sup></mark>'
 
-    links = " ".join(
-        f'<a href="#evidence-{rank}">{rank}<span class="screen-reader-only"> in the text</span></a>'
-        for rank in ranks.values()
-    )
-    lead = "No sentence of the text shares enough words with this summary to be called its source."
-    if ranks:
-        lead = f"The summary rests mostly on {plural(len(ranks), 'sentence')} of the text: {links}"
-    return (
-        f'<div class="legend"><p>{lead}</p></div>'
-        '<div class="source" tabindex="0" role="region" aria-label="Your text with its supporting sentences marked">'
-        f"{_with_marks(document, evidence.sentences, mark)}</div>"
-        '<p class="hint">Found by comparing words, not by understanding: read the marked sentences yourself.</p>'
-    )
+    marked_text = _with_marks(document, evidence.sentences, mark)
+    return render("source.html", marked_text=marked_text, ranks=list(ranks.values()))
 
 
-def _with_marks(text: str, spans: Sequence[Marked], mark: Callable[[Marked], str]) -> str:
+def _with_marks(text: str, spans: Sequence[Marked], mark: Callable[[Marked], str]) -> Markup:
     """`text` as HTML with each span as `mark` renders it; a span that overlaps the one before is left out."""
     parts: list[str] = []
     end = 0
@@ -56,4 +55,4 @@ def _with_marks(text: str, spans: Sequence[Marked], mark: Callable[[Marked], str
         if span.start >= end:
             parts += [escape(text[end : span.start]), mark(span)]
             end = span.end
-    return "".join([*parts, escape(text[end:])])
+    return Markup("".join([*parts, escape(text[end:])]))

@@ -1,30 +1,42 @@
-"""Small HTML fragments. Text of a visitor or a model goes through `escape` and never becomes markup."""
+"""HTML of the page, from the Jinja templates in templates/. Text is escaped everywhere and never becomes markup."""
 
-import html
+from pathlib import Path
+from typing import Any
+
+import markupsafe
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 
-def escape(text: object) -> str:
+def escape(text: object) -> Markup:
     """`text` as content or quoted attribute; braces too, since Gradio fills templates in the browser."""
-    return html.escape(str(text)).replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;")
+    if isinstance(text, Markup):
+        return text
+    escaped = str(markupsafe.escape(text))
+    return Markup(escaped.replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;"))
 
 
-def status(message: str, kind: str = "quiet") -> str:
+def render(template: str, **values: Any) -> Markup:
+    """The template of this name, filled in; values that are not Markup are escaped."""
+    return Markup(_environment.get_template(template).render(values))
+
+
+def status(message: str, kind: str = "quiet") -> Markup:
     """A status line; `kind` (quiet, busy, done or error) is its CSS class."""
-    return f'<p class="status {kind}">{escape(message)}</p>' if message else ""
-
-
-def data_table(columns: list[str], rows: list[list[str]], caption: str) -> str:
-    """A table that scrolls sideways. Cells are HTML already; the first cell of a row is its heading."""
-    heads = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return Markup(f'<p class="status {kind}">{escape(message)}</p>' if message else "")
 
 
 def plural(number: int, noun: str) -> str:
     """ "1 word", "1,200 words"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    finalize=escape,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.globals |= {"plural": plural, "status": status}

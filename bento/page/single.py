@@ -10,7 +10,7 @@ import gradio as gr
 
 from bento.page import snippets
 from bento.page.admission import AdmissionQueue
-from bento.page.grounding_view import source_html, summary_html
+from bento.page.grounding_view import growing_html, source_html, summary_html
 from bento.page.html import escape, status
 from bento.page.messages import error_message, queue_position, summary_report, unsupported_report
 from bento.page.options import default_params, to_params
@@ -98,7 +98,7 @@ class SingleText:
     async def _views(self, text: str, address: str, options: tuple[Any, ...]) -> AsyncGenerator[View, None]:
         params = to_params(self._defaults, *options)
         waited = False
-        yield View(summary=_growing(""), status=status("Reading…", "busy"), base="", last_result=None)
+        yield View(summary=growing_html(""), status=status("Reading…", "busy"), base="", last_result=None)
         async with contextlib.aclosing(summarize(self._engine, self._queue, text, params)) as states:
             async for state in states:
                 match state:
@@ -109,7 +109,7 @@ class SingleText:
                         reason = " A long text is summarized chunk by chunk first." if chunked else ""
                         yield View(status=status(f"Reading…{reason}", "busy"))
                     case Writing(so_far):
-                        yield View(summary=_growing(so_far), status=status("Writing…", "busy"))
+                        yield View(summary=growing_html(so_far), status=status("Writing…", "busy"))
                     case Done():
                         yield await self._result(text, params, state, address, waited)
 
@@ -134,10 +134,6 @@ def _status_view(line: str) -> View:
 
 def _stopped_view() -> View:
     return View(status=status("Stopped."))
-
-
-def _growing(text: str) -> str:
-    return f'<p class="gist" aria-busy="true">{escape(text)}<span class="caret" aria-hidden="true"></span></p>'
 
 
 def _code(name: str, code: str) -> str:
