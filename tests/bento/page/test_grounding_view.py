@@ -16,7 +16,7 @@ class Parsed(HTMLParser):
     def __init__(self, markup: str) -> None:
         super().__init__()
         self.tags, self.text = [], ""
-        self.feed(markup)
+        self.feed(str(markup))
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
