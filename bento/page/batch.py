@@ -38,7 +38,7 @@ class Batch:
     def __init__(self, engine: Engine, queue: AdmissionQueue) -> None:
         self._engine, self._queue = engine, queue
         self._defaults = default_params(engine)
-        self.tasks = SessionTasks()
+        self.tasks = SessionTasks(lambda line: View(status=line))
 
     async def run(self, request: gr.Request, paths: list[str] | None, *options: Any) -> AsyncGenerator[View, None]:
         """Reads and summarizes the files at `paths`; `options` are the values of `Options`."""
@@ -48,12 +48,7 @@ class Batch:
             yield View(status=status(too_many if paths else "Choose some files first.", "error"))
             return
         rows = [BatchRow(Path(path).name) for path in paths]
-        views = self.tasks.run(
-            request,
-            self._views(paths, rows, options),
-            status_view=lambda line: View(status=line),
-            stopped_view=lambda: _last_view(rows, "Stopped. "),
-        )
+        views = self.tasks.run(request, self._views(paths, rows, options), lambda: _last_view(rows, "Stopped. "))
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view

@@ -33,14 +33,14 @@ class BaseComparison:
         self._engine: Engine | None = None
         self._loading = asyncio.Lock()
         self._queue = AdmissionQueue()
-        self._tasks = SessionTasks()
+        self._tasks = SessionTasks(str)
 
     async def run(self, request: gr.Request, last_result: LastResult | None) -> AsyncGenerator[str, None]:
         """The base model's growing summary beside the last one, as HTML."""
         if last_result is None:
             yield status("Summarize a text first.", "error")
             return
-        views = self._tasks.run(request, self._views(last_result), str, lambda: status("Stopped."))
+        views = self._tasks.run(request, self._views(last_result))
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view

@@ -34,7 +34,9 @@ class HeadTagsMiddleware:
 
         async def send_rewritten(message: Message) -> None:
             nonlocal start, body
-            if message["type"] == "http.response.start" and _is_html(message):
+            if message["type"] == "http.response.start" and "text/html" in Headers(raw=message["headers"]).get(
+                "content-type", ""
+            ):
                 start = message
             elif start is None or message["type"] != "http.response.body":
                 await send(message)
@@ -48,7 +50,3 @@ class HeadTagsMiddleware:
                 await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, send_rewritten)
-
-
-def _is_html(start: Message) -> bool:
-    return "text/html" in Headers(scope=start).get("content-type", "")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import gradio as gr
 
@@ -15,20 +15,17 @@ HEARTBEAT_SECONDS = 0.5  # the last view is repeated after so long: Gradio notic
 View = TypeVar("View")
 
 
-class SessionTasks:
-    """The running tasks of one tab of the page, by Gradio's session."""
+class SessionTasks(Generic[View]):
+    """The running tasks of one tab of the page, by Gradio's session. `status_view` makes a view of a status line."""
 
-    def __init__(self) -> None:
+    def __init__(self, status_view: Callable[[str], View]) -> None:
+        self._status_view = status_view
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
 
     async def run(
-        self,
-        request: gr.Request,
-        views: AsyncGenerator[View, None],
-        status_view: Callable[[str], View],
-        stopped_view: Callable[[], View],
+        self, request: gr.Request, views: AsyncGenerator[View, None], stopped_view: Callable[[], View] | None = None
     ) -> AsyncGenerator[View, None]:
-        """Iterates over `views` in a task. An error ends as `status_view(html)`, pressing Stop as `stopped_view()`."""
+        """Iterates over `views` in a task. An error ends as a status line, Stop as `stopped_view` or "Stopped."."""
         self.stop(request)
         updates: asyncio.Queue[View | None] = asyncio.Queue()
         session, task = request.session_hash, asyncio.create_task(_put_all(views, updates))
@@ -46,9 +43,9 @@ class SessionTasks:
                     yield view
             if task.cancelled():
                 if self._tasks.get(session) is task:  # else the tab shows a newer task by now
-                    yield stopped_view()
+                    yield stopped_view() if stopped_view else self._status_view(status("Stopped."))
             elif isinstance(error := task.exception(), Exception):
-                yield status_view(status(error_message(error), "error"))
+                yield self._status_view(status(error_message(error), "error"))
         finally:
             task.cancel()
             await asyncio.wait({task})

@@ -51,11 +51,11 @@ class SingleText:
     def __init__(self, engine: Engine, queue: AdmissionQueue, needs_key: bool) -> None:
         self._engine, self._queue, self._needs_key = engine, queue, needs_key
         self._defaults = default_params(engine)
-        self.tasks = SessionTasks()
+        self.tasks = SessionTasks(lambda line: View(status=line))
 
     async def run(self, request: gr.Request, text: str, address: str, *options: Any) -> AsyncGenerator[View, None]:
         """Summarizes the text in the box."""
-        views = self.tasks.run(request, self._views(text or "", address, options), _status_view, _stopped_view)
+        views = self.tasks.run(request, self._views(text or "", address, options))
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
@@ -126,14 +126,6 @@ class SingleText:
             python=_code("As Python", snippets.as_python(service, text, params, self._needs_key)),
             last_result=LastResult(text, params, summary),
         )
-
-
-def _status_view(line: str) -> View:
-    return View(status=line)
-
-
-def _stopped_view() -> View:
-    return View(status=status("Stopped."))
 
 
 def _code(name: str, code: str) -> str:
