@@ -34,9 +34,8 @@ class HeadTagsMiddleware:
 
         async def send_rewritten(message: Message) -> None:
             nonlocal start, body
-            if message["type"] == "http.response.start" and "text/html" in Headers(raw=message["headers"]).get(
-                "content-type", ""
-            ):
+            headers = Headers(raw=message.get("headers", []))
+            if message["type"] == "http.response.start" and "text/html" in headers.get("content-type", ""):
                 start = message
             elif start is None or message["type"] != "http.response.body":
                 await send(message)
