@@ -1,13 +1,16 @@
 """The tab for one text in headless Chromium, against the running service."""
 
+import contextlib
 import itertools
+import os
+import re
 import subprocess
 import sys
 
 import pytest
 from playwright.sync_api import expect
 
-from precis import GenerationParams
+from precis import Engine, GenerationParams
 from precis.grounding.evidence import support
 from tests.conftest import gazette
 from tests.support import documents
@@ -82,8 +85,6 @@ def test_files_of_every_format_are_read_and_summarized(visit, tmp_path):
 
 
 def text_of(path):
-    import re
-
     heading = r"A heading\n\n?" if path.suffix == ".md" else ""
     return re.compile(heading + r"\s+".join(re.escape(sentence) for sentence in SENTENCES))
 
@@ -193,6 +194,27 @@ def test_two_visitors_at_once_each_get_their_own_summary(visit, served_engine):
         page.go.click()
     for page, expected in zip(pages, served_engine.generate(texts), strict=True):
         expect(page.gist).to_have_attribute("data-plain", expected.text)
+
+
+@pytest.mark.slow
+def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
+    """Without one the page has no such tab."""
+    page = visit()
+    page.get_by_role("button", name="School breakfast club").click()
+    expect(page.status).to_contain_text("words from")
+    tab = page.get_by_role("tab", name="Before fine-tuning")
+    folder = served_bundle.parent / "bundle-base-int8"
+    if tab.count() == 0:
+        assert "PRECIS_URL" in os.environ or not folder.is_dir()  # a container may hold less than this folder
+        pytest.skip("no bundle of the base model")
+    tab.click()
+    page.get_by_role("button", name="Let the base model try").click()
+    text = page.text.input_value()
+    with contextlib.closing(Engine.load(folder)) as base:
+        expected = base.generate([text])[0].text
+    expect(page.locator("#base .gist[data-plain]")).to_have_attribute("data-plain", expected)
+    tuned = page.gist.get_attribute("data-plain")
+    expect(page.locator("#base section").nth(1).locator(".gist")).to_have_text(tuned)
 
 
 def start_long(page):

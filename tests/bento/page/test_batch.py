@@ -1,13 +1,11 @@
-"""The other tabs in headless Chromium: several texts, about this model, and the comparison with the base."""
+"""The tab for several texts in headless Chromium, against the running service."""
 
 import csv
 import json
-import os
 
 import pytest
 from playwright.sync_api import expect
 
-from precis import Engine
 from tests.conftest import gazette
 
 pytestmark = pytest.mark.usefixtures("browser")
@@ -72,40 +70,3 @@ def test_stopped_batch_keeps_finished_rows(visit, tmp_path):
     page.locator("#stop-batch").click()
     expect(page.locator("#batch-status")).to_have_text("Stopped. 0 of 3 documents summarized.")
     expect(page.locator("#downloads")).to_be_hidden()
-
-
-@pytest.mark.slow
-def test_about_shows_the_manifests_figures(visit, served_bundle):
-    manifest = json.loads((served_bundle / "manifest.json").read_text())
-    page = visit()
-    page.get_by_role("tab", name="About this model").click()
-    about = page.locator("#about")
-    for figure in (manifest["rouge"]["finetuned"]["rougeL"], manifest["rouge"]["base"]["rouge1"]):
-        expect(about).to_contain_text(f"{figure:.1f}")
-    expect(about).to_contain_text(f"{manifest['parity']['identical_summaries']} summaries are the same")
-    if "parity.png" in manifest["files"]:
-        assert about.locator("img").evaluate("image => image.naturalWidth") > 100
-    shown = json.loads(about.locator("pre").text_content())
-    assert shown == manifest
-
-
-@pytest.mark.slow
-def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
-    """Without one the page has no such tab."""
-    page = visit()
-    page.get_by_role("button", name="School breakfast club").click()
-    expect(page.status).to_contain_text("words from")
-    tab = page.get_by_role("tab", name="Before fine-tuning")
-    folder = served_bundle.parent / "bundle-base-int8"
-    if tab.count() == 0:
-        assert "PRECIS_URL" in os.environ or not folder.is_dir()  # a container may hold less than this folder
-        pytest.skip("no bundle of the base model")
-    tab.click()
-    page.get_by_role("button", name="Let the base model try").click()
-    text = page.text.input_value()
-    base = Engine.load(folder)
-    expected = base.generate([text])[0].text
-    base.close()
-    expect(page.locator("#base .gist[data-plain]")).to_have_attribute("data-plain", expected)
-    tuned = page.gist.get_attribute("data-plain")
-    expect(page.locator("#base section").nth(1).locator(".gist")).to_have_text(tuned)
