@@ -21,13 +21,13 @@ def main(url: str, folder: str) -> None:
     out = Path(folder)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        summarized(browser, url, DESKTOP).screenshot(path=out / "page.png")
-        summarized(browser, url, {**DESKTOP, "color_scheme": "dark"}).screenshot(path=out / "page-dark.png")
-        phone = summarized(browser, url, PHONE)
+        summarized_page(browser, url, DESKTOP).screenshot(path=out / "page.png")
+        summarized_page(browser, url, {**DESKTOP, "color_scheme": "dark"}).screenshot(path=out / "page-dark.png")
+        phone = summarized_page(browser, url, PHONE)
         phone.locator("#summary-panel").scroll_into_view_if_needed()
         phone.screenshot(path=out / "page-phone.png")
-        documents(browser, url).screenshot(path=out / "page-documents.png", full_page=True)
-        model(browser, url).screenshot(path=out / "page-model.png", full_page=True)
+        batch_page(browser, url).screenshot(path=out / "page-documents.png", full_page=True)
+        about_page(browser, url).screenshot(path=out / "page-model.png", full_page=True)
         browser.close()
 
 
@@ -38,7 +38,7 @@ def open_page(browser: Browser, url: str, context: dict) -> Page:
     return page
 
 
-def summarized(browser: Browser, url: str, context: dict) -> Page:
+def summarized_page(browser: Browser, url: str, context: dict) -> Page:
     page = open_page(browser, url, context)
     page.get_by_role("button", name=EXAMPLE).click()
     expect(page.locator("#status")).to_contain_text("words from", timeout=30_000)
@@ -46,7 +46,7 @@ def summarized(browser: Browser, url: str, context: dict) -> Page:
     return page
 
 
-def documents(browser: Browser, url: str) -> Page:
+def batch_page(browser: Browser, url: str) -> Page:
     page = open_page(browser, url, DESKTOP)
     page.get_by_role("tab", name="Several texts").click()
     examples = json.loads((ROOT / "bento/page/static/examples.json").read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def documents(browser: Browser, url: str) -> Page:
     return page
 
 
-def model(browser: Browser, url: str) -> Page:
+def about_page(browser: Browser, url: str) -> Page:
     page = open_page(browser, url, DESKTOP)
     page.get_by_role("tab", name="About this model").click()
     page.wait_for_timeout(500)

@@ -95,8 +95,8 @@ def normalize(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
     lines = [" ".join(line.split()) for line in text.split("\n")]
-    kept = [line for line, previous in zip(lines, ["", *lines], strict=False) if line or previous]
-    return "\n".join(kept).strip()
+    collapsed = [line for line, previous in zip(lines, ["", *lines], strict=False) if line or previous]
+    return "\n".join(collapsed).strip()
 
 
 def _html_text(markup: str | bytes) -> str:
