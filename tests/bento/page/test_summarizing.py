@@ -69,7 +69,7 @@ def test_waiting_text_reports_how_many_are_ahead(engine):
 
 
 @pytest.mark.parametrize(
-    ("text", "num_beams", "rows"), [(DOCUMENT, None, 1), (DOCUMENT, 4, 4), (LONG, None, 8)], ids=["1", "beams", "long"]
+    ("text", "num_beams", "rows"), [(DOCUMENT, 1, 1), (DOCUMENT, 4, 4), (LONG, 1, 8)], ids=["greedy", "beams", "long"]
 )
 def test_text_takes_a_row_a_beam_and_a_long_text_the_share(engine, text, num_beams, rows):
     async def scenario():
