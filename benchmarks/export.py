@@ -58,10 +58,10 @@ def write_both(model: Path, folder: Path) -> None:
     """The graphs of an fp32 and an int8 bundle, without a proof."""
     from benchmarks.engine import texts
     from benchmarks.shapes import write_bundle
-    from export.pipeline import CALIBRATION
+    from export.documents import CALIBRATION_DOCUMENTS
 
     write_bundle(model, folder / "fp32")
-    write_bundle(model, folder / "int8", texts(CALIBRATION))
+    write_bundle(model, folder / "int8", texts(CALIBRATION_DOCUMENTS))
 
 
 def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:

@@ -28,7 +28,7 @@ def pair(request, tmp_path_factory):
     """A model in PyTorch with its tokenizer, and the engine on its bundle for GPUs."""
     folder = tmp_path_factory.mktemp("fixed")
     source = ROOT / "models/base" if request.param == "base" else tiny_t5(folder / "model", request.param)
-    engine = Engine.load(exported(source, folder, fixed=True), threads=1)
+    engine = Engine.load(exported(source, folder, static=True), threads=1)
     yield AutoModelForSeq2SeqLM.from_pretrained(source).eval(), AutoTokenizer.from_pretrained(source), engine
     engine.close()
 
@@ -94,7 +94,7 @@ def test_the_graph_takes_the_first_of_the_largest_logits(tmp_path, vocabulary):
         model.shared.weight[half : 2 * half] = model.shared.weight[:half].clone()
     model.save_pretrained(source)
     slots = new_kv_cache(
-        Seq2SeqModel(open_bundle(exported(source, tmp_path, fixed=True)), "cpu", 1), 8, 20, repeated=False
+        Seq2SeqModel(open_bundle(exported(source, tmp_path, static=True)), "cpu", 1), 8, 20, repeated=False
     )
     rows = slots.take(5)
     assert slots.start([Prefill(rows[i : i + 1], [5 + i, 9, 1], 4) for i in range(5)]) == [None] * 5
