@@ -64,7 +64,7 @@ def _import(arguments: list[str]) -> None:
     parser.add_argument("recipe", type=Path, help="says prefix, data, generation and tolerances; its model is FOLDER")
     parser.add_argument("override", nargs="*", help="keys of the recipe, as in output=artifacts/mine")
     options = parser.parse_args(arguments)
-    from finetune.recipe import read_recipe
+    from finetune.recipe_io import read_recipe
 
     recipe = read_recipe(options.recipe, options.override)
     from export.importing import import_run
@@ -78,10 +78,10 @@ def _import(arguments: list[str]) -> None:
 @contextmanager
 def _disk_told(run: Path) -> Iterator[None]:
     """A full disk, mostly, in a sentence. What was begun lies beside its place and is gone by now."""
-    from finetune.training.failures import full_disk_told
+    from finetune.training.failures import disk_full_as_user_error
 
     try:
-        with full_disk_told(run):  # of libraries that have their own words for it
+        with disk_full_as_user_error(run):  # of libraries that have their own words for it
             yield
     except OSError as error:
         reason, place = error.strerror or str(error), error.filename or run

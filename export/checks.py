@@ -9,9 +9,10 @@ from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.errors import UserError
-from finetune.recipe import Recipe, parse_recipe
+from finetune.recipe import Recipe
+from finetune.recipe_io import parse_recipe
 from finetune.reports.progress import console
-from finetune.training.train import load_base
+from finetune.training.model import load_base
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from export.precision.fp16 import LIMITS, halve, with_their_caches
 from export.precision.int8 import quantize_graphs, roundable
 from export.precision.sensitivity import by_damage
 from finetune.data.loading import Pairs, load_pairs
+from finetune.data.tokenizing import encode
 from finetune.errors import UserError
-from finetune.evaluation.scoring import encode, generation_config
+from finetune.evaluation.scoring import generation_config
 from finetune.files import replaced_folder, write_json
 from finetune.recipe import Recipe
 from finetune.reports.progress import console
-from finetune.training.train import load_base
+from finetune.training.model import load_base
 from precis.bundle.names import DECODER, ENCODER
 
 FAILED = "parity-failed"

@@ -152,7 +152,7 @@ class Training(Section):
 
 
 class Generation(GenerationFields, Section):
-    """The search, under transformers' names; goes into generation_config.json. None is transformers' default."""
+    """Generation parameters, written to generation_config.json. null means transformers' default."""
 
     max_new_tokens: int = field_with_default("max_new_tokens", 64)
     length_penalty: Float | None = field_with_default("length_penalty", None)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from finetune.errors import UserError
 from finetune.files import write_json
@@ -55,7 +55,7 @@ class TruncationCounts(Record):
 class TrainingData(DataSource):
     """Where the pairs come from, and what training made of them."""
 
-    left_out_empty: dict[str, int] = {}
+    left_out_empty: dict[str, int] = Field(default_factory=dict)
     extracts: int = 0
     train_cut: TruncationCounts | None = None
     report: DataReport | None = None
@@ -82,7 +82,7 @@ class RunInfo(Record):
     tokens_per_second: float = 0.0
     peak_memory_mib: int = 0
     processes: int = 1
-    log: list[dict[str, float]] = []
+    log: list[dict[str, float]] = Field(default_factory=list)
     merge_max_logit_difference: float | None = None
     total_seconds: float | None = None
 

@@ -50,7 +50,9 @@ def generate(
     for start in track(range(rank * size, len(order), world * size), title):
         rows = order[start : start + size]
         batch = tokenizer.pad({"input_ids": [inputs[i] for i in rows]}, return_tensors="pt").to(model.device)
-        generated = model.generate(**batch, generation_config=config, use_model_defaults=False)
+        generated = model.generate(  # type: ignore[operator]  # transformers types it as a Tensor
+            **batch, generation_config=config, use_model_defaults=False
+        )
         for i, tokens in zip(rows, generated.tolist(), strict=True):
             outputs[i] = _strip_padding(tokens[1:], config)
     if distributed:

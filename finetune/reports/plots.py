@@ -23,7 +23,7 @@ def training_curve(log: list[dict[str, float]], path: Path) -> None:
 
 
 def pretraining_curves(history: list[dict[str, float]], tasks: list[str], path: Path) -> None:
-    """Writes a plot of each pre-training task's held-out loss over time, from the rows of `research.pretrain.training`."""
+    """Writes a plot of each pre-training task's held-out loss over time, from rows of `research.pretrain.training`."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for task in tasks:
         axes.plot([row["seconds"] / 60 for row in history], [row[task] for row in history], label=task, marker=".")

@@ -1,4 +1,4 @@
-"""Writes docs/recipes.md: every key of a recipe, from the descriptions in finetune/recipe.py.
+"""Generates docs/recipes.md from the descriptions in finetune/recipe.py and the recipes.
 
 python -m finetune.reports.recipe_docs > docs/recipes.md
 """
@@ -20,64 +20,67 @@ ROOT = Path(__file__).parents[2]
 
 HEAD = """# Recipes
 
-<!-- Written by `python -m finetune.reports.recipe_docs > docs/recipes.md`; a test holds that it is current. -->
+<!-- Written by `python -m finetune.reports.recipe_docs > docs/recipes.md`; a test checks that it is current. -->
 
-A recipe is one YAML file that holds a whole run. An unknown key, a wrong type or an impossible value is told in one sentence
-before anything is loaded, and every key can be set on the command line: `python -m finetune RECIPE section.key=value ...`.
+A recipe is a YAML file that describes a run. Unknown keys, wrong types and values out of bounds are reported in one sentence before
+anything is loaded. Every key can be set on the command line: `python -m finetune RECIPE section.key=value ...`.
 
 ```sh
-python -m finetune --list                                  # the recipes there are
-python -m finetune --check recipes/embedded.yaml           # counts, lengths, doubles, leaks, memory; nothing is trained
-python -m finetune --dry-run recipes/embedded.yaml         # the whole road in two steps and eight documents, nothing kept
+python -m finetune --list                           # list the recipes
+python -m finetune --check recipes/embedded.yaml    # show counts, lengths, duplicates, leaks and memory; train nothing
+python -m finetune --dry-run recipes/embedded.yaml  # run every part on two steps and eight documents; keep nothing
+python -m finetune push artifacts/embedded OWNER/NAME  # upload a run to a hub (HF_ENDPOINT, HF_TOKEN)
 ```
 
-| recipe | what it is |
+| recipe | what it trains |
 |---|---|
 """
 
-OWN = """
+OWN_DATA = """
 ## Own data
 
-| `data.train` | what it is |
+| `data.train` | format |
 |---|---|
-| `own.jsonl`, `own.json` | one object a line, or a list of objects |
-| `own.csv` | with a header; commas, quotes and line breaks inside quotes are read |
+| `own.jsonl`, `own.json` | one object per line, or a list of objects |
+| `own.csv` | with a header; quoted values may hold commas, quotes and line breaks |
 | `own.parquet` | text columns |
 | `folder` | `folder/documents/NAME.txt` and `folder/summaries/NAME.txt`, UTF-8, the same names in both |
-| `train`, with `data.name: owner/set` | a split of a data set on the hub, at `data.revision`; where the set is a loading script, its Parquet branch is read |
+| `train`, with `data.name: owner/set` | a split of a data set on the hub at `data.revision`; a loading script is replaced by the hub's Parquet conversion |
 
-Rows without a document or a summary are left out and counted. Without `data.validation` a tenth is held back by a hash of the
-document, so that a document never stands on both sides and a longer file moves none to the other. Every run prints a report
-(and writes it as `data.md` and `data.png`): lengths in tokens, how many texts are cut at the limits, documents that come again
-or stand in both splits, and a guess at the language by its commonest words.
+Rows with an empty document or summary are left out and counted. Without `data.validation`, a tenth of the pairs is held back by a hash
+of the document. So equal documents are always in the same split, and a document stays in its split when the file grows.
 
-Limits: text columns only; a document is read up to `data.max_document_tokens` (16,384 at the most), a summary up to
-`data.max_summary_tokens`, and both are counted where they are longer; data lies on disk as Arrow, not in memory, except the columns
-of token lengths. A hundred pairs teach a manner, some thousands a subject; below a hundred validation pairs the intervals are
-wide.
+Every run prints a data report and writes it as `data.md` and `data.png`: lengths in tokens, texts longer than the limits, duplicate
+documents, documents in both splits, and the language that py3langid identifies.
+
+Limits: columns must hold text. Documents are read up to `data.max_document_tokens` (at most 16,384), summaries up to
+`data.max_summary_tokens`; longer ones are truncated and counted. Data is memory-mapped from disk as Arrow, except the token lengths.
+A hundred pairs teach a style, some thousands a subject. With fewer than a hundred validation pairs the ROUGE intervals are wide.
 
 ## What a run does
 
-- It **resumes**: killed at any moment, the same command goes on from the last checkpoint (beside the output, in
-  `.NAME.checkpoints`), with the losses it would have had. Another recipe, base or data set starts anew.
-- It **keeps the best evaluation** by `training.metric`, and stops early where `training.patience` says so.
-- It **logs** to TensorBoard (`tensorboard --logdir artifacts`), and to Weights & Biases and MLflow where they are installed;
-  without `WANDB_API_KEY` the former writes offline.
-- On **several GPUs**: `accelerate launch --multi_gpu --num_processes 4 -m finetune RECIPE`. `training.batch_size` is each device's.
-- It **leaves** adapter/, merged/, README.md (the model's card), rouge.json, summaries.json (what base and fine-tuned model say of
-  every validation document, beside the reference), samples.md, run.json, the data report and the curves.
-- **Memory**: a batch that does not fit is answered with the size that does. `training.gradient_checkpointing`, `model.load_in_4bit`.
+- It **resumes**. After a kill the same command continues from the last checkpoint (next to the output, in `.NAME.checkpoints`) and
+  reaches the same losses. Another recipe, base model or data set starts from the beginning.
+- It **keeps the best evaluation** by `training.metric`, and stops early if `training.patience` is set.
+- It **logs** to TensorBoard (`tensorboard --logdir artifacts`), and to Weights & Biases and MLflow if they are installed. Without
+  `WANDB_API_KEY`, Weights & Biases logs offline.
+- It runs on **several GPUs**: `accelerate launch --multi_gpu --num_processes 4 -m finetune RECIPE`. `training.batch_size` counts per
+  device.
+- It **writes** adapter/, merged/, README.md (the model card), rouge.json, summaries.json (the summaries of base and fine-tuned model
+  for every validation document, with the reference), samples.md, run.json, the data report, and the training curves.
+- If a batch does not fit into **memory**, the error names a size that fits. `training.gradient_checkpointing` and
+  `model.load_in_4bit` need less memory.
 """
 
 
 def document() -> str:
-    """The whole of docs/recipes.md."""
+    """The content of docs/recipes.md."""
     recipes = "".join(f"| [{path.name}](../recipes/{path.name}) | {title} |\n" for path, title in recipe_titles())
-    return HEAD + recipes + OWN + "".join(_section("", Recipe))
+    return HEAD + recipes + OWN_DATA + "".join(_section("", Recipe))
 
 
 def recipe_titles() -> Iterator[tuple[Path, str]]:
-    """The fine-tuning recipes in recipes/ with the first sentence of their first comment."""
+    """Paths of the fine-tuning recipes in recipes/, each with the first sentence of its first comment."""
     for path in sorted((ROOT / "recipes").glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         if "model" in (yaml.safe_load(text) or {}):
@@ -85,27 +88,27 @@ def recipe_titles() -> Iterator[tuple[Path, str]]:
 
 
 def _section(name: str, section: type[Section]) -> Iterator[str]:
-    """Markdown of one section's keys, and of those below it."""
-    below = []
-    yield f"\n## {'`' + name + '`' if name else 'The top'}\n\n"
-    yield "| key | values | default | meaning |\n|---|---|---|---|\n"
+    """Markdown tables of a section's keys and of the sections in it."""
+    inner_sections = []
+    yield f"\n## {'`' + name + '`' if name else 'Top level'}\n\n"
+    yield f"{section.__doc__}\n\n| key | values | default | meaning |\n|---|---|---|---|\n"
     for key, field in section.model_fields.items():
-        inner = _inner(field.annotation)
-        if inner:
-            below.append((f"{name}.{key}".lstrip("."), inner))
+        inner_section = _inner_section(field.annotation)
+        if inner_section:
+            inner_sections.append((f"{name}.{key}".lstrip("."), inner_section))
             if not field.description:
                 continue
-        values = "a section" if inner else _values(field)
+        values = "a section" if inner_section else _values(field)
         yield f"| `{key}` | {values} | {_default(field)} | {field.description} |\n"
-    for part in below:
-        yield from _section(*part)
+    for inner_name, inner in inner_sections:
+        yield from _section(inner_name, inner)
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
-def _inner(annotation: Any) -> type[Section] | None:
+def _inner_section(annotation: Any) -> type[Section] | None:
     return next(
         (member for member in _members(annotation) if isinstance(member, type) and issubclass(member, Section)), None
     )
@@ -136,7 +139,7 @@ def _bound(rule: Ge | Gt | Le | Lt) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "must be given"
+        return "required"
     return "" if isinstance(field.default, Section) else f"`{json.dumps(field.default)}`"
 
 

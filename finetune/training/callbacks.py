@@ -1,10 +1,9 @@
 """Trainer callbacks: step times, the sampler's epoch, and when to evaluate, save and stop."""
 
 import time
-from typing import Any
 
 from accelerate.utils import broadcast_object_list
-from transformers import Seq2SeqTrainingArguments, TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback, TrainingArguments
 
 from finetune.data.sampler import LengthGroupedSampler
 
@@ -59,9 +58,7 @@ class EvaluateSaveStopCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self._last_save = time.monotonic()
 
-    def on_step_end(
-        self, args: Seq2SeqTrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args, state, control, **kwargs) -> None:
         if state.global_step >= state.max_steps and args.eval_strategy == "steps":
             control.should_evaluate = control.should_save = True
         # Only on a step that logs the loss: a resumed run starts a new mean, and would else log another value.
@@ -86,7 +83,7 @@ class EvaluateSaveStopCallback(TrainerCallback):
         return time.monotonic() - self._last_save >= self.checkpoint_seconds
 
 
-def _of_first_process(value: bool, args: Seq2SeqTrainingArguments) -> bool:
+def _of_first_process(value: bool, args: TrainingArguments) -> bool:
     """The first process's `value`: all processes save together, and their clocks differ."""
     if args.world_size == 1:
         return value

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import cast
 
 import torch
 from accelerate import PartialState
@@ -54,7 +55,7 @@ def _loading(source: Model) -> Iterator[None]:
 def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, subject: str) -> None:
     """Raises UserError if the tokenizer does not belong to the model. `subject` names the tokenizer in the message."""
     mismatch = f"{subject} does not belong to the model: "
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
     if len(tokenizer) > rows:
         raise UserError(f"{mismatch}it has {len(tokenizer)} tokens and the model {rows} embeddings.")
     for name in ("pad_token_id", "eos_token_id"):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, Seq2SeqTrainer
 
@@ -20,6 +21,10 @@ class FineTuner(Seq2SeqTrainer):
 
     `score`, if given, computes further metrics of an evaluation (ROUGE) from the model.
     """
+
+    model: PreTrainedModel
+    train_dataset: Dataset
+    data_collator: Callable[[list[dict[str, list[int]]]], dict[str, torch.Tensor]]
 
     def __init__(self, *args, score: Callable[[PreTrainedModel], dict[str, float]] | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -113,5 +118,5 @@ class FineTuner(Seq2SeqTrainer):
         return {name: self.train_dataset[i][name] for name in ("input_ids", "labels")}
 
 
-def _input_lengths(dataset) -> list[int]:
+def _input_lengths(dataset: Dataset) -> list[int]:
     return list(map(len, dataset["input_ids"]))

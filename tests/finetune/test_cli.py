@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from finetune.__main__ import main
-from finetune.recipe import Recipe, Section, read_recipe
+from finetune.recipe import Recipe, Section
+from finetune.recipe_io import read_recipe
 from finetune.reports.recipe_docs import document, recipe_titles
 from finetune.training.memory import estimate
 from tests.conftest import ROOT
@@ -90,7 +91,7 @@ def test_the_memory_estimate_follows_what_a_step_keeps(tiny_recipe):
     """Counted on a real step: what autograd holds on to when the loss is there, by storage."""
     import torch
 
-    from finetune.training.train import add_adapter, load_base
+    from finetune.training.model import add_adapter, load_base
 
     recipe = read_recipe(tiny_recipe, ["training.precision=fp32", "training.batch_size=4"])
     network, _ = load_base(recipe.model)

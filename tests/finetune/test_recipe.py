@@ -3,7 +3,8 @@
 import pytest
 
 from finetune.errors import UserError
-from finetune.recipe import Recipe, read_recipe
+from finetune.recipe import Recipe
+from finetune.recipe_io import read_recipe
 from research.pretrain.recipe import PretrainRecipe
 from tests.conftest import ROOT
 

@@ -13,8 +13,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from finetune.__main__ import main
 from finetune.data.tokenizing import tokenized
-from finetune.recipe import read_recipe
-from finetune.training.train import load_base
+from finetune.recipe_io import read_recipe
+from finetune.training.model import load_base
 from tests.conftest import ROOT, gazette, write_jsonl
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from finetune.evaluation.scoring import encode, generate
+from finetune.data.tokenizing import encode
+from finetune.evaluation.scoring import generate
 from finetune.recipe import Recipe
-from finetune.training.train import load_base
+from finetune.training.model import load_base
 from tests.conftest import ROOT, gazette
 
 

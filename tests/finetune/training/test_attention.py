@@ -9,7 +9,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from finetune.recipe import Lora
 from finetune.training.attention import fused_attention, set_dropout
-from finetune.training.train import add_adapter
+from finetune.training.model import add_adapter
 from tests.conftest import tiny_t5
 
 

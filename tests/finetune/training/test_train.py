@@ -16,9 +16,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from finetune.__main__ import main
-from finetune.data.tokenizing import LengthGrouped
-from finetune.recipe import Lora, Model, read_recipe
-from finetune.training.train import add_adapter, load_base, trackers
+from finetune.data.sampler import LengthGroupedSampler
+from finetune.recipe import Lora, Model
+from finetune.recipe_io import read_recipe
+from finetune.training.model import add_adapter, load_base
+from finetune.training.train import trackers
 from tests.conftest import ROOT
 
 
@@ -172,7 +174,7 @@ def test_a_terminal_sees_loss_rouge_speed_and_time_left(tiny_recipe, tmp_path, m
 
 def test_the_order_of_an_epoch_depends_on_seed_and_number_alone():
     lengths = np.random.default_rng(0).integers(5, 500, size=200).tolist()
-    first, again, other_seed = (LengthGrouped(lengths, 8, seed) for seed in (1, 1, 2))
+    first, again, other_seed = (LengthGroupedSampler(lengths, 8, seed) for seed in (1, 1, 2))
     orders = []
     for number in range(3):
         first.number = number
@@ -190,7 +192,7 @@ def test_the_order_of_an_epoch_depends_on_seed_and_number_alone():
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 203])
 def test_batches_of_like_length_come_in_no_order_of_length(count):
     lengths = np.random.default_rng(0).integers(5, 500, size=count).tolist()
-    order = list(LengthGrouped(lengths, 8, 0))
+    order = list(LengthGroupedSampler(lengths, 8, 0))
     assert sorted(order) == list(range(count))
     assert max(lengths) in [lengths[i] for i in order[:8]]  # what memory needs is known at the first step
     if count > 100:
