@@ -15,24 +15,17 @@ from finetune.recipe import Recipe
 from precis.bundle.manifest import BaseModelSource, DataSource, sha256
 
 LIBRARIES = (
-    "torch",
-    "transformers",
-    "peft",
-    "datasets",
-    "tokenizers",
-    "optimum",
-    "optimum-onnx",
-    "onnx",
-    "rouge-score",
-    "onnxruntime",
-    "onnxruntime-gpu",
+    "torch transformers peft datasets tokenizers optimum optimum-onnx onnx rouge-score onnxruntime onnxruntime-gpu"
 )
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed libraries that can change a result."""
     installed = {dist.metadata["Name"].lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
-    return {"python": platform.python_version(), **{name: installed[name] for name in LIBRARIES if name in installed}}
+    return {
+        "python": platform.python_version(),
+        **{name: installed[name] for name in LIBRARIES.split() if name in installed},
+    }
 
 
 def git_commit() -> str | None:

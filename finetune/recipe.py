@@ -33,9 +33,7 @@ class Model(Section):
     name: str = Field(description="Folder of a pre-trained T5, or its name on the hub.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     prefix: str = Field("summarize: ", description="Text put before every document, in training and in serving.")
-    load_in_4bit: bool = Field(
-        False, description="QLoRA: train on the base in 4-bit NF4; needs an NVIDIA GPU and bitsandbytes."
-    )
+    load_in_4bit: bool = Field(False, description="QLoRA: base in 4-bit NF4; needs an NVIDIA GPU and bitsandbytes.")
 
 
 class Data(Section):
@@ -43,13 +41,8 @@ class Data(Section):
 
     name: str | None = Field(None, description="Data set on the hub; null if `train` is a file or folder.")
     revision: str | None = Field(None, description="Branch, tag or commit of the data set on the hub.")
-    train: str = Field(
-        description="JSONL, JSON, CSV or Parquet file, folder of text files, or a split of the data set `name`."
-    )
-    validation: str | None = Field(
-        None,
-        description="The same for validation; null holds back 10% of the training pairs, by a hash of the document.",
-    )
+    train: str = Field(description="JSONL, CSV or Parquet file, folder of text files, or split of `name`.")
+    validation: str | None = Field(None, description="Likewise; null holds back 10% of the training pairs.")
     document_column: str = Field("document", description="Column with the text to be summarized.")
     summary_column: str = Field("summary", description="Column with its summary.")
     max_document_tokens: int = Field(512, ge=16, le=16384, description="Longer documents are truncated to this length.")
@@ -60,12 +53,11 @@ class Data(Section):
         0.0,
         ge=0,
         le=1,
-        description="Share of the training pairs, chosen by a hash, whose target is a sentence of the document (8 to "
-        "45 words) instead of the summary: the one whose ROUGE a linear model of these pairs predicts to be highest. "
-        "A small model learns to extract more easily than to rephrase.",
+        description="Share of the training pairs whose target is a sentence of the document instead of the summary. A "
+        "small model learns to extract more easily than to rephrase.",
     )
     validation_documents: int | None = Field(
-        None, ge=1, description="Score at most this many validation documents, sampled by the seed; null scores all."
+        None, ge=1, description="Size of a random sample to score; null scores all."
     )
 
 
@@ -76,14 +68,10 @@ class Lora(Section):
     alpha: Float = Field(32.0, gt=0, description="The update is scaled by alpha / rank.")
     dropout: Float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
     targets: str | list[str] = Field(
-        "all-linear", description="Names of the modules that get an adapter, a regular expression, or all-linear."
+        "all-linear", description="Names of adapted modules, a regular expression, or all-linear."
     )
-    rslora: bool = Field(
-        False, description="Scale by alpha / sqrt(rank) instead, which suits high ranks (Kalajdzievski 2023)."
-    )
-    dora: bool = Field(
-        False, description="DoRA: learn magnitude and direction of the weights separately; slower (Liu et al. 2024)."
-    )
+    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank), for high ranks (Kalajdzievski 2023).")
+    dora: bool = Field(False, description="DoRA: learn magnitude and direction separately; slower (Liu et al. 2024).")
 
 
 class Training(Section):
@@ -105,49 +93,28 @@ class Training(Section):
         0.0, ge=0, lt=1, description="Share of the target probability that is spread over the vocabulary."
     )
     dropout: Float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="Dropout in the base model's layers; null keeps the model's own (0.1 in T5). 0 is a quarter faster "
-        "on a CPU, and one epoch with an adapter hardly overfits.",
+        None, ge=0, lt=1, description="Dropout in the base; null keeps its own. 0 is a quarter faster on a CPU."
     )
     batch_size: int = Field(8, ge=1, description="Pairs per device in each forward pass.")
     gradient_accumulation: int = Field(
         1, ge=1, description="Batches whose gradients are summed for one optimizer step."
     )
-    gradient_checkpointing: bool = Field(
-        False, description="Recompute activations in the backward pass: much less memory, about a third more time."
-    )
-    eval_batch_size: int = Field(16, ge=1, description="Documents per device in each batch of an evaluation.")
+    gradient_checkpointing: bool = Field(False, description="Much less memory, about a third more time.")
+    eval_batch_size: int = Field(16, ge=1, description="Documents per device and batch in an evaluation.")
     evaluate_every: int | None = Field(
         None, ge=1, description="Steps between evaluations; null evaluates after each epoch."
     )
     metric: Literal["loss", "rouge1", "rouge2", "rougeL", "rougeLsum"] = Field(
-        "loss",
-        description="The run keeps the weights of the best evaluation by this metric. ROUGE takes longer than loss.",
+        "loss", description="The weights of the best evaluation by this metric are kept."
     )
-    patience: int | None = Field(
-        None, ge=1, description="Stop after this many evaluations in a row without a better one; null never stops."
-    )
+    patience: int | None = Field(None, ge=1, description="Stop after this many evaluations without a better one.")
     checkpoint_seconds: Float = Field(
-        60.0,
-        ge=0,
-        description="Least time between two checkpoints, in seconds. Each evaluation saves one as well.",
+        60.0, ge=0, description="Seconds between checkpoints; each evaluation saves one too."
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Number format of the computation; auto is bf16 if the hardware supports it, else fp32."
-    )
-    compile: bool = Field(
-        False,
-        description="Compile the model with torch.compile (needs a C compiler). The first steps take a minute or more, "
-        "so it pays in long runs on a GPU.",
-    )
-    fused_optimizer: bool = Field(
-        True, description="AdamW updates all weights in one kernel; false is PyTorch's default, a kernel per weight."
-    )
-    workers: int = Field(
-        0, ge=0, le=64, description="Processes that prepare batches during training; a fast GPU needs some."
-    )
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto is bf16 if the hardware supports it.")
+    compile: bool = Field(False, description="Use torch.compile; needs a C compiler and pays in long GPU runs.")
+    fused_optimizer: bool = Field(True, description="One AdamW kernel for all weights; false is PyTorch's default.")
+    workers: int = Field(0, ge=0, le=64, description="Processes that prepare batches; a fast GPU needs some.")
     seed: int = Field(0, ge=0, description="Seed of shuffling, dropout, adapter weights and sampling.")
 
 
@@ -167,22 +134,12 @@ class Export(Section):
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device that the bundles are verified on and meant for.")
     documents: int = Field(100, ge=1, description="Documents on which the PyTorch model is compared with ONNX.")
-    engine_documents: int = Field(
-        300,
-        ge=1,
-        description="Documents on which two ONNX models are compared by ROUGE: validation pairs, then training pairs.",
-    )
-    tolerance: Float = Field(
-        1e-3, gt=0, description="Largest logit difference between two models that must agree exactly."
-    )
-    rouge_tolerance: Float = Field(
-        0.5, gt=0, description="Largest ROUGE difference of an int8 or fp16 bundle from fp32, in points."
-    )
+    engine_documents: int = Field(300, ge=1, description="Documents on which ONNX models are compared by ROUGE.")
+    tolerance: Float = Field(1e-3, gt=0, description="Largest logit difference of fp32 from PyTorch.")
+    rouge_tolerance: Float = Field(0.5, gt=0, description="Largest ROUGE loss or gain of int8 and fp16, in points.")
     rouge_interval: Float = Field(1.0, gt=0, description="Bound on the 95% interval of that difference, in points.")
     kept_in_fp32: list[str] = Field(
-        [],
-        description="Regular expressions for layers that stay in fp32 in int8 and fp16 bundles. The export adds more "
-        "layers if a bundle is not exact enough.",
+        [], description="Regular expressions for layers that stay in fp32 in int8 and fp16."
     )
 
 

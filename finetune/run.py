@@ -3,11 +3,8 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -30,35 +27,15 @@ from finetune.recipe import Recipe
 from finetune.reports.card import write_card, write_samples
 from finetune.reports.plots import training_curve
 from finetune.reports.progress import console
-from finetune.run_info import ROUGE_FILE, RUN_FILE, DataReport, RunInfo, TrainingData, TruncationCounts, write_run
+from finetune.run_info import ROUGE_FILE, RUN_FILE, RunInfo, TrainingData, write_run
 from finetune.training import checkpoints
 from finetune.training.failures import disk_full_as_user_error
 from finetune.training.merging import merge
 from finetune.training.meters import MemoryMeter
 from finetune.training.model import add_adapter, load_base, load_base_in_4bit
-from finetune.training.train import TrainingResult, train
+from finetune.training.train import train
 from precis.bundle.manifest import BaseModelSource
 from precis.bundle.reports import RougeReport, Scores
-
-
-@dataclass(frozen=True)
-class RunData:
-    """The tokenized splits, the texts of the validation pairs, and what run.json says about the data."""
-
-    train: Dataset
-    validation: Dataset
-    documents: list[str]
-    references: list[str]
-    report: DataReport
-    info: TrainingData
-
-
-@dataclass(frozen=True)
-class Summaries:
-    """The summaries of the validation documents by the base and by the fine-tuned model."""
-
-    base: list[str]
-    finetuned: list[str]
 
 
 def fit(recipe: Recipe) -> Path:
@@ -84,26 +61,33 @@ def fit(recipe: Recipe) -> Path:
 def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
     started = time.perf_counter()
     pairs = load_pairs(recipe.data, recipe.training.seed)
+    documents, references = list(pairs.validation["document"]), list(pairs.validation["summary"])
     base, tokenizer = load_base(recipe.model)
     base.to(processes.device)
     set_seed(recipe.training.seed)
-    data = _prepare_data(pairs, tokenizer, recipe)
-    print_report(data.report)
+    train_set, validation_set, data = _prepare_data(pairs, tokenizer, recipe)
     source = provenance.base_model(recipe, base)
     base.generation_config = generation_config(recipe, base)
-    base_summaries = summarize(base, tokenizer, data.documents, recipe, "summaries of the base")
+    summaries = {
+        "reference": references,
+        "base": summarize(base, tokenizer, documents, recipe, "summaries of the base"),
+    }
+
+    def score(candidate: PreTrainedModel) -> dict[str, float]:
+        scores = rouge_by_document(summarize(candidate, tokenizer, documents, recipe, "summaries so far"), references)
+        return {kind: float(values.mean()) for kind, values in scores.items()}
 
     model = _add_trainable_weights(base, recipe)
     checkpoint_folder = checkpoints.checkpoint_folder(output)
-    checkpoint = _find_checkpoint(checkpoint_folder, recipe, source, data.info, processes)
+    checkpoint = _find_checkpoint(checkpoint_folder, recipe, source, data, processes)
     memory, training_started = MemoryMeter(), time.perf_counter()
+    scorer = score if recipe.training.metric != "loss" else None
     with checkpoints.remove_if_no_checkpoint(checkpoint_folder):
-        score = _scorer(tokenizer, data, recipe) if recipe.training.metric != "loss" else None
-        result = train(model, tokenizer, data.train, data.validation, recipe, checkpoint_folder, checkpoint, score)
+        result = train(model, tokenizer, train_set, validation_set, recipe, checkpoint_folder, checkpoint, scorer)
     info = RunInfo(
         recipe=recipe,
         base_model=source,
-        data=data.info,
+        data=data,
         hardware=provenance.hardware(),
         git_commit=provenance.git_commit(),
         versions=provenance.versions(),
@@ -120,19 +104,15 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
     with replaced_folder(output) if processes.is_main_process else nullcontext() as folder:
         if folder and recipe.lora:
             result.model.save_pretrained(str(folder / "adapter"))
-        merged, difference = _merge(result, tokenizer, data, recipe)
-        finetuned_summaries = summarize(merged, tokenizer, data.documents, recipe, "summaries of the fine-tuned model")
+        merged, difference = _merge(result.model, tokenizer, documents, references, recipe)
+        summaries["finetuned"] = summarize(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
         if not folder:
             return
-        info = info.model_copy(
-            update={
-                "merge_max_logit_difference": difference,
-                "total_seconds": round(time.perf_counter() - started, 1),
-            }
-        )
         merged.save_pretrained(folder / "merged")
         tokenizer.save_pretrained(folder / "merged")
-        rouge = _write_reports(info, data, Summaries(base_summaries, finetuned_summaries), folder)
+        seconds = round(time.perf_counter() - started, 1)
+        info = info.model_copy(update={"merge_max_logit_difference": difference, "total_seconds": seconds})
+        rouge = _write_reports(info, documents, summaries, train_set, folder)
         shutil.copytree(checkpoint_folder / "tensorboard", folder / "tensorboard")
         for bundle in output.glob("bundle*"):
             shutil.copytree(bundle, folder / bundle.name, copy_function=os.link)
@@ -140,8 +120,10 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
     _print_scores(rouge, info.training_seconds)
 
 
-def _prepare_data(pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> RunData:
-    """Tokenizes both splits, after replacing training targets if data.extractive_share says so."""
+def _prepare_data(
+    pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
+) -> tuple[Dataset, Dataset, TrainingData]:
+    """Both splits tokenized, with the extractive targets of data.extractive_share, and their description."""
     train_pairs, extracts = pairs.train, 0
     if recipe.data.extractive_share:
         train_pairs, extracts = use_extractive_targets(pairs.train, tokenizer, recipe)
@@ -149,25 +131,20 @@ def _prepare_data(pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Reci
     train_set = tokenize_pairs(train_pairs, tokenizer, recipe)
     validation_set = tokenize_pairs(pairs.validation, tokenizer, recipe)
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
-    source = provenance.data_source(recipe, pairs.revision)
-    counts = report.splits.train
-    info = TrainingData(
-        **{
-            **source.model_dump(),
-            "train_pairs": len(train_set),
-            "validation_pairs": len(validation_set),
-            "left_out_empty": pairs.dropped,
-            "extracts": extracts,
-            "train_cut": TruncationCounts(documents=counts.documents_cut, summaries=counts.summaries_cut),
-            "report": report,
-        }
-    )
-    documents, references = list(pairs.validation["document"]), list(pairs.validation["summary"])
-    return RunData(train_set, validation_set, documents, references, report, info)
+    print_report(report)
+    description = provenance.data_source(recipe, pairs.revision).model_dump() | {
+        "train_pairs": len(train_set),
+        "validation_pairs": len(validation_set),
+        "left_out_empty": pairs.dropped,
+        "extracts": extracts,
+        "train_cut": {"documents": report.splits.train.documents_cut, "summaries": report.splits.train.summaries_cut},
+        "report": report,
+    }
+    return train_set, validation_set, TrainingData.model_validate(description)
 
 
 def _add_trainable_weights(base: PreTrainedModel, recipe: Recipe) -> PreTrainedModel | PeftModel:
-    """The model to be trained: the base with an adapter, or the base itself in full fine-tuning."""
+    """The model to train: the base with an adapter, or the base itself for full fine-tuning."""
     if recipe.model.load_in_4bit:
         base = load_base_in_4bit(recipe.model)
     model = add_adapter(base, recipe.lora) if recipe.lora else base
@@ -188,68 +165,55 @@ def _find_checkpoint(
     folder: Path, recipe: Recipe, base: BaseModelSource, data: TrainingData, processes: PartialState
 ) -> Path | None:
     """The checkpoint to resume from, the same for all processes: one of equal recipe, base, data and process count."""
-    run: dict[str, Any] = recipe.model_dump(include={"model", "data", "lora", "training"})
+    run = recipe.model_dump(include={"model", "data", "lora", "training"})
     del run["training"]["checkpoint_seconds"]  # does not change the weights
     run |= {"base": base.model_dump(), "set": data.model_dump(), "processes": processes.num_processes}
-    found = [checkpoints.find_checkpoint(folder, run) if processes.is_main_process else None]
-    broadcast_object_list(found)
-    checkpoint = found[0]
-    if checkpoint:
+    shared = [checkpoints.find_checkpoint(folder, run) if processes.is_main_process else None]
+    broadcast_object_list(shared)
+    if checkpoint := shared[0]:
         console.print(f"Resuming from step {checkpoints.step_of(checkpoint)} of an interrupted run.")
-    return checkpoint
-
-
-def _scorer(
-    tokenizer: PreTrainedTokenizerFast, data: RunData, recipe: Recipe
-) -> Callable[[PreTrainedModel], dict[str, float]]:
-    """A function that computes the mean ROUGE of a model on the validation documents."""
-
-    def score(model: PreTrainedModel) -> dict[str, float]:
-        summaries = summarize(model, tokenizer, data.documents, recipe, "summaries for ROUGE")
-        return {kind: float(values.mean()) for kind, values in rouge_by_document(summaries, data.references).items()}
-
-    return score
+    return shared[0]
 
 
 def _merge(
-    result: TrainingResult, tokenizer: PreTrainedTokenizerFast, data: RunData, recipe: Recipe
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerFast,
+    documents: list[str],
+    references: list[str],
+    recipe: Recipe,
 ) -> tuple[PreTrainedModel, float | None]:
     """The merged model and the largest logit difference of the merge; None after full fine-tuning."""
     difference: float | None = None
-    if isinstance(result.model, PeftModel):
-        merged, difference = merge(result.model, tokenizer, data.documents, data.references, recipe)
-    else:
-        merged = result.model
-    merged.generation_config = generation_config(recipe, merged)
-    return merged, difference
+    if isinstance(model, PeftModel):
+        model, difference = merge(model, tokenizer, documents, references, recipe)
+    model.generation_config = generation_config(recipe, model)
+    return model, difference
 
 
-def _write_reports(info: RunInfo, data: RunData, summaries: Summaries, folder: Path) -> RougeReport:
+def _write_reports(
+    info: RunInfo, documents: list[str], summaries: dict[str, list[str]], train_set: Dataset, folder: Path
+) -> RougeReport:
     """Writes everything about the run except the weights, and returns the content of rouge.json."""
-    recipe, documents, references = info.recipe, data.documents, data.references
-    rouge = rouge_report(documents, summaries.base, summaries.finetuned, references, recipe)
+    references, base, finetuned = (summaries[system] for system in ("reference", "base", "finetuned"))
+    rouge = rouge_report(documents, base, finetuned, references, info.recipe)
     write_run(info, folder)
     write_json(folder / ROUGE_FILE, rouge.model_dump(mode="json"))
-    write_json(
-        folder / "summaries.json",
-        {"reference": references, "base": summaries.base, "finetuned": summaries.finetuned},
-    )
+    write_json(folder / "summaries.json", summaries)
     training_curve(info.log, folder / "training.png")
-    write_report(data.report, data.train, recipe.data, folder)
-    write_samples(documents, summaries.base, summaries.finetuned, references, folder)
-    write_card(info, data.report, rouge, folder)
+    if info.data.report:
+        write_report(info.data.report, train_set, info.recipe.data, folder)
+    write_samples(documents, base, finetuned, references, folder)
+    write_card(info, rouge, folder)
     return rouge
 
 
 def _print_scores(rouge: RougeReport, seconds: float) -> None:
     console.print(f"Trained in {seconds:.0f} s. ROUGE F1 on {rouge.documents} validation documents, 95% intervals:")
-    systems: dict[str, Scores | None] = {"lead": rouge.lead, "base": rouge.base, "finetuned": rouge.finetuned}
-    for name, scores in systems.items():
-        if scores:
-            cells = [
-                f"{kind} {getattr(scores, kind):.2f} [{low:.2f}, {high:.2f}]"
-                for kind, (low, high) in scores.ci95.items()
-            ]
-            console.print(f"  {name:<9} {', '.join(cells)}", highlight=False)
+    for system in ("lead", "base", "finetuned"):
+        scores: Scores = getattr(rouge, system)
+        cells = [
+            f"{kind} {getattr(scores, kind):.2f} [{low:.2f}, {high:.2f}]" for kind, (low, high) in scores.ci95.items()
+        ]
+        console.print(f"  {system:<9} {', '.join(cells)}", highlight=False)
     differences = [f"{kind} [{low:+.2f}, {high:+.2f}]" for kind, (low, high) in rouge.paired_difference_ci95.items()]
     console.print(f"  finetuned - base, paired: {', '.join(differences)}", highlight=False)

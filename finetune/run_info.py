@@ -45,19 +45,12 @@ class DataReport(Record):
     warnings: list[str]
 
 
-class TruncationCounts(Record):
-    """How many documents and summaries were longer than the recipe's limits."""
-
-    documents: int
-    summaries: int
-
-
 class TrainingData(DataSource):
-    """Where the pairs come from, and what training made of them."""
+    """Where the pairs come from, and their counts. `train_cut` counts truncated documents and summaries."""
 
     left_out_empty: dict[str, int] = Field(default_factory=dict)
     extracts: int = 0
-    train_cut: TruncationCounts | None = None
+    train_cut: dict[str, int] = Field(default_factory=dict)
     report: DataReport | None = None
 
 

@@ -24,7 +24,7 @@ def keys(section: type[Section], before: str = "") -> set[str]:
 
 def test_recipes_page_is_current_and_describes_every_key():
     page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
-    assert page == document(), "python -m finetune.reports.recipe_docs > docs/recipes.md"
+    assert page == document(), "run python -m finetune.reports.recipe_docs"
     described, section = set(), ""
     for line in page.splitlines():
         if heading := re.match(r"## (?:`(\w+)`|Top level)", line):
