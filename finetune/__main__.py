@@ -19,10 +19,7 @@ EXAMPLES = """examples:
   python -m finetune --list                                   list the recipes
   python -m finetune push artifacts/embedded OWNER/NAME       upload a run to a hub
 """
-PUSH_EXAMPLES = """examples:
-  python -m finetune push artifacts/embedded OWNER/NAME              into a private repository
-  python -m finetune push --public artifacts/embedded OWNER/NAME     into a public one
-"""
+PUSH_EXAMPLE = "examples:\n  python -m finetune push --public artifacts/embedded OWNER/NAME"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,7 +97,7 @@ def _push(argv: list[str]) -> str:
         prog="python -m finetune push",
         description="Upload a run (adapter, merged model, bundles, reports) to a model repository on the hub at "
         "HF_ENDPOINT.",
-        epilog=PUSH_EXAMPLES,
+        epilog=PUSH_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", help="folder of a run, for example artifacts/embedded")

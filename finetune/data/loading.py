@@ -57,7 +57,9 @@ def _load(data: Data, key: str) -> tuple[Dataset, str | None]:
     source = getattr(data, key)
     if data.name is not None:
         try:
-            return _from_hub(data.name, source, data.revision)
+            # datasets 4 refuses a loading script; the hub's conversion of it can be read.
+            revision = data.revision or (PARQUET_BRANCH if _has_loading_script(data.name) else None)
+            return load_dataset(data.name, revision=revision, split=source), revision
         except DatasetNotFoundError as error:
             if isinstance(error.__cause__, RevisionNotFoundError):
                 raise UserError(f"data.revision: {data.name} has no revision {data.revision} on the hub.") from error
@@ -69,9 +71,7 @@ def _load(data: Data, key: str) -> tuple[Dataset, str | None]:
     if path.is_dir():
         return _from_folder(path, data, key), None
     if path.suffix not in READERS:
-        raise UserError(
-            f"data.{key}: {source} should end in one of {', '.join(READERS)}, be a folder, or data.name be given."
-        )
+        raise UserError(f"data.{key}: {source} is no folder and does not end in one of {', '.join(READERS)}.")
     if not path.is_file():
         raise UserError(f"data.{key}: there is no file {source}.")
     if not path.stat().st_size:
@@ -81,13 +81,6 @@ def _load(data: Data, key: str) -> tuple[Dataset, str | None]:
     except (DatasetGenerationError, ValueError, OSError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(f"data.{key}: {source} cannot be read as {path.suffix[1:]}: {reason}") from error
-
-
-def _from_hub(name: str, split: str, revision: str | None) -> tuple[Dataset, str | None]:
-    """A split of a hub data set. A loading script, which datasets 4 refuses, is replaced by its Parquet conversion."""
-    if revision is None and _has_loading_script(name):
-        revision = PARQUET_BRANCH
-    return load_dataset(name, revision=revision, split=split), revision
 
 
 def _has_loading_script(name: str) -> bool:
@@ -104,10 +97,7 @@ def _has_loading_script(name: str) -> bool:
 def _from_folder(folder: Path, data: Data, key: str) -> Dataset:
     """Pairs of text files of the same name in `folder`/documents and `folder`/summaries, sorted by name."""
     folders = {name: folder / name for name in ("documents", "summaries")}
-    files = {
-        name: {path.relative_to(part) for path in part.rglob("*.txt")} if part.is_dir() else set()
-        for name, part in folders.items()
-    }
+    files = {name: {path.relative_to(part) for path in part.rglob("*.txt")} for name, part in folders.items()}
     if not any(files.values()):
         raise UserError(f"data.{key}: {folder} should hold documents/NAME.txt and summaries/NAME.txt.")
     if unpaired := sorted(files["documents"] ^ files["summaries"]):

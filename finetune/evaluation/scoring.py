@@ -4,13 +4,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode
-from finetune.evaluation.rouge import (
-    lead_sentence,
-    mean_interval,
-    mean_scores,
-    rouge_by_document,
-    rounded_interval,
-)
+from finetune.evaluation.rouge import lead_sentence, mean_interval, mean_scores, rouge_by_document, rounded_interval
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis.bundle.reports import RougeReport
