@@ -89,8 +89,8 @@ def test_xsum_recipe_trains_on_model_and_data_set_of_the_hub(hub, model, tmp_pat
     served, merged = (load_file(folder / "model.safetensors") for folder in (model, output / "merged"))
     assert served.keys() == merged.keys()
     assert any((served[name] != merged[name]).any() for name in served), "training changed nothing"
-    assert not [path for _, path, status in hub.asked if status == 501], "the stand-in does not know these"
-    fetched = [path for method, path, status in hub.asked if method == "GET" and status == 200]
+    assert not [path for _, path, status in hub.requests if status == 501], "unknown to the stand-in"
+    fetched = [path for method, path, status in hub.requests if method == "GET" and status == 200]
     assert any(path.endswith("/model.safetensors") for path in fetched)
     assert not [path for path in fetched if path.endswith((".bin", ".pt", ".pth", ".pkl"))]
 
@@ -100,7 +100,7 @@ def test_loading_script_is_replaced_by_the_parquet_branch(model, data, tmp_path)
     with HubStandIn({"models": {MODEL: model}, "datasets": {DATA: data}}, scripts={DATA}) as hub:
         done = finetune(hub, tmp_path / "home", "--check", f"output={tmp_path / 'run'}", "data.revision=null")
         assert done.returncode == 0, done.stderr
-        assert any(path.endswith("/xsum.py") and status == 200 for _, path, status in hub.asked)
+        assert any(path.endswith("/xsum.py") and status == 200 for _, path, status in hub.requests)
         # datasets now has it in its cache under the same name, and would read it from there.
         again = python(hub, tmp_path / "home", "-c", LOAD)
         assert again.stdout.split() == ["refs/convert/parquet", str(ROWS["train"])], again.stderr
@@ -120,4 +120,4 @@ def test_name_that_the_hub_lacks_is_reported_in_one_sentence(hub, tmp_path, key)
     assert name in sentence
     assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"home"}
-    assert {401, 404} & {status for _, path, status in hub.asked if name in path}, "the hub was not asked"
+    assert {401, 404} & {status for _, path, status in hub.requests if name in path}, "the hub was not asked"
