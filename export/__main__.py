@@ -80,10 +80,10 @@ def _parse_export(arguments: list[str]) -> tuple[Path, Options]:
 @contextmanager
 def _disk_errors_as_user_errors(run: Path) -> Iterator[None]:
     """Turns a failed write, mostly on a full disk, into one sentence. Partial folders are already removed then."""
-    from finetune.training.failures import full_disk_told
+    from finetune.training.failures import disk_full_as_user_error
 
     try:
-        with full_disk_told(run):  # errors of libraries that do not raise OSError
+        with disk_full_as_user_error(run):  # errors of libraries that do not raise OSError
             yield
     except OSError as error:
         reason, path = error.strerror or str(error), error.filename or run

@@ -6,27 +6,14 @@ from typing import cast
 
 import torch
 from peft import PeftModel
-from pydantic import ValidationError
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.errors import UserError
 from finetune.recipe import Recipe
 from finetune.reports.progress import console
-from finetune.training.train import load_base
-from precis.bundle.manifest import BaseModelSource, DataSource
-from precis.bundle.reports import Record, RougeReport
-
-
-class RunInfo(Record):
-    """What the export reads of run.json."""
-
-    recipe: Recipe
-    base_model: BaseModelSource
-    data: DataSource
-    hardware: str
-    git_commit: str | None
-    versions: dict[str, str]
-    training_seconds: float
+from finetune.run_info import RunInfo, read_rouge, read_run
+from finetune.training.model import check_tokenizer, load_base
+from precis.bundle.reports import RougeReport
 
 
 @dataclass(frozen=True)
@@ -44,18 +31,7 @@ class Run:
 
 def open_run(folder: Path) -> Run:
     """The run in `folder`. Raises UserError if it holds no finished run."""
-    try:
-        info = RunInfo.model_validate_json((folder / "run.json").read_bytes())
-        rouge = RougeReport.model_validate_json((folder / "rouge.json").read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{folder} holds no finished run ({error.filename} is missing): run python -m finetune first."
-        ) from error
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{folder} holds no finished run: {error.title}: {key} {first['msg']}.") from error
-    return Run(folder, info, rouge)
+    return Run(folder, read_run(folder), read_rouge(folder))
 
 
 def check_gain(run: Run, accept_worse: bool) -> None:
@@ -79,7 +55,10 @@ def check_gain(run: Run, accept_worse: bool) -> None:
 
 
 def load_merged(run: Run) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The merged model in fp32 and its tokenizer. Raises UserError if a check below fails."""
+    """The merged model in fp32 and its tokenizer.
+
+    Raises UserError if they cannot be loaded, do not belong together, or hold weights that are not finite.
+    """
     merged = run.folder / "merged"
     try:
         model = AutoModelForSeq2SeqLM.from_pretrained(merged, dtype=torch.float32, use_safetensors=True).eval()
@@ -87,7 +66,7 @@ def load_merged(run: Run) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     except (OSError, ValueError) as error:
         raise UserError(f"{merged} cannot be loaded: {str(error).splitlines()[0]}") from error
     check_weights(model, merged)
-    check_tokenizer(model, tokenizer, merged)
+    check_tokenizer(model, tokenizer, f"The tokenizer in {merged}")
     return model, tokenizer
 
 
@@ -98,23 +77,6 @@ def check_weights(model: PreTrainedModel, folder: Path) -> None:
             raise UserError(
                 f"{folder} has weights that are not finite (NaN or infinity in {name}): fine-tune again with a lower "
                 "training.learning_rate."
-            )
-
-
-def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Raises UserError if the tokenizer has more tokens than the model, or other pad and end tokens."""
-    rows = next(model.get_input_embeddings().parameters()).shape[0]
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"The tokenizer in {folder} does not belong to the model: it has {len(tokenizer)} tokens and the model "
-            f"{rows} embeddings."
-        )
-    for token in ("pad_token_id", "eos_token_id"):
-        actual, expected = getattr(tokenizer, token), getattr(model.config, token)
-        if actual != expected:
-            raise UserError(
-                f"The tokenizer in {folder} does not belong to the model: {token} is {actual} and the model's "
-                f"{expected}."
             )
 
 

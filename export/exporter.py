@@ -21,8 +21,8 @@ from export.parity.systems import EngineSystem, PyTorchSystem, System, Target
 from export.precision.activations import ActivationRange, measure_activations
 from export.precision.candidates import Candidate, fp16_candidates, int8_candidates
 from export.precision.sensitivity import rank_by_sensitivity
+from finetune.data.tokenizing import encode
 from finetune.errors import UserError
-from finetune.evaluation.scoring import encode
 from finetune.files import replaced_folder, write_json
 from finetune.reports.progress import console
 from precis.bundle.choose import bundle_folder

@@ -8,7 +8,7 @@ from export.checks import Run
 from finetune.files import write_json
 from finetune.provenance import git_commit, versions
 from precis import Engine
-from precis.bundle.manifest import FORMAT, Manifest, sha256
+from precis.bundle.manifest import FORMAT, DataSource, Manifest, sha256
 from precis.bundle.names import MANIFEST, UNLISTED_FILES
 
 
@@ -25,7 +25,7 @@ def new_manifest(run: Run, precision: str, model: Literal["fine-tuned", "base"])
         model=model,
         precision=precision,
         base_model=info.base_model,
-        data=info.data,
+        data=DataSource.model_validate(info.data.model_dump(mode="json", exclude_unset=True)),
         recipe=settings,
         lora=settings["lora"],
         trained_on=info.hardware,

@@ -14,7 +14,7 @@ from finetune.data.loading import load_pairs
 from finetune.errors import UserError
 from finetune.evaluation.scoring import generation_config
 from finetune.reports.progress import console
-from finetune.training.train import load_base
+from finetune.training.model import load_base
 
 
 def make_bundles(folder: Path, options: Options) -> list[Path]:

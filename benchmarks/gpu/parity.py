@@ -58,7 +58,7 @@ def _random(scratch: Path, sizes: Sizes) -> Path:
 
 def _base(scratch: Path, sizes: Sizes) -> Path:
     from benchmarks.export import write_run_of
-    from finetune.recipe import parse_recipe
+    from finetune.recipe_io import parse_recipe
 
     folder = scratch / "base"
     shutil.rmtree(folder, ignore_errors=True)
@@ -109,7 +109,7 @@ def _on_the_device(run: Path, folder: Path, precision: str, device: str) -> dict
     from export.parity.comparison import Comparison
     from export.parity.systems import EngineSystem, PyTorchSystem
     from finetune.data.loading import load_pairs
-    from finetune.evaluation.scoring import encode
+    from finetune.data.tokenizing import encode
     from precis import Engine
 
     opened = open_run(run)

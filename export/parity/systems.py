@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from finetune.evaluation.scoring import encode, generate
+from finetune.data.tokenizing import encode
+from finetune.evaluation.scoring import generate
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis import Engine, GenerationParams

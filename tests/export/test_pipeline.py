@@ -114,8 +114,9 @@ def test_rows_of_unlike_age_and_length_share_a_decoder_batch(tiny_run, tmp_path,
 def test_only_a_token_that_pytorch_scored_alike_is_a_tie(tiny_run):
     """Two tokens are given the same embedding, which is the output layer too: PyTorch cannot tell them apart."""
     from export.parity.comparison import is_tie
-    from finetune.evaluation.scoring import encode, generate
-    from finetune.recipe import parse_recipe
+    from finetune.data.tokenizing import encode
+    from finetune.evaluation.scoring import generate
+    from finetune.recipe_io import parse_recipe
 
     recipe = parse_recipe(json.loads((tiny_run / "run.json").read_text())["recipe"])
     tokenizer = AutoTokenizer.from_pretrained(tiny_run / "merged")
@@ -139,8 +140,8 @@ def test_a_model_that_says_nothing_is_compared_too(tiny_run):
     """What the decoder begins with, padding, is what it goes on with, and no summary has a token."""
     from export.parity.comparison import Comparison
     from export.parity.systems import Torch
-    from finetune.evaluation.scoring import encode
-    from finetune.recipe import parse_recipe
+    from finetune.data.tokenizing import encode
+    from finetune.recipe_io import parse_recipe
 
     content = json.loads((tiny_run / "run.json").read_text())["recipe"]
     content["generation"] = {"num_beams": 1, "max_new_tokens": 6}

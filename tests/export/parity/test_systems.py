@@ -9,7 +9,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from export.__main__ import main
 from finetune.evaluation.scoring import summarize
-from finetune.recipe import parse_recipe
+from finetune.recipe_io import parse_recipe
 from tests.conftest import write_jsonl
 
 
