@@ -91,31 +91,30 @@ def _disk_errors_as_user_errors(run: Path) -> Iterator[None]:
 
 
 def _verify(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m export verify",
-        description="Check a bundle's files, external data and signature, and print where it comes from.",
-        epilog="example: python -m export verify artifacts/embedded/bundle --key key.pub",
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--key", type=Path, help="public key in PEM (default: the one PRECIS_PUBLIC_KEY names, if any)")
-    options = parser.parse_args(arguments)
+    options = _bundle_options("verify", "Check a bundle's files, external data and signature.", "public", arguments)
     from export.verify import verify
 
     print("\n".join(verify(options.bundle, options.key)))
 
 
 def _sign(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m export sign",
-        description="Sign a bundle's manifest (Ed25519).",
-        epilog="example: python -m export sign artifacts/embedded/bundle --key key.pem",
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--key", type=Path, required=True, help="private key in PEM, unencrypted")
-    options = parser.parse_args(arguments)
+    options = _bundle_options("sign", "Sign a bundle's manifest (Ed25519).", "private", arguments)
     from export.verify import sign
 
     print(sign(options.bundle, options.key))
+
+
+def _bundle_options(command: str, description: str, kind: str, arguments: list[str]) -> argparse.Namespace:
+    """The options of a command on a finished bundle: bundle and key, which is optional for public keys."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m export {command}",
+        description=description,
+        epilog=f"example: python -m export {command} artifacts/embedded/bundle --key key.pem",
+    )
+    parser.add_argument("bundle", type=Path)
+    default = " (default: the file that PRECIS_PUBLIC_KEY names, if any)" if kind == "public" else ", unencrypted"
+    parser.add_argument("--key", type=Path, required=kind == "private", help=f"{kind} key in PEM{default}")
+    return parser.parse_args(arguments)
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {"verify": _verify, "sign": _sign}

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from finetune.errors import UserError
 from precis.bundle.names import DECODER, ENCODER, MANIFEST, SIGNATURE
 from precis.bundle.signature import PUBLIC_KEY, check_signature
-from precis.bundle.verify import Bundle, open_bundle
+from precis.bundle.verify import open_bundle
 from precis.errors import BundleError
 
 
@@ -31,7 +31,11 @@ def verify(folder: Path, key: Path | None = None) -> list[str]:
     public_key = key or os.environ.get(PUBLIC_KEY)
     signed = check_signature(folder / MANIFEST, folder / SIGNATURE, public_key)
     lines.append(f"signed by the key of {public_key}" if signed else "signature not checked: no public key was given")
-    return lines + _provenance(bundle)
+    manifest, parity = bundle.manifest, bundle.manifest.parity
+    lines.append(f"{manifest.name}, {manifest.precision}, made {manifest.created} from {manifest.base_model.name}")
+    verdict = "passed" if parity and parity.passed else "FAILED"
+    lines.append(f"parity {verdict} on {parity.documents} documents" if parity else "no parity was measured")
+    return lines
 
 
 def _unlisted_external_file(graph: Path, files: set[str]) -> str | None:
@@ -42,17 +46,6 @@ def _unlisted_external_file(graph: Path, files: set[str]) -> str | None:
             if location not in files:
                 return location
     return None
-
-
-def _provenance(bundle: Bundle) -> list[str]:
-    manifest, parity = bundle.manifest, bundle.manifest.parity
-    verdict = "no parity was measured"
-    if parity:
-        verdict = f"parity {'passed' if parity.passed else 'FAILED'} on {parity.documents} documents"
-    return [
-        f"{manifest.name}, {manifest.precision}, made {manifest.created} from {manifest.base_model.name}",
-        verdict,
-    ]
 
 
 def sign(folder: Path, key: Path) -> Path:

@@ -172,67 +172,58 @@ def cache_names(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "en
     return [f"{kind}.{layer}.{side}.{part}" for layer in range(layers) for side in sides for part in ("key", "value")]
 
 
-class _GraphConfig(OnnxConfig):
-    """How Optimum's exporter sees a graph: names, dynamic axes and example inputs (optimum.exporters.onnx)."""
+class GraphConfig(OnnxConfig):
+    """What Optimum's exporter needs to know of a graph: dynamic axes of its inputs and outputs, and example inputs."""
 
     NORMALIZED_CONFIG_CLASS = NormalizedConfig
+    values_override = None
 
-    def __init__(self, config: PretrainedConfig, int8_cross_kv: bool = False) -> None:
+    def __init__(self, config: PretrainedConfig, inputs: Axes, outputs: Axes, example: dict[str, Any]) -> None:
         super().__init__(config, task="text2text-generation")
-        self._int8_cross_kv = int8_cross_kv
+        self._inputs, self._outputs, self._example = inputs, outputs, example
+
+    @property
+    def inputs(self) -> Axes:
+        return self._inputs
+
+    @property
+    def outputs(self) -> Axes:
+        return self._outputs
 
     def ordered_inputs(self, model: nn.Module) -> Axes:
-        return self.inputs
+        return self._inputs
 
-    @property
-    def values_override(self) -> None:
-        return None
+    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
+        return self._example
 
 
-class EncoderConfig(_GraphConfig):
+def cache_axes(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "encoder")) -> Axes:
+    """The dynamic axes of the decoder's caches, rows and capacity, by the names of `cache_names`."""
+    return {name: {0: "rows", 2: f"{name.split('.')[2]}_capacity"} for name in cache_names(kind, layers, sides)}
+
+
+def example_caches(config: PretrainedConfig, cross_dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    """Empty caches of two rows, in the order of `cache_names`."""
+    shape = (2, config.num_heads, 13, config.d_kv)
+    own, cross = torch.zeros(shape), torch.zeros(shape, dtype=cross_dtype)
+    return [own, own, cross, cross] * config.num_decoder_layers
+
+
+def encoder_config(config: PretrainedConfig) -> GraphConfig:
     """The export configuration of `EncoderGraph`."""
-
-    @property
-    def inputs(self) -> Axes:
-        return {"input_ids": {1: "length"}}
-
-    @property
-    def outputs(self) -> Axes:
-        return {name: {2: "length"} for name in cache_names("present", self._config.num_decoder_layers, ("encoder",))}
-
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        return {"input_ids": torch.arange(2, 11)[None]}
+    outputs = {name: {2: "length"} for name in cache_names("present", config.num_decoder_layers, ("encoder",))}
+    return GraphConfig(config, {"input_ids": {1: "length"}}, outputs, {"input_ids": torch.arange(2, 11)[None]})
 
 
-class DecoderConfig(_GraphConfig):
+def decoder_config(config: PretrainedConfig, int8_cross_kv: bool = False) -> GraphConfig:
     """The export configuration of `DecoderGraph`."""
-
-    @property
-    def inputs(self) -> Axes:
-        caches = cache_names("past_key_values", self._config.num_decoder_layers)
-        return {
-            "input_ids": {0: "rows", 1: "steps"},
-            "past_length": {0: "rows"},
-            "source_length": {0: "rows"},
-            **{name: {0: "rows", 2: f"{name.split('.')[2]}_capacity"} for name in caches},
-        }
-
-    @property
-    def outputs(self) -> Axes:
-        caches = {
-            name.replace("past_key_values", "present"): axes
-            for name, axes in self.inputs.items()
-            if name.startswith("past_key_values")
-        }
-        return {"logits": {0: "rows", 1: "steps"}, **caches}
-
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        config = self._config
-        shape = (2, config.num_heads, 13, config.d_kv)
-        own, source = torch.zeros(shape), torch.zeros(shape, dtype=torch.int8 if self._int8_cross_kv else torch.float32)
-        return {
-            "input_ids": torch.tensor([[2], [3]]),
-            "past_length": torch.tensor([2, 5], dtype=torch.int32),
-            "source_length": torch.tensor([11, 4], dtype=torch.int32),
-            "past": [own, own, source, source] * config.num_decoder_layers,
-        }
+    layers = config.num_decoder_layers
+    tokens, rows = {0: "rows", 1: "steps"}, {0: "rows"}
+    inputs = {"input_ids": tokens, "past_length": rows, "source_length": rows, **cache_axes("past_key_values", layers)}
+    example = {
+        "input_ids": torch.tensor([[2], [3]]),
+        "past_length": torch.tensor([2, 5], dtype=torch.int32),
+        "source_length": torch.tensor([11, 4], dtype=torch.int32),
+        "past": example_caches(config, torch.int8 if int8_cross_kv else torch.float32),
+    }
+    return GraphConfig(config, inputs, {"logits": tokens, **cache_axes("present", layers)}, example)

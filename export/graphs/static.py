@@ -12,10 +12,10 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
-from transformers import T5ForConditionalGeneration
+from transformers import PretrainedConfig, T5ForConditionalGeneration
 
 from export.graphs.attention import OPSET
-from export.graphs.dynamic import Axes, DecoderConfig, DecoderGraph, EncoderConfig, EncoderGraph, cache_names
+from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, cache_axes, cache_names, example_caches
 
 TOPK_LIMIT = 256  # TopK on CUDA is one cheap kernel for up to this many values
 MASKED = torch.finfo(torch.float32).min
@@ -128,52 +128,40 @@ def _padding_mask(length: torch.Tensor, positions: torch.Tensor) -> torch.Tensor
     return torch.where(padding, torch.tensor(MASKED), torch.tensor(0.0))[:, None, None, :]
 
 
-class StaticEncoderConfig(EncoderConfig):
+def static_encoder_config(config: PretrainedConfig) -> GraphConfig:
     """The export configuration of `StaticEncoderGraph`."""
-
-    @property
-    def inputs(self) -> Axes:
-        return {
-            "input_ids": {0: "rows", 1: "length"},
-            "source_length": {0: "rows"},
-            "source_places": {0: "length"},
-        }
-
-    @property
-    def outputs(self) -> Axes:
-        return {name: {0: "rows", 2: "length"} for name in super().outputs}
-
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        ids = torch.arange(2, 20).reshape(2, 9)
-        return {"input_ids": ids, "source_length": torch.tensor([9, 4]), "source_places": torch.arange(9)}
+    names = cache_names("present", config.num_decoder_layers, ("encoder",))
+    example = {
+        "input_ids": torch.arange(2, 20).reshape(2, 9),
+        "source_length": torch.tensor([9, 4]),
+        "source_places": torch.arange(9),
+    }
+    tokens = {0: "rows", 1: "length"}
+    inputs = {"input_ids": tokens, "source_length": {0: "rows"}, "source_places": {0: "length"}}
+    return GraphConfig(config, inputs, {name: {0: "rows", 2: "length"} for name in names}, example)
 
 
-class StaticDecoderConfig(DecoderConfig):
+def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
     """The export configuration of `StaticDecoderGraph`."""
-
-    @property
-    def inputs(self) -> Axes:
-        caches = {name: axes for name, axes in super().inputs.items() if name.startswith("past_key_values")}
-        return {
-            "input_ids": {0: "rows"},
-            "past_length": {0: "rows"},
-            "source_length": {0: "rows"},
-            "own_places": {0: "decoder_capacity"},
-            "source_places": {0: "encoder_capacity"},
-            **caches,
-        }
-
-    @property
-    def outputs(self) -> Axes:
-        caches = {name: axes for name, axes in super().outputs.items() if ".decoder." in name}
-        return {"logits": {0: "rows"}, "best": {0: "rows"}, **caches}
-
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        inputs = super().generate_dummy_inputs(framework, **shapes)
-        past = inputs.pop("past")
-        lengths = {name: inputs[name].long() for name in ("past_length", "source_length")}
-        places = {name: torch.arange(past[0].shape[2]) for name in ("own_places", "source_places")}
-        return {"input_ids": inputs["input_ids"], **lengths, **places, "past": past}
+    layers, rows = config.num_decoder_layers, {0: "rows"}
+    inputs = {
+        **dict.fromkeys(("input_ids", "past_length", "source_length"), rows),
+        "own_places": {0: "decoder_capacity"},
+        "source_places": {0: "encoder_capacity"},
+        **cache_axes("past_key_values", layers),
+    }
+    past = example_caches(config)
+    places = torch.arange(past[0].shape[2])
+    example = {
+        "input_ids": torch.tensor([[2], [3]]),
+        "past_length": torch.tensor([2, 5]),
+        "source_length": torch.tensor([11, 4]),
+        "own_places": places,
+        "source_places": places,
+        "past": past,
+    }
+    outputs = {"logits": rows, "best": rows, **cache_axes("present", layers, ("decoder",))}
+    return GraphConfig(config, inputs, outputs, example)
 
 
 def is_static(decoder: onnx.ModelProto) -> bool:

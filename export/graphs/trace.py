@@ -16,14 +16,14 @@ from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from export.graphs.attention import FULL_ATTENTION, OPSET
 from export.graphs.calibration import calibrate_cross_kv
-from export.graphs.dynamic import DecoderConfig, DecoderGraph, EncoderConfig, EncoderGraph
+from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, decoder_config, encoder_config
 from export.graphs.static import (
-    StaticDecoderConfig,
     StaticDecoderGraph,
-    StaticEncoderConfig,
     StaticEncoderGraph,
     cache_graph,
     is_static,
+    static_decoder_config,
+    static_encoder_config,
 )
 from export.graphs.weights import Graphs, save_graphs
 from precis.bundle.names import CACHE, DECODER, ENCODER
@@ -69,16 +69,16 @@ def trace(model_folder: Path, calibration: list[list[int]] | None = None, static
 
 def _modules(
     model: T5ForConditionalGeneration, int8_cross_kv: bool, static: bool
-) -> dict[str, tuple[nn.Module, EncoderConfig | DecoderConfig]]:
+) -> dict[str, tuple[nn.Module, GraphConfig]]:
     """The modules to trace, by graph, each with its export configuration."""
     if static:
         return {
-            ENCODER: (StaticEncoderGraph(model), StaticEncoderConfig(model.config)),
-            DECODER: (StaticDecoderGraph(model), StaticDecoderConfig(model.config)),
+            ENCODER: (StaticEncoderGraph(model), static_encoder_config(model.config)),
+            DECODER: (StaticDecoderGraph(model), static_decoder_config(model.config)),
         }
     return {
-        ENCODER: (EncoderGraph(model, int8_cross_kv), EncoderConfig(model.config)),
-        DECODER: (DecoderGraph(model, int8_cross_kv), DecoderConfig(model.config, int8_cross_kv)),
+        ENCODER: (EncoderGraph(model, int8_cross_kv), encoder_config(model.config)),
+        DECODER: (DecoderGraph(model, int8_cross_kv), decoder_config(model.config, int8_cross_kv)),
     }
 
 

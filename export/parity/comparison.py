@@ -112,6 +112,8 @@ class Comparison:
             differing = sorted(set(different) - set(ties))
         else:
             differing = sorted(different, key=lambda i: -abs(delta["rougeL"][i]))
+        export = self.recipe.export
+        limits = {"tolerance"} if exact else {"rouge_tolerance", "rouge_interval"}
         measured = {
             "link": f"{left.name} = {right.name}",
             "documents": count,
@@ -124,18 +126,13 @@ class Comparison:
             "rouge": tuple({kind: round(float(values[kind].mean()), 3) for kind in KINDS} for values in rouge),
             "delta": {kind: round(float(values.mean()), 3) for kind, values in delta.items()},
             "delta_ci95": {kind: [round(end, 3) for end in mean_interval(values)[1]] for kind, values in delta.items()},
+            **export.model_dump(include=limits),
+            "differing": differing[:LISTED_DOCUMENTS],
+            "passed": True,
         }
-        report = LinkReport.model_validate({**measured, "differing": differing[:LISTED_DOCUMENTS], "passed": True})
-        export = self.recipe.export
-        limits = ("tolerance",) if exact else ("rouge_tolerance", "rouge_interval")
+        report = LinkReport.model_validate(measured)
         reasons = _exact_failures(report, differing, export) if exact else _rouge_failures(report, export)
-        report = report.model_copy(
-            update={
-                **{name: getattr(export, name) for name in limits},
-                "reasons": reasons,
-                "passed": not reasons,
-            }
-        )
+        report = report.model_copy(update={"reasons": reasons, "passed": not reasons})
         return Link(left.name, right.name, report, differing, (rouge[0], rouge[1]), logits.histogram, (a, b))
 
 

@@ -8,10 +8,6 @@ EXPONENTS = range(-30, 8)
 EDGES = 2.0 ** np.arange(EXPONENTS.start, EXPONENTS.stop + 1)  # of the histogram's bins
 
 
-def _empty_histogram() -> np.ndarray:
-    return np.zeros(len(EXPONENTS), dtype=np.int64)
-
-
 @dataclass
 class LogitDifference:
     """Absolute differences of all logits, summed up document by document."""
@@ -21,7 +17,7 @@ class LogitDifference:
     count: int = 0
     agreeing_tokens: int = 0  # positions at which both prefer the same token
     positions: int = 0
-    histogram: np.ndarray = field(default_factory=_empty_histogram)  # (bins,), with EDGES
+    histogram: np.ndarray = field(default_factory=lambda: np.zeros(len(EXPONENTS), np.int64))  # (bins,)
 
     def add(self, left: np.ndarray, right: np.ndarray) -> None:
         """Adds the logits of one document, float32 (steps, vocabulary)."""

@@ -10,7 +10,6 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from export.graphs.dynamic import cache_names
-from export.graphs.static import is_static
 from export.graphs.weights import Graphs, save_graphs
 from finetune.reports.progress import track
 from precis.bundle.names import DECODER, ENCODER
@@ -42,7 +41,7 @@ class ActivationRange:
 def measure_activations(
     graphs: Graphs, inputs: list[list[int]], tokens: list[list[int]], start: int
 ) -> dict[str, ActivationRange]:
-    """The activation ranges of the fp32 `graphs`, by graph.
+    """The activation ranges of the static fp32 `graphs`, by graph.
 
     The encoder reads `inputs` (token ids of documents); the decoder is fed the token id `start` and then the `tokens`
     of each document (teacher forcing).
@@ -57,18 +56,14 @@ def measure_activations(
         sessions = {
             name: ort.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"]) for name in graphs
         }
-        ranges: dict[str, dict[str, float]] = {name: {} for name in graphs}
-        static = is_static(graphs[DECODER])
+        max_abs: dict[str, dict[str, float]] = {name: {} for name in graphs}
         for ids, row in zip(track(inputs, "activation ranges"), tokens, strict=True):
-            encoder_inputs = {"input_ids": np.array([ids])}
-            if static:
-                encoder_inputs |= {"source_length": np.array([len(ids)]), "source_places": np.arange(len(ids))}
-            outputs = _run(sessions[ENCODER], encoder_inputs, ranges[ENCODER])
-            cross_kv = [outputs[name] for name in outputs if name.startswith("present.")]
-            decoder_inputs = _decoder_inputs(cross_kv, [start, *row[:-1]])
-            run_decoder = _run_step_by_step if static else _run
-            run_decoder(sessions[DECODER], decoder_inputs, ranges[DECODER])
-        return {name: ActivationRange(ranges[name], _float_tensors(session)) for name, session in sessions.items()}
+            length = {"source_length": np.array([len(ids)])}
+            encoder_inputs = {"input_ids": np.array([ids]), "source_places": np.arange(len(ids)), **length}
+            cross_kv = _run(sessions[ENCODER], encoder_inputs, max_abs[ENCODER])
+            sources = [value for name, value in cross_kv.items() if name.startswith("present.")]
+            _run_decoder(sessions[DECODER], sources, length, [start, *row[:-1]], max_abs[DECODER])
+        return {name: ActivationRange(max_abs[name], _float_tensors(session)) for name, session in sessions.items()}
 
 
 def _float_tensors(session: ort.InferenceSession) -> frozenset[str]:
@@ -104,34 +99,25 @@ def _run(session: ort.InferenceSession, inputs: Tensors, max_abs: dict[str, floa
     return outputs
 
 
-def _run_step_by_step(session: ort.InferenceSession, inputs: Tensors, max_abs: dict[str, float]) -> None:
-    """Runs a static decoder, which takes one step at a time, over all steps of a row."""
-    caches = {name: value for name, value in inputs.items() if name.startswith("past_key_values.")}
-    for side, name in ((".decoder.", "own_places"), (".encoder.", "source_places")):
-        capacity = next(value.shape[2] for cache, value in caches.items() if side in cache)
-        inputs = inputs | {name: np.arange(capacity)}
-    inputs["source_length"] = inputs["source_length"].astype(np.int64)
-    for step, token in enumerate(inputs["input_ids"][0]):
+def _run_decoder(
+    session: ort.InferenceSession,
+    sources: list[np.ndarray],
+    length: Tensors,
+    tokens: list[int],
+    max_abs: dict[str, float],
+) -> None:
+    """Runs the decoder step by step over `tokens`, with the encoder's keys and values `sources` of one document."""
+    steps = len(tokens)
+    rows, heads, source_length, d_kv = sources[0].shape
+    empty = np.zeros((rows, heads, steps, d_kv), np.float32)
+    # Room for `steps` more entries, as the engine gives it.
+    padded = iter([np.pad(source, [(0, 0), (0, 0), (0, steps), (0, 0)]) for source in sources])
+    names = cache_names("past_key_values", len(sources) // 2)
+    caches = {name: empty if ".decoder." in name else next(padded) for name in names}
+    fixed = {"own_places": np.arange(steps), "source_places": np.arange(source_length + steps), **length}
+    for step, token in enumerate(tokens):
         step_inputs = {"input_ids": np.array([[token]]), "past_length": np.array([step])}
-        outputs = _run(session, inputs | caches | step_inputs, max_abs)
+        outputs = _run(session, fixed | caches | step_inputs, max_abs)
         caches = {
             name: outputs.get(name.replace("past_key_values", "present"), value) for name, value in caches.items()
         }
-
-
-def _decoder_inputs(cross_kv: list[np.ndarray], tokens: list[int]) -> Tensors:
-    """Inputs for all steps of one row at once, with an empty self-attention cache."""
-    steps = len(tokens)
-    padding = [(0, 0), (0, 0), (0, steps), (0, 0)]
-    rows, heads, length, d_kv = cross_kv[0].shape
-    empty = np.zeros((rows, heads, steps, d_kv), np.float32)
-    sources = iter(cross_kv)
-    return {
-        "input_ids": np.array([tokens]),
-        "past_length": np.zeros(1, np.int32),
-        "source_length": np.array([length], np.int32),
-        **{
-            name: empty if ".decoder." in name else np.pad(next(sources), padding)
-            for name in cache_names("past_key_values", len(cross_kv) // 2)
-        },
-    }

@@ -57,7 +57,7 @@ def test_engine_and_merged_model_generate_the_same_summaries(tiny_run):
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_rows_of_different_age_and_length_share_a_decoder_batch(tiny_run, tmp_path, fixed):
-    """Each row gets the logits it has alone, whatever else the caches' memory holds, on the graphs for CPUs and on those for GPUs."""
+    """Each row gets the logits it has alone, whatever else the caches' memory holds, on both kinds of graphs."""
     model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged").eval()
     bundle = tiny_run / "bundle"
     if fixed:
