@@ -6,6 +6,7 @@ scores (Raffel et al. 2020), so both operators get a scale of 1.
 """
 
 import torch
+from torch import Tensor
 from torch.onnx import register_custom_op_symbolic, symbolic_helper  # type: ignore[attr-defined]
 
 OPSET = 17
@@ -13,9 +14,7 @@ FULL_ATTENTION = "MultiHeadAttention"  # the operator of the encoder's self-atte
 
 
 @torch.library.custom_op("precis::attention", mutates_args=())
-def attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, heads: int
-) -> torch.Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, heads: int) -> Tensor:
     """Full attention over one sequence; exported as com.microsoft.MultiHeadAttention.
 
     `query`, `key` and `value` are (rows, length, heads * d_kv), `bias` is (1 or rows, heads, length, length) and is
@@ -26,17 +25,17 @@ def attention(
 
 @torch.library.custom_op("precis::cached_attention", mutates_args=())
 def cached_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    past_key: torch.Tensor,
-    past_value: torch.Tensor,
-    last: torch.Tensor,
-    total: torch.Tensor,
-    bias: torch.Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    past_key: Tensor,
+    past_value: Tensor,
+    last: Tensor,
+    total: Tensor,
+    bias: Tensor,
     heads: int,
-    scale: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    scale: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Causal attention over a KV cache that is updated in place; exported as com.microsoft.GroupQueryAttention.
 
     `query`, `key` and `value` are (rows, steps, heads * d_kv). The caches are (rows, heads, capacity, d_kv); the
@@ -50,7 +49,7 @@ def cached_attention(
 
 
 @torch.library.custom_op("precis::quantize_unit_scale", mutates_args=())
-def quantize_unit_scale(values: torch.Tensor) -> torch.Tensor:
+def quantize_unit_scale(values: Tensor) -> Tensor:
     """Rounds to int8 with scale 1 and zero point 0; exported as one QuantizeLinear instead of three PyTorch steps."""
     return torch.empty_like(values, dtype=torch.int8)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from optimum.exporters.onnx import OnnxConfig
 from optimum.utils import NormalizedConfig
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
@@ -22,7 +22,7 @@ from export.graphs.attention import attention, cached_attention, quantize_unit_s
 Axes = dict[str, dict[int, str]]  # dynamic axes of inputs or outputs, as torch.onnx has them
 
 
-def position_bias_table(layer: T5Attention) -> torch.Tensor:
+def position_bias_table(layer: T5Attention) -> Tensor:
     """T5's learned relative position bias by distance, (distances, heads).
 
     The rows are the distances 0 ... n back for the decoder and -n ... n for the encoder, n being
@@ -48,7 +48,7 @@ class EncoderGraph(nn.Module):
     `export.graphs.calibration.calibrate_cross_kv` has rescaled.
     """
 
-    table: torch.Tensor
+    table: Tensor
 
     def __init__(self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class EncoderGraph(nn.Module):
         first: Any = model.encoder.block[0]
         self.register_buffer("table", position_bias_table(first.layer[0].SelfAttention))
 
-    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, input_ids: Tensor) -> dict[str, Tensor]:
         """Returns the outputs by name."""
         positions = torch.arange(input_ids.shape[1])
         furthest = (len(self.table) - 1) // 2
         distances = (positions[None, :] - positions[:, None]).clamp(-furthest, furthest) + furthest
         return self._encode(input_ids, self.table[distances].permute(2, 0, 1)[None])
 
-    def _encode(self, input_ids: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _encode(self, input_ids: Tensor, bias: Tensor) -> dict[str, Tensor]:
         """The outputs by name; `bias` (1 or rows, heads, length, length) is added to every layer's scores."""
         hidden = self.stack.embed_tokens(input_ids)
         block: Any
@@ -96,8 +96,8 @@ class DecoderGraph(nn.Module):
     of which the self-attention ones hold `steps` more entries.
     """
 
-    table: torch.Tensor
-    unit: torch.Tensor | None
+    table: Tensor
+    unit: Tensor | None
 
     def __init__(self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False) -> None:
         super().__init__()
@@ -109,12 +109,8 @@ class DecoderGraph(nn.Module):
         self.register_buffer("table", position_bias_table(first.layer[0].SelfAttention))
 
     def forward(
-        self,
-        input_ids: torch.Tensor,
-        past_length: torch.Tensor,
-        source_length: torch.Tensor,
-        past: list[torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
+        self, input_ids: Tensor, past_length: Tensor, source_length: Tensor, past: list[Tensor]
+    ) -> dict[str, Tensor]:
         """Returns the outputs by name; `past` holds the caches in the order of `cache_names`."""
         steps = input_ids.shape[1]
         hidden = self.stack.embed_tokens(input_ids)
@@ -159,7 +155,7 @@ class DecoderGraph(nn.Module):
         return {"logits": self.lm_head(hidden), **dict(zip(names, present, strict=True))}
 
 
-def _arange(end: Any) -> torch.Tensor:
+def _arange(end: Any) -> Tensor:
     """0 ... end - 1 in int32; while tracing, `end` may be a tensor, which PyTorch's type hints do not have."""
     return torch.arange(end, dtype=torch.int32)
 
@@ -202,7 +198,7 @@ def cache_axes(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "enc
     return {name: {0: "rows", 2: f"{name.split('.')[2]}_capacity"} for name in cache_names(kind, layers, sides)}
 
 
-def example_caches(config: PretrainedConfig, cross_dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+def example_caches(config: PretrainedConfig, cross_dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """Empty caches of two rows, in the order of `cache_names`."""
     shape = (2, config.num_heads, 13, config.d_kv)
     own, cross = torch.zeros(shape), torch.zeros(shape, dtype=cross_dtype)

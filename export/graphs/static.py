@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
+from torch import Tensor
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 
 from export.graphs.attention import OPSET
@@ -30,8 +31,8 @@ class StaticEncoderGraph(EncoderGraph):
     """
 
     def forward(  # type: ignore[override]
-        self, input_ids: torch.Tensor, source_length: torch.Tensor, source_places: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+        self, input_ids: Tensor, source_length: Tensor, source_places: Tensor
+    ) -> dict[str, Tensor]:
         """Returns the outputs by name."""
         furthest = (len(self.table) - 1) // 2
         index = _clamp(source_places[None, :] - source_places[:, None], -furthest, furthest) + furthest
@@ -49,8 +50,8 @@ class StaticDecoderGraph(DecoderGraph):
     of the caches only `present.N.decoder.key` and `.value`.
     """
 
-    masked: torch.Tensor
-    spread: torch.Tensor
+    masked: Tensor
+    spread: Tensor
 
     def __init__(self, model: T5ForConditionalGeneration) -> None:
         super().__init__(model)
@@ -61,13 +62,13 @@ class StaticDecoderGraph(DecoderGraph):
 
     def forward(  # type: ignore[override]
         self,
-        input_ids: torch.Tensor,
-        past_length: torch.Tensor,
-        source_length: torch.Tensor,
-        own_places: torch.Tensor,
-        source_places: torch.Tensor,
-        past: list[torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
+        input_ids: Tensor,
+        past_length: Tensor,
+        source_length: Tensor,
+        own_places: Tensor,
+        source_places: Tensor,
+        past: list[Tensor],
+    ) -> dict[str, Tensor]:
         """Returns the outputs by name; `past` holds the caches in the order of `cache_names`."""
         hidden = self.stack.embed_tokens(input_ids)
         position = past_length[:, None]
@@ -93,17 +94,17 @@ class StaticDecoderGraph(DecoderGraph):
         names = cache_names("present", len(self.stack.block), ("decoder",))
         return {"logits": logits, "best": self._argmax(logits), **dict(zip(names, present, strict=True))}
 
-    def _split_heads(self, values: torch.Tensor) -> torch.Tensor:
+    def _split_heads(self, values: Tensor) -> Tensor:
         """(rows, 1, heads * d_kv) to (rows, heads, 1, d_kv); a single step needs no transpose."""
         return values.reshape(-1, self.heads, 1, self.d_kv)
 
-    def _attend(self, query: torch.Tensor, cache: list[torch.Tensor], bias: torch.Tensor) -> torch.Tensor:
+    def _attend(self, query: Tensor, cache: list[Tensor], bias: Tensor) -> Tensor:
         """The context, (rows, 1, heads * d_kv), of `query` (rows, heads, 1, d_kv) over a whole cache (keys, values)."""
         keys, values = cache
         context = (query @ keys.transpose(2, 3) + bias).softmax(-1) @ values
         return context.reshape(-1, 1, self.heads * self.d_kv)
 
-    def _argmax(self, logits: torch.Tensor) -> torch.Tensor:
+    def _argmax(self, logits: Tensor) -> Tensor:
         """The first of the largest logits, (rows, 1); in two rounds, since CUDA's TopK is slow on many values."""
         vocabulary = self.lm_head.out_features
         size = next(
@@ -117,12 +118,12 @@ class StaticDecoderGraph(DecoderGraph):
         return best_group * size + indices.reshape(-1, groups).gather(1, best_group)
 
 
-def _clamp(values: torch.Tensor, low: int, high: int) -> torch.Tensor:
+def _clamp(values: Tensor, low: int, high: int) -> Tensor:
     """`clamp` as Min and Max; Clip has no CUDA kernel for some integer types."""
     return torch.maximum(torch.minimum(values, torch.tensor(high)), torch.tensor(low))
 
 
-def _padding_mask(length: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def _padding_mask(length: Tensor, positions: Tensor) -> Tensor:
     """(rows, 1, 1, positions): 0 at each row's own positions, the lowest float32 from index length[row] on."""
     padding = positions[None, :] >= length[:, None]
     return torch.where(padding, torch.tensor(MASKED), torch.tensor(0.0))[:, None, None, :]

@@ -1,5 +1,6 @@
 """Activation ranges: the largest absolute value of each tensor while the fp32 graphs run on real documents."""
 
+import copy
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,14 +81,11 @@ def _max_abs_weight(tensor: onnx.TensorProto) -> float:
 
 def _with_all_outputs(graph: onnx.ModelProto) -> onnx.ModelProto:
     """A copy with every computed tensor among its outputs."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(graph)
-    outputs = {output.name for output in copy.graph.output}
-    for node in copy.graph.node:
-        for name in node.output:
-            if name and name not in outputs:
-                copy.graph.output.append(helper.make_empty_tensor_value_info(name))
-    return copy
+    model = copy.deepcopy(graph)
+    outputs = {output.name for output in model.graph.output}
+    computed = [name for node in model.graph.node for name in node.output if name and name not in outputs]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in computed)
+    return model
 
 
 def _run(session: ort.InferenceSession, inputs: Tensors, max_abs: dict[str, float]) -> Tensors:

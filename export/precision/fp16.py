@@ -5,6 +5,7 @@ T5 was trained in bfloat16, whose range is that of fp32; fp16 ends at 65,504, an
 as do the layer norms up to their weights, whose sums of squares transformers computes in fp32, too.
 """
 
+import copy
 from collections.abc import Iterable
 
 import numpy as np
@@ -59,8 +60,7 @@ class _Fp16Conversion:
     def __init__(
         self, graph: onnx.ModelProto, float_tensors: frozenset[str], fp32_nodes: set[str], fp32_sides: list[str]
     ) -> None:
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(graph)
+        self.model = copy.deepcopy(graph)
         self.graph, self.fp32_nodes, self.fp32_sides = self.model.graph, fp32_nodes, fp32_sides
         self.types: dict[str, int] = {}
         self.casts: dict[str, str] = {}

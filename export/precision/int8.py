@@ -5,6 +5,7 @@ alone. The decoder's activations have a scale for each row, and its products are
 a text does not depend on the other texts of a batch.
 """
 
+import copy
 import logging
 import tempfile
 from collections.abc import Collection
@@ -49,7 +50,7 @@ def _quantize_encoder_matmuls(graph: onnx.ModelProto, fp32_nodes: Collection[str
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / ENCODER
         quantize_dynamic(
-            _copy(graph),
+            copy.deepcopy(graph),
             path,
             per_channel=True,
             # Full 8 bits overflow the 16-bit sums of CPUs with AVX2 alone, which then differ from those with VNNI.
@@ -68,7 +69,7 @@ def quantize_matmuls(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onn
     Each row of activations has a dynamic scale, each column of weights a static one (the vector-wise quantization of
     LLM.int8, Dettmers et al. 2022). For many rows this takes a third of the time of MatMulNBits, for one row the same.
     """
-    model = _copy(model)
+    model = copy.deepcopy(model)
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     constants: dict[str, np.ndarray | np.generic] = {
@@ -153,9 +154,3 @@ def _quantize_embedding(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> 
         helper.make_node("Gather", [rows_name, ids], [quantized]),
     ):
         graph.node.insert(index, replacement)
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
