@@ -47,9 +47,9 @@ def test_settings_of_the_bundle_are_the_defaults(bundle, tmp_path):
         assert engine.generate([text], GenerationParams(max_new_tokens=3))[0].output_tokens <= 3
 
 
-def test_cache_memory_is_logged(bundle, rounded, caplog):
+def test_cache_memory_is_logged(bundle, int8_bundle, caplog):
     with caplog.at_level("INFO", "precis.engine"):
-        for folder in (bundle, rounded):
+        for folder in (bundle, int8_bundle):
             Engine.load(folder, threads=2, rows=16).close()
     # Keys and values of each layer: 528 positions of self-attention of 4 bytes, 112 of cross-attention of 4 or 1.
     config = json.loads((bundle / "config.json").read_text())

@@ -60,8 +60,8 @@ def test_failing_text_does_not_fail_the_others(threads):
         ]
 
 
-def test_encoding_in_parallel_gives_the_same_values(rounded):
-    bundle = open_bundle(rounded)
+def test_encoding_in_parallel_gives_the_same_values(int8_bundle):
+    bundle = open_bundle(int8_bundle)
     model, tokenizer = Seq2SeqModel(bundle, "cpu", 2), TextTokenizer.load(bundle)
     texts = [tokenizer.truncate(tokenizer.encode(text)) for text in TEXTS]
     assert len({len(text) for text in texts}) > 5

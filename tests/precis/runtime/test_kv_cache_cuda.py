@@ -26,9 +26,9 @@ def test_capacities_double_up_to_the_largest(max_positions, expected):
     assert capacities(max_positions) == expected
 
 
-def test_capacities_grow_while_sequences_decode(fixed):
+def test_capacities_grow_while_sequences_decode(static_bundle):
     """A short text and beams are running when longer texts come, for more tokens; one finishes, and rows move."""
-    bundle = open_bundle(fixed)
+    bundle = open_bundle(static_bundle)
     model, tokenizer = Seq2SeqModel(bundle, "cpu", 1), TextTokenizer.load(bundle)
 
     def sequence(text: str, **settings) -> Sequence:
@@ -64,8 +64,8 @@ def test_capacities_grow_while_sequences_decode(fixed):
         assert one.token_ids == alone.token_ids
 
 
-def test_bundle_with_a_broken_block_copy_graph_is_refused(fixed, tmp_path):
-    broken = shutil.copytree(fixed, tmp_path / "broken")
+def test_bundle_with_a_broken_block_copy_graph_is_refused(static_bundle, tmp_path):
+    broken = shutil.copytree(static_bundle, tmp_path / "broken")
     (broken / CACHE).write_bytes(b"nothing")
     seal(broken)
     with pytest.raises(BundleError, match=r"cache\.onnx cannot be loaded"):

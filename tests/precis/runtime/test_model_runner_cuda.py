@@ -21,7 +21,7 @@ def pair(request, tmp_path_factory):
     """A model in PyTorch with its tokenizer, and the engine on its static graphs."""
     folder = tmp_path_factory.mktemp("static")
     source = ROOT / "models/base" if request.param == "base" else tiny_t5(folder / "model", request.param)
-    with Engine.load(exported(source, folder, fixed=True), threads=1) as engine:
+    with Engine.load(exported(source, folder, static=True), threads=1) as engine:
         yield AutoModelForSeq2SeqLM.from_pretrained(source).eval(), AutoTokenizer.from_pretrained(source), engine
 
 
@@ -46,7 +46,7 @@ def test_graph_computes_the_first_of_the_largest_logits(tmp_path, vocab_size):
         half = vocab_size // 2
         model.shared.weight[half : 2 * half] = model.shared.weight[:half].clone()
     model.save_pretrained(source)
-    bundle = open_bundle(exported(source, tmp_path, fixed=True))
+    bundle = open_bundle(exported(source, tmp_path, static=True))
     runner = new_model_runner(Seq2SeqModel(bundle, "cpu", 1), 8, 20, cuda_graphs=False)
     rows = runner.kv_cache.allocate(5)
     assert runner.prefill([Prefill(rows[i : i + 1], [5 + i, 9, 1], 4) for i in range(5)]) == [None] * 5
@@ -56,9 +56,9 @@ def test_graph_computes_the_first_of_the_largest_logits(tmp_path, vocab_size):
         runner.kv_cache.past_length[rows] += 1
 
 
-def test_no_operator_of_a_decode_step_computes_a_shape(fixed):
+def test_no_operator_of_a_decode_step_computes_a_shape(static_bundle):
     """Such operators run on the CPU, and a step with them cannot be captured as a CUDA graph."""
-    graph = onnx.load(fixed / DECODER, load_external_data=False).graph
+    graph = onnx.load(static_bundle / DECODER, load_external_data=False).graph
     operators = {node.op_type for node in graph.node}
     shape_operators = {"Shape", "Size", "Range", "Slice", "Expand", "ConstantOfShape", "Concat", "NonZero"}
     assert not operators & (shape_operators | {"If", "Loop"})

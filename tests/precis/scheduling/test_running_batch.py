@@ -39,7 +39,7 @@ def run_alone(batch: RunningBatch, sequence: Sequence) -> list[int]:
     return sequence.token_ids
 
 
-@pytest.fixture(scope="module", params=["bundle", "rounded", "fixed"])
+@pytest.fixture(scope="module", params=["bundle", "int8_bundle", "static_bundle"])
 def loaded(request):
     """A batch with its tokenizer and config, and the tokens of each sequence alone, once they are known."""
     return *load(request.getfixturevalue(request.param)), {}
@@ -97,7 +97,7 @@ def test_drafts_save_steps_and_do_not_change_the_result(bundle):
     assert saved > 4
 
 
-@pytest.mark.parametrize("kind", ["bundle", "fixed"])
+@pytest.mark.parametrize("kind", ["bundle", "static_bundle"])
 def test_gaps_are_filled_by_new_sequences_or_closed_when_sparse(request, kind):
     batch, tokenizer, config = load(request.getfixturevalue(kind))
     cache, cancelled = batch.kv_cache, set()

@@ -1,11 +1,11 @@
-"""What a person sees while a model trains: a bar with the time left and a table with a row an evaluation."""
+"""Shows training on the console: a progress bar, and a table with one row per evaluation."""
 
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from transformers import TrainerCallback
 
-from finetune.reports.progress import bar, console
+from finetune.reports.progress import console, progress_bar
 
 COLUMNS = {
     "loss": ("loss", "{:.3f}"),
@@ -17,14 +17,14 @@ COLUMNS = {
 }
 
 
-class LiveTable(TrainerCallback):
-    """Loss, ROUGE, tokens a second and time left; where no terminal shows it, each row is printed as it comes."""
+class ProgressTableCallback(TrainerCallback):
+    """Shows loss, ROUGE, tokens per second and remaining time. Without a terminal it prints one line per row."""
 
     def __init__(self) -> None:
         self.table = Table("step", "epoch", *(name for name, _ in COLUMNS.values()), box=None, header_style="bold")
         for column in self.table.columns:
             column.justify = "right"
-        self.progress = bar()
+        self.progress = progress_bar()
         self.live = Live(Group(self.table, self.progress), console=console, refresh_per_second=2)
         self.last: dict[str, float] = {}
 
@@ -48,12 +48,12 @@ class LiveTable(TrainerCallback):
         cells = {key: form.format(self.last[key]) for key, (_, form) in COLUMNS.items() if key in self.last}
         self.table.add_row(str(state.global_step), f"{state.epoch:.1f}", *(cells.get(key, "–") for key in COLUMNS))
         if not console.is_terminal:
-            told = ", ".join(f"{COLUMNS[key][0]} {cell}" for key, cell in cells.items())
-            console.print(f"step {state.global_step} of {state.max_steps}: {told}", highlight=False)
+            values = ", ".join(f"{COLUMNS[key][0]} {cell}" for key, cell in cells.items())
+            console.print(f"step {state.global_step} of {state.max_steps}: {values}", highlight=False)
 
     def on_train_end(self, args, state, control, **kwargs):
         self.close()
 
     def close(self) -> None:
-        """Gives the terminal back, also where training ended by an error."""
+        """Releases the terminal, also after an error."""
         self.live.stop()
