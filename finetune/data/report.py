@@ -20,15 +20,14 @@ FEW_PAIRS = 100  # validation pairs below which ROUGE is mostly noise
 
 def data_report(pairs: Pairs, encoded: dict[str, Dataset], data: Data) -> DataReport:
     """Counts both splits of `pairs`. `encoded` holds the results of `tokenize_pairs` by split."""
-    train_documents = _normalized(pairs.train)
-    validation_documents = _normalized(pairs.validation)
-    splits = Splits(
-        train=_split_report(pairs.train, train_documents, encoded["train"], pairs.dropped.get("train", 0), data),
-        validation=_split_report(
-            pairs.validation, validation_documents, encoded["validation"], pairs.dropped.get("validation", 0), data
-        ),
-    )
-    leaks = len(set(train_documents) & set(validation_documents))
+    rows = {"train": pairs.train, "validation": pairs.validation}
+    documents = {name: _normalized(split) for name, split in rows.items()}
+    reports = {
+        name: _split_report(rows[name], documents[name], encoded[name], pairs.dropped.get(name, 0), data)
+        for name in rows
+    }
+    splits = Splits(**reports)
+    leaks = len(set(documents["train"]) & set(documents["validation"]))
     return DataReport(splits=splits, leaks=leaks, warnings=_warnings(splits, leaks, data))
 
 
