@@ -3,8 +3,8 @@
 #
 #     examples/batch_job.sh [BUNDLE] [IN] [OUT]
 #
-# Started again after a crash or a kill, it continues after the last finished row. Rows without a usable document go to
-# OUT.rejects.jsonl with the reason. Run it from the root of the repository after `make model`.
+# Started again after a crash or a kill, it continues after the last finished row. A finished OUT is never overwritten.
+# Rows without a usable document go to OUT.rejects.jsonl with the reason. It needs a bundle (`make model`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bundle=${1:-artifacts/embedded/bundle}

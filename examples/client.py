@@ -39,12 +39,14 @@ class Client:
     def summarize(self, text: str, **options: Any) -> dict[str, Any]:
         """The answer for one text; `options` are the fields of docs/api.md, such as num_beams=4."""
         with self._post("/summarize", {"text": text, **options}) as response:
-            return json.load(response)
+            answer: dict[str, Any] = json.load(response)
+        return answer
 
     def summarize_batch(self, texts: list[str], **options: Any) -> list[dict[str, Any]]:
         """For each text, in order, its answer or {"error": ...}; at most 64 texts."""
         with self._post("/summarize_batch", {"texts": texts, **options}) as response:
-            return json.load(response)["results"]
+            results: list[dict[str, Any]] = json.load(response)["results"]
+        return results
 
     def stream(self, text: str, **options: Any) -> Iterator[str]:
         """The parts of one summary as they are written; joined, they are the summary."""

@@ -3,7 +3,7 @@
 #
 #     examples/own_data/run.sh [PAIRS] [RUN] [section.key=value ...]
 #
-# Run it from the root of the repository after `make env`.
+# It needs the environment (`make env`). PAIRS and RUN are relative to the root of the repository.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 pairs=${1:-examples/pairs.csv}

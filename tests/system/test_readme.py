@@ -72,7 +72,7 @@ def test_every_block_has_a_known_language_and_known_marks(page):
         assert block.language in {"sh", "json", "python", "text", "yaml"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS, ids=[command[:80] for command in COMMANDS])
 def test_command_works(command, desk, service):
     environment = {
         **os.environ,
