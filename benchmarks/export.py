@@ -81,10 +81,10 @@ def main(argv: list[str]) -> int:
 def write_bundles(model: Path, folder: Path) -> None:
     """Writes the graphs of an fp32 and an int8 bundle, without parity checks."""
     from benchmarks.models import write_bundle
-    from export.pipeline import CALIBRATION
+    from export.documents import CALIBRATION_DOCUMENTS
 
     write_bundle(model, folder / "fp32")
-    write_bundle(model, folder / "int8", token_ids(CALIBRATION))
+    write_bundle(model, folder / "int8", token_ids(CALIBRATION_DOCUMENTS))
 
 
 def write_random_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
@@ -116,8 +116,9 @@ def _write_run(run: Path, model: dict, data: Path, documents: int, generation: d
     from finetune import provenance
     from finetune.evaluation.rouge import KINDS
     from finetune.evaluation.scoring import generation_config
-    from finetune.recipe import parse_recipe
-    from finetune.training.train import add_adapter, load_base
+    from finetune.recipe_io import parse_recipe
+    from finetune.run_info import RunInfo, TrainingData, write_run
+    from finetune.training.model import add_adapter, load_base
 
     recipe = parse_recipe(
         {
@@ -135,17 +136,17 @@ def _write_run(run: Path, model: dict, data: Path, documents: int, generation: d
     add_adapter(network, recipe.lora).save_pretrained(run / "adapter")
     scores = dict.fromkeys(KINDS, 0.0)
     rouge = {"base": scores, "finetuned": scores, "paired_difference_ci95": {kind: [0.0, 0.0] for kind in KINDS}}
-    info = {
-        "recipe": recipe.model_dump(),
-        "base_model": provenance.base_model(recipe, network),
-        "data": provenance.data_set(recipe, None),
-        "training_seconds": 0.0,
-        "hardware": provenance.hardware(),
-        "git_commit": provenance.git_commit(),
-        "versions": provenance.versions(),
-    }
-    for name, content in (("rouge.json", rouge), ("run.json", info)):
-        (run / name).write_text(json.dumps(content))
+    (run / "rouge.json").write_text(json.dumps(rouge))
+    info = RunInfo(
+        recipe=recipe,
+        base_model=provenance.base_model(recipe, network),
+        data=TrainingData(**provenance.data_source(recipe, None).model_dump()),
+        training_seconds=0.0,
+        hardware=provenance.hardware(),
+        git_commit=provenance.git_commit(),
+        versions=provenance.versions(),
+    )
+    write_run(info, run)
     return run
 
 

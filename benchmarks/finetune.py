@@ -31,7 +31,8 @@ from rich.table import Table
 from benchmarks import variants
 from benchmarks.server import ROOT
 from finetune.files import write_json
-from finetune.recipe import Recipe, parse_recipe
+from finetune.recipe import Recipe
+from finetune.recipe_io import parse_recipe
 
 METHODS = ("ours", "stock", "stock-lora", "notebook")
 LONGEST = {"document": 1024, "summary": 128}  # tokens
@@ -103,10 +104,11 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
     )
     from transformers.utils import logging
 
-    from finetune.data.tokenizing import tokenized
+    from finetune.data.tokenizing import tokenize_pairs
+    from finetune.training.callbacks import StepTimerCallback
     from finetune.training.meters import MemoryMeter
-    from finetune.training.train import add_adapter, train
-    from finetune.training.trainer import Clock
+    from finetune.training.model import add_adapter
+    from finetune.training.train import train
 
     class Stock(Seq2SeqTrainer):
         """Counts the tokens that it trains on."""
@@ -125,7 +127,7 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     model = network if method == "stock" else add_adapter(network, recipe.lora)
     rows = load_dataset("json", data_files=str(data), split="train").select_columns(["document", "summary"])
-    encoded, _ = tokenized(rows, tokenizer, recipe)
+    encoded = tokenize_pairs(rows, tokenizer, recipe)
     each = sum(len(row["input_ids"]) + len(row["labels"]) for row in encoded) / len(encoded)
     memory = MemoryMeter()
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +135,7 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
             trained = train(model, tokenizer, encoded, encoded.select([0]), recipe, Path(folder))
             tokens, seconds = trained.tokens, trained.seconds
         else:
-            clock = Clock()
+            timer = StepTimerCallback()
             collator = DataCollatorForSeq2Seq(tokenizer, model=model)
             trainer = Stock(
                 model=model,
@@ -150,11 +152,11 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
                 data_collator=collator
                 if method != "notebook"
                 else lambda pairs: _pad_to_max_length(pairs, tokenizer, model),
-                callbacks=[clock],
+                callbacks=[timer],
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-            tokens, seconds = trainer.tokens, clock.seconds
+            tokens, seconds = trainer.tokens, timer.total_seconds
     # All orders give the same tokens in an epoch, but not in its first steps.
     samples = batch * steps if method == "notebook" else tokens / each
     return {

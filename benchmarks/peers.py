@@ -78,7 +78,7 @@ class Precis:
         self._seconds, self._began, self._active, self._lock = 0.0, 0.0, 0, threading.Lock()
         if setup.device == "cpu":
             model = self.engine._model
-            for encoder in {model.encoder, model.lone_encoder}:
+            for encoder in {model.encoder, model.parallel_encoder}:
                 self._count_time(encoder, "run")
             self._count_time(model.decoder, "run_with_iobinding")
 

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.peers import INPUT_LIMIT
 from precis import Engine
 from precis.runtime.kv_cache import Prefill
-from precis.runtime.kv_cache_cuda import new_kv_cache
+from precis.runtime.model_runner import new_model_runner
 
 WARM_UP = 5  # steps
 
@@ -35,7 +35,7 @@ def measure(
             engine = Engine.load(folder, device=device, rows=max(*batches, 8))
             try:
                 if mode == "launched" and device == "cuda":
-                    engine._model.stop_capturing()
+                    engine._model.disable_cuda_graphs()
                 row = results[f"{precision}, {mode}"] = {}
                 for rows in batches:
                     row[str(rows)] = round(1e6 * step_seconds(engine, rows, *tokens, steps))
@@ -48,18 +48,18 @@ def measure(
 
 def step_seconds(engine: Engine, rows: int, source: int, new: int, steps: int) -> float:
     """The mean seconds of `steps` steps of the decoder with so many rows."""
-    cache = new_kv_cache(engine._model, rows, INPUT_LIMIT, repeated=True)
-    taken = cache.take(rows)
+    runner = new_model_runner(engine._model, rows, INPUT_LIMIT)
+    allocated = runner.kv_cache.allocate(rows)
     ids = list(range(10, 10 + source))
-    for error in cache.start([Prefill(taken[row : row + 1], ids, new) for row in range(rows)]):
+    for error in runner.prefill([Prefill(allocated[row : row + 1], ids, new) for row in range(rows)]):
         if error:
             raise error
     tokens = np.full((rows, 1), 17)
     for step in range(-WARM_UP, steps):
         if not step:
             began = time.perf_counter()
-        cache.past_length[:rows] = step % new
-        logits = cache.step(tokens)
+        runner.kv_cache.past_length[:rows] = step % new
+        logits = runner.decode(tokens)
         # Graphs for a CPU leave the choice of the next token to the host.
-        tokens[:, 0] = logits[:, 0].argmax(1) if cache.best is None else cache.best
+        tokens[:, 0] = logits[:, 0].argmax(1) if runner.argmax_tokens is None else runner.argmax_tokens
     return (time.perf_counter() - began) / steps

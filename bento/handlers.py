@@ -21,7 +21,7 @@ from precis import (
     Summary,
     TextError,
 )
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 
 log = logging.getLogger("precis.work")
 
@@ -78,7 +78,7 @@ class Work:
         """For each text its answer or its error. Raises Failure where the settings clash or nothing can be taken on."""
         try:
             generation = request.generation()
-            self.engine.check_room()
+            self.engine.check_admission()
         except EngineError as error:
             raise failure(error) from None
         found = await asyncio.gather(
@@ -100,7 +100,7 @@ class Work:
         Raises Failure before the first one; after it, what goes wrong is an event, too.
         """
         try:
-            pieces = self.engine.stream(request.text, request.generation(), seconds=self._seconds(request))
+            pieces = self.engine.stream(request.text, request.generation(), timeout=self._seconds(request))
             items = _or_none(pieces, HEARTBEAT)
             first = await anext(items)
         except EngineError as error:
@@ -124,14 +124,14 @@ class Work:
             await items.aclose()
 
     async def _answer(self, text: str, request: SummarizeOptions, generation: GenerationParams) -> SummarizeAnswer:
-        summary = await self.engine.summarize(text, generation, seconds=self._seconds(request))
+        summary = await self.engine.summarize(text, generation, timeout=self._seconds(request))
         return await self._told(text, request, summary)
 
     async def _told(self, text: str, request: SummarizeOptions, summary: Summary) -> SummarizeAnswer:
         evidence = None
         if request.evidence:
-            compare = asyncio.to_thread(support, text, summary.text) if len(text) > LONG else None
-            evidence = await compare if compare else support(text, summary.text)
+            compare = asyncio.to_thread(find_evidence, text, summary.text) if len(text) > LONG else None
+            evidence = await compare if compare else find_evidence(text, summary.text)
         metrics.observe(summary, evidence)
         return SummarizeAnswer.of(summary, self.model, evidence)
 

@@ -150,7 +150,7 @@ class Gate:
 
     async def _work(self, route: str, headers: dict[bytes, bytes], scope: dict, receive: Any, answer: Any) -> None:
         try:
-            current().check_room()  # before anything is spent on the body
+            current().check_admission()  # before anything is spent on the body
         except EngineFull as full:
             raise failure(full) from None
         body = await self._body(headers, receive)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from finetune.errors import UserError
 from finetune.reports.progress import track
-from precis.text.sentences import sentences
+from precis.text.sentences import split_sentences
 from research.pretrain.recipe import Corpus
 
 SHARED_WORDS = 13  # in a row in common mark evaluation text, as in GPT-3's decontamination
@@ -135,7 +135,7 @@ def _clean(
     name: str, row: dict, title: str | None, evaluation: set[int], beginnings: set[int]
 ) -> tuple[Document | None, str]:
     """The cleaned document of a row, or None, and the outcome in a word."""
-    cleaned = sentences(row["document"])
+    cleaned = split_sentences(row["document"])
     if cleaned:
         cleaned[0] = _DATELINE.sub("", cleaned[0])
     opening = bool(cleaned) and is_prose(cleaned[0])

@@ -36,24 +36,24 @@ def random_text(tokens: int, draw: random.Random) -> str:
 def measure_costs(bundle: Path, threads: int, batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 32)) -> Costs:
     """Seconds for prefills and steps in an engine that gets so many texts at a time."""
     engine = Engine.load(bundle, threads=threads)
-    running, prefills, steps = engine._scheduler.scheduler, [], defaultdict(list)
-    admit, step = running.admit, running.step
+    batch, prefills, steps = engine._scheduler.batch, [], defaultdict(list)
+    admit, step = batch.admit, batch.step
 
-    def timed_admit(*sequences):
+    def timed_admit(sequences):
         began = time.perf_counter()
-        failed = admit(*sequences)
+        failed = admit(sequences)
         if sequences:
-            tokens = sum(len(sequence.ids) for sequence in sequences)
+            tokens = sum(len(sequence.input_ids) for sequence in sequences)
             prefills.append((len(sequences), tokens, time.perf_counter() - began))
         return failed
 
     def timed_step():
-        rows, began = running.running_rows, time.perf_counter()
+        rows, began = batch.running_rows, time.perf_counter()
         finished = step()
         steps[rows].append(time.perf_counter() - began)
         return finished
 
-    running.admit, running.step = timed_admit, timed_step
+    batch.admit, batch.step = timed_admit, timed_step
     draw = random.Random(7)
     for count in batches:
         params = GenerationParams(min_new_tokens=24, max_new_tokens=24)
@@ -66,8 +66,8 @@ def measure_costs(bundle: Path, threads: int, batches: tuple[int, ...] = (1, 2, 
         max(0.0, float(each)),
         float(token),
         medians,
-        rows=running.rows,
-        encoders=running.budget // MAX_PREFILL_TOKENS,
+        rows=batch.kv_cache.rows,
+        encoders=batch.kv_cache.max_prefill_tokens // MAX_PREFILL_TOKENS,
         max_waiting=MAX_WAITING_TOKENS,
     )
 

@@ -1,8 +1,8 @@
 """A discrete-event simulation of engines behind a load balancer and an autoscaler; it knows costs, not models.
 
-A replica follows precis/scheduling/scheduler.py: before every step waiting texts join in the order of arrival, as long
-as there are rows and prefill tokens, and a full batch admits no text newer than its oldest running one; then a step
-gives every running sequence a token. The seconds that this takes are measured (costs.py).
+A replica follows precis/scheduling: before every step waiting texts join in the order of arrival, as long as the
+scheduler's joining policy lets them; then a step gives every running sequence a token. The seconds that this takes are
+measured (costs.py).
 """
 
 import bisect
@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-# The only import of the scheduler's constants in research/.
+# The only imports of the scheduler's policy and constants in research/.
 from precis.runtime.kv_cache import EFFICIENT_BATCH_ROWS, MAX_PREFILL_TOKENS
+from precis.scheduling.policy import BatchState, Candidate, may_join
 
 # deploy/kubernetes/base/autoscaler.yaml
 TARGET_TOKENS, MIN_REPLICAS, MAX_REPLICAS = 4000, 2, 10
@@ -101,12 +102,17 @@ class Replica:
             self._step()
 
     def _step(self) -> None:
-        costs, prefilled, seconds = self.costs, 0, 0.0
-        oldest = min((running.joined for running in self.running), default=math.inf)
-        while self.waiting and self._admits(self.waiting[0], prefilled, oldest):
-            text = self.waiting.popleft()
+        costs, seconds = self.costs, 0.0
+        batch = BatchState(
+            free_rows=costs.rows - len(self.running),
+            running_rows=len(self.running),
+            efficient_rows=EFFICIENT_BATCH_ROWS,
+            max_prefill_tokens=MAX_PREFILL_TOKENS * costs.encoders,
+            oldest_start=min((running.joined for running in self.running), default=math.inf),
+        )
+        while self.waiting and may_join(candidate := _candidate(self.waiting[0]), batch):
+            batch, text = batch.admit(candidate), self.waiting.popleft()
             self.waiting_tokens -= text.tokens
-            prefilled += text.tokens
             seconds += costs.prefill_text + costs.prefill_token * text.tokens
             self.running.append(Running(text, text.new, self.clock + seconds))
         self.clock += seconds + costs.step(len(self.running))
@@ -116,10 +122,9 @@ class Replica:
                 running.text.done = self.clock + costs.overhead
         self.running = [running for running in self.running if running.remaining]
 
-    def _admits(self, text: Text, prefilled: int, oldest: float) -> bool:
-        within_budget = not prefilled or prefilled + text.tokens <= MAX_PREFILL_TOKENS * self.costs.encoders
-        may_join = text.at <= oldest or len(self.running) < EFFICIENT_BATCH_ROWS
-        return within_budget and may_join and len(self.running) < self.costs.rows
+
+def _candidate(text: Text) -> Candidate:
+    return Candidate(rows=1, tokens=text.tokens, submitted_at=text.at)
 
 
 def poisson(

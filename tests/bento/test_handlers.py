@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
 
 DOCUMENTS = [row["document"] for row in gazette("validation")[:8]]
@@ -130,7 +130,7 @@ def test_a_deadline_is_kept(client):
 def test_evidence_points_into_the_callers_text(client):
     text = "🎉 " + DOCUMENTS[1]
     answer = client.post("/summarize", json={"text": text, "evidence": True}).json()
-    expected = support(text, answer["summary"])
+    expected = find_evidence(text, answer["summary"])
     assert expected.sentences, "a summary that shares words with its text"
     assert [s["score"] for s in answer["evidence"]["sentences"]] == [s.score for s in expected.sentences]
     for sentence in answer["evidence"]["sentences"]:
