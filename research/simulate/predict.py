@@ -13,7 +13,7 @@ from research.simulate.queueing import MAX_REPLICAS, MIN_REPLICAS, Costs, Replic
 
 ROWS = 4  # running, which an autoscaler could aim at for each replica
 START = 20.0  # seconds from the autoscaler's decision to a pod's first answer, if the node has the image
-RANDOM, TWO_CHOICES = "at random", "better of two"
+RANDOM, TWO_CHOICES = "random", "less busy of two"
 
 
 def predict(costs: Costs) -> dict:
