@@ -1,8 +1,8 @@
-"""The command line of the export: python -m export RUN, and verify and sign for finished bundles."""
+"""The command line of the export: python -m export RUN, and sign for finished bundles."""
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +14,6 @@ EXAMPLES = """examples:
   python -m export artifacts/embedded                            bundles in the precisions of the recipe
   python -m export artifacts/embedded --precision fp32 int8      an fp32 and an int8 bundle
   python -m export artifacts/xsum --precision fp16 --device cuda a bundle for a GPU
-  python -m export artifacts/embedded --layout optimum           a folder for ORTModelForSeq2SeqLM
-  python -m export verify artifacts/embedded/bundle              check a bundle's files and signature
   python -m export sign artifacts/embedded/bundle --key key.pem  sign a bundle's manifest
 """
 
@@ -51,12 +49,6 @@ def _parse_export(arguments: list[str]) -> tuple[Path, Options]:
         "--allow-cpu-fallback", action="store_true", help="with --device cuda: let nodes run on the CPU if they must"
     )
     parser.add_argument("--base", action="store_true", help="also an int8 bundle of the base before fine-tuning")
-    parser.add_argument(
-        "--layout",
-        choices=["precis", "optimum"],
-        default="precis",
-        help="optimum: an fp32 folder for ORTModelForSeq2SeqLM.from_pretrained instead of bundles",
-    )
     parser.add_argument("--accept-worse", action="store_true", help="export a model that fine-tuning has made worse")
     options = parser.parse_intermixed_args(arguments)
     # argparse reads RUN in `--precision fp32 int8 RUN` as one more precision.
@@ -73,7 +65,6 @@ def _parse_export(arguments: list[str]) -> tuple[Path, Options]:
         base=options.base,
         allow_cpu_fallback=options.allow_cpu_fallback,
         accept_worse=options.accept_worse,
-        optimum=options.layout == "optimum",
     )
 
 
@@ -90,43 +81,26 @@ def _disk_errors_as_user_errors(run: Path) -> Iterator[None]:
         raise UserError(f"No bundle was written: {reason} ({path}).") from error
 
 
-def _verify(arguments: list[str]) -> None:
-    options = _bundle_options("verify", "Check a bundle's files, external data and signature.", "public", arguments)
-    from export.verify import verify
-
-    print("\n".join(verify(options.bundle, options.key)))
-
-
 def _sign(arguments: list[str]) -> None:
-    options = _bundle_options("sign", "Sign a bundle's manifest (Ed25519).", "private", arguments)
-    from export.verify import sign
-
-    print(sign(options.bundle, options.key))
-
-
-def _bundle_options(command: str, description: str, kind: str, arguments: list[str]) -> argparse.Namespace:
-    """The options of a command on a finished bundle: bundle and key, which is optional for public keys."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m export {command}",
-        description=description,
-        epilog=f"example: python -m export {command} artifacts/embedded/bundle --key key.pem",
+        prog="python -m export sign",
+        description="Sign a bundle's manifest (Ed25519); precis verify checks it.",
+        epilog="example: python -m export sign artifacts/embedded/bundle --key key.pem",
     )
     parser.add_argument("bundle", type=Path)
-    default = " (default: the file that PRECIS_PUBLIC_KEY names, if any)" if kind == "public" else ", unencrypted"
-    parser.add_argument("--key", type=Path, required=kind == "private", help=f"{kind} key in PEM{default}")
-    return parser.parse_args(arguments)
+    parser.add_argument("--key", type=Path, required=True, help="private key in PEM, unencrypted")
+    options = parser.parse_args(arguments)
+    from export.sign import sign
 
-
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"verify": _verify, "sign": _sign}
+    print(sign(options.bundle, options.key))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, or 1 after one sentence on standard error."""
     arguments = sys.argv[1:] if argv is None else argv
-    command = COMMANDS.get(arguments[0]) if arguments else None
     try:
-        if command:
-            command(arguments[1:])
+        if arguments[:1] == ["sign"]:
+            _sign(arguments[1:])
         else:
             _export(arguments)
     except (UserError, EngineError) as error:

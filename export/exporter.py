@@ -76,19 +76,6 @@ class BundleExporter:
                         bundles.append(self._export_converted(precision, fp32, links))
         return bundles
 
-    def export_optimum(self) -> Path:
-        """Writes the run's folder optimum/ in Optimum's layout, proved in Optimum's runtime. Raises UserError."""
-        from export.optimum_layout import OptimumSystem, write_optimum
-
-        path = self.run.folder / "optimum"
-        with replaced_folder(path) as folder:
-            console.print("exporting to ONNX, Optimum's layout")
-            write_optimum(self.model_folder, folder)
-            links = self._exact_links(OptimumSystem("ONNX by Optimum", folder, self.pytorch[-1].tokenizer, self.recipe))
-            manifest = self._new_manifest("fp32").model_copy(update={"layout": "optimum"})
-            self._finish(folder, manifest, links, links[-1])
-        return path
-
     def _export_fp32(self, path: Path, target: Target) -> list[Link]:
         with replaced_folder(path) as folder:
             console.print("exporting to ONNX, fp32")

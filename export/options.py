@@ -14,4 +14,3 @@ class Options:
     base: bool = False  # also export the base model before fine-tuning, in int8
     allow_cpu_fallback: bool = False
     accept_worse: bool = False  # export a model that fine-tuning has made worse
-    optimum: bool = False  # write Optimum's layout instead of bundles

@@ -23,8 +23,6 @@ def make_bundles(folder: Path, options: Options) -> list[Path]:
     Raises UserError or EngineError at the first bundle that cannot be written or proved; the previous one is kept.
     """
     logging.set_verbosity_error()
-    if options.optimum and (options.base or options.device or set(options.precisions) - {"fp32"}):
-        raise UserError("--layout optimum is for fp32 on the CPU: leave out --precision, --device and --base.")
     run = open_run(folder)
     check_gain(run, options.accept_worse)
     shutil.rmtree(folder / FAILED_FOLDER, ignore_errors=True)
@@ -43,8 +41,6 @@ def _export_fine_tuned(run: Run, documents: Documents, target: Target, options: 
         adapted = load_adapted(run, tokenizer)
         pytorch.insert(0, PyTorchSystem("base + adapter", adapted, tokenizer, run.recipe))
     exporter = BundleExporter(run, run.folder / "merged", pytorch, documents, target)
-    if options.optimum:
-        return [exporter.export_optimum()]
     return exporter.export(sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index))
 
 

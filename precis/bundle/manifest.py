@@ -44,7 +44,6 @@ class Manifest(Record):
     created: str | None = None
     model: str | None = None  # "fine-tuned", or "base" before fine-tuning
     precision: str | None = None
-    layout: str | None = None  # "optimum" for a folder in Optimum's layout
     base_model: BaseModelSource = BaseModelSource()
     data: DataSource = DataSource()
     recipe: dict[str, object] = {}

@@ -22,10 +22,10 @@ def test_options_may_stand_before_or_after_the_run(arguments):
 
 
 def test_all_options_are_passed_on():
-    arguments = ["RUN", "--device", "cuda", "--allow-cpu-fallback", "--accept-worse", "--layout", "optimum"]
+    arguments = ["RUN", "--device", "cuda", "--allow-cpu-fallback", "--accept-worse"]
     run, options = _parse_export(arguments)
     assert run == Path("RUN")
-    assert options == Options([], "cuda", allow_cpu_fallback=True, accept_worse=True, optimum=True)
+    assert options == Options([], "cuda", allow_cpu_fallback=True, accept_worse=True)
 
 
 @pytest.mark.parametrize(

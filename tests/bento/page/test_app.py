@@ -50,7 +50,7 @@ def test_summary_grows_and_the_snippets_repeat_it(visit, served_engine):
         """() => { window.seen = []; new MutationObserver(() => {
              const text = document.querySelector('#summary')?.textContent.trim();
              if (text && seen.at(-1) !== text) seen.push(text);
-           }).observe(document.querySelector('#paper'), {childList: true, subtree: true, characterData: true}); }"""
+           }).observe(document.body, {childList: true, subtree: true, characterData: true}); }"""
     )
     page.text.fill(DOCUMENT)
     page.keyboard.press("Control+Enter")
