@@ -37,7 +37,7 @@ def test_system_that_cannot_be_loaded_is_reported_and_taken_out(tmp_path):
     try:
         assert turns.attempt(system, systems, failed, "load", []) is None
         assert systems == []
-        assert "manifest.json" in failed["Precis fp32"]
+        assert failed["Precis fp32"].startswith("BundleError: There is no bundle folder")
     finally:
         system.close()
 
