@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento import metrics
 from bento.errors import ServiceError, from_engine_error
-from bento.middleware.paths import STREAM_PATH, SUMMARIZE_PATHS
+from bento.middleware.paths import STREAM_PATH, is_summarize_request
 from bento.process.state import get_engine
 from precis import EngineFull
 
@@ -19,7 +19,7 @@ class AdmissionMiddleware:
         self._streams: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in SUMMARIZE_PATHS:
+        if not is_summarize_request(scope):
             await self.app(scope, receive, send)
         elif scope["path"] == STREAM_PATH:
             await self._stream(_client(scope), scope, receive, send)

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento import metrics
 from bento.errors import ServiceError
-from bento.middleware.paths import SUMMARIZE_PATHS
+from bento.middleware.paths import is_summarize_request
 
 
 class BodyLimitMiddleware:
@@ -18,7 +18,7 @@ class BodyLimitMiddleware:
         self.app, self.max_bytes, self.max_seconds = app, max_bytes, max_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in SUMMARIZE_PATHS:
+        if not is_summarize_request(scope):
             await self.app(scope, receive, send)
             return
         body = await self._read(scope, receive)

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento import metrics
-from bento.middleware.paths import SUMMARIZE_PATHS
+from bento.middleware.paths import is_summarize_request
 
 
 class DisconnectMiddleware:
@@ -21,7 +21,7 @@ class DisconnectMiddleware:
         self.app, self.max_seconds = app, max_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in SUMMARIZE_PATHS:
+        if not is_summarize_request(scope):
             await self.app(scope, receive, send)
             return
         messages: asyncio.Queue[Message] = asyncio.Queue()

@@ -1,4 +1,6 @@
-"""The paths of the service."""
+"""The paths of the service, for middlewares that treat them differently."""
+
+from starlette.types import Scope
 
 STREAM_PATH = "/summarize_stream"
 SUMMARIZE_PATHS = frozenset({"/summarize", "/summarize_batch", STREAM_PATH})
@@ -6,6 +8,11 @@ PROBE_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 READ_PATHS = PROBE_PATHS | {"/", "/docs.json", "/schema.json", "/model", "/favicon.ico"}
 PAGE_PATH = "/ui"
 OTHER = "other"
+
+
+def is_summarize_request(scope: Scope) -> bool:
+    """Whether this is a request for summaries. Other methods on these paths get 405 from the router."""
+    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in SUMMARIZE_PATHS
 
 
 def route_label(path: str) -> str:

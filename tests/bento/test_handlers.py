@@ -262,7 +262,7 @@ def test_metrics_count_and_their_labels_are_few(client):
     assert grown("precis_requests_total", "404", "other") == 40
     assert (grown("precis_long_texts_total", "split"), grown("precis_long_texts_total", "truncated")) == (1, 1)
     assert grown("precis_rejections_total", "invalid") == 1
-    for name in ("wait_seconds", "first_token_seconds", "token_seconds", "input_tokens", "output_tokens"):
+    for name in ("queue_wait_seconds", "time_to_first_token_seconds", "time_per_output_token_seconds", "input_tokens", "output_tokens"):
         assert grown(f"precis_{name}_count") == 2
     assert grown("precis_output_tokens_sum") == 10
     for name in ("queue_tokens", "queue_tokens_limit", "rows_running", "rows", "queue_drain_tokens_per_second"):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bento.logs import JsonFormatter, TextFormatter, request_id
-from bento.middleware.api_keys import Keys
+from bento.middleware.api_keys import ApiKeys
 from bento.settings import ServiceSettings, SettingsError, settings, table
 from precis.bundle.choose import choose_bundle
 from tests.conftest import ROOT
@@ -81,7 +81,7 @@ def headers(key: str, name: bytes = b"x-api-key") -> dict[bytes, bytes]:
 def test_keys_of_the_environment_and_of_a_file_that_changes(read, tmp_path):
     file = tmp_path / "keys"
     file.write_text(f"# ours\n{OTHER}  # the shop's\n\ntiny\n")
-    keys = Keys(read(API_KEYS=f"{KEY}, {KEY}2", API_KEY_FILE=str(file)))
+    keys = ApiKeys(read(API_KEYS=f"{KEY}, {KEY}2", API_KEY_FILE=str(file)))
     for key in (KEY, KEY + "2", OTHER):
         assert keys.client(headers(key))
         assert keys.client(headers(f"Bearer {key}", b"authorization"))

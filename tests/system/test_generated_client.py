@@ -38,7 +38,7 @@ def test_answers_and_errors_have_their_types(generated, service):
     client = generated.Client(base_url=service.url, timeout=60)
 
     answer = summarize.sync(client=client, body=models.SummarizeRequest(text=TEXT, evidence=True))
-    assert isinstance(answer, models.SummarizeAnswer)
+    assert isinstance(answer, models.SummarizeResponse)
     assert answer.summary
     assert all(TEXT[s.start : s.end] == s.text for s in answer.evidence.sentences)
 
@@ -46,4 +46,4 @@ def test_answers_and_errors_have_their_types(generated, service):
     assert (refused.status_code, refused.parsed.error.field) == (422, "text")
 
     batch = summarize_batch.sync(client=client, body=models.BatchRequest(texts=[TEXT, ""]))
-    assert [type(result) for result in batch.results] == [models.SummarizeAnswer, models.ErrorAnswer]
+    assert [type(result) for result in batch.results] == [models.SummarizeResponse, models.ErrorResponse]
