@@ -94,7 +94,8 @@ class ServiceSettings(BaseSettings):
     @field_validator("bundle")
     @classmethod
     def _choose_bundle(cls, folder: Path, info: ValidationInfo) -> Path:
-        return choose_bundle(folder, info.data.get("device", "cpu"))
+        bundle = choose_bundle(folder, info.data.get("device", "cpu"))
+        return bundle if bundle.is_dir() else folder  # the folder that the user knows is the one to be reported missing
 
     @field_validator("api_keys")
     @classmethod

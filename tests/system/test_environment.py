@@ -84,11 +84,3 @@ def test_what_is_up_to_date_is_not_made_again(embedded):
     """`make model` just ran for these tests; asked again it has nothing to do."""
     done = subprocess.run(["make", "--question", "model"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, "make model has something to do: run these tests by make test"
-
-
-def test_every_package_of_the_repository_is_a_folder_of_small_modules():
-    for room in ("finetune", "export", "precis", "bento"):
-        for path in (ROOT / room).glob("*.py"):
-            text = path.read_text(encoding="utf-8")
-            assert text.startswith('"""'), f"{path} does not say its job in its first line"
-            assert text.count("\n") < 400, path
