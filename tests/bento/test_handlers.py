@@ -1,5 +1,6 @@
 """The endpoints over HTTP: batches, streams, evidence, deadlines, request ids, metrics and descriptions."""
 
+import asyncio
 import json
 import re
 import time
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bento.handlers import with_heartbeats
 from precis import Engine, GenerationParams
 from precis.grounding.evidence import support
 from tests.conftest import gazette
@@ -277,3 +279,40 @@ def test_metrics_count_requests_with_few_labels(client):
         assert (f"precis_{name}",) in after
     assert len(after) < 400
     assert not [key for key in after if any("scan" in part or "PROPFIND" in part for part in key)]
+
+
+def test_silence_gives_none_and_items_keep_their_order():
+    closed = []
+
+    async def items():
+        try:
+            yield "a"
+            await asyncio.sleep(0.25)
+            yield "b"
+        finally:
+            closed.append(True)
+
+    async def run():
+        return [item async for item in with_heartbeats(items(), 0.1)]
+
+    assert asyncio.run(run()) == ["a", None, None, "b"]
+    assert closed == [True]
+
+
+def test_closing_early_closes_the_items():
+    closed = []
+
+    async def items():
+        try:
+            yield "a"
+            await asyncio.sleep(60)
+        finally:
+            closed.append(True)
+
+    async def run():
+        stream = with_heartbeats(items(), 0.05)
+        assert [await anext(stream), await anext(stream)] == ["a", None]
+        await stream.aclose()
+
+    asyncio.run(run())
+    assert closed == [True]
