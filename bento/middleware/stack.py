@@ -28,30 +28,44 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
     refuse at the least cost: first by key and by the state of the server, then by load, and only then is a body read.
     The disconnect is watched for innermost, since before it the body is what the client sends.
     """
-    stack = [
+    return [
+        *_tracing(settings),
+        *_cors(settings),
         Middleware(RequestIDMiddleware),
         Middleware(AccessLogMiddleware),
         Middleware(SecurityHeadersMiddleware),
         Middleware(ErrorMiddleware),
+        *_authentication(settings),
         Middleware(DrainMiddleware, lifecycle=lifecycle),
         Middleware(AdmissionMiddleware, streams_per_client=settings.streams_per_client),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes, max_seconds=settings.body_seconds),
         Middleware(DisconnectMiddleware, max_seconds=settings.timeout_seconds + SPARE_SECONDS),
     ]
-    if settings.asks_for_keys:
-        backend = ApiKeyBackend(ApiKeys(settings))
-        stack.insert(4, Middleware(AuthenticationMiddleware, backend=backend, on_error=unauthorized))
-    if settings.cors_origins:
-        cors = Middleware(
+
+
+def _tracing(settings: ServiceSettings) -> list[Middleware]:
+    if not settings.otlp_endpoint:
+        return []
+    from bento.tracing import tracing_middleware  # imports OpenTelemetry's SDK
+
+    return [tracing_middleware(settings.otlp_endpoint)]
+
+
+def _cors(settings: ServiceSettings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
             CORSMiddleware,
             allow_origins=split(settings.cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
-        stack.insert(0, cors)
-    if settings.otlp_endpoint:
-        from bento.tracing import tracing_middleware  # imports OpenTelemetry's SDK
+    ]
 
-        stack.insert(0, tracing_middleware(settings.otlp_endpoint))
-    return stack
+
+def _authentication(settings: ServiceSettings) -> list[Middleware]:
+    if not settings.asks_for_keys:
+        return []
+    return [Middleware(AuthenticationMiddleware, backend=ApiKeyBackend(ApiKeys(settings)), on_error=unauthorized)]
