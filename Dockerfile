@@ -1,6 +1,6 @@
-# make image stages the bundle in artifacts/image and labels what it builds with where the model comes from.
+# `make image` stages the bundle in artifacts/image and labels the image with the origin of the model.
 FROM python:3.11-slim-bookworm AS packages
-# cpu, or cuda: ONNX Runtime for an NVIDIA GPU with the CUDA libraries it asks for.
+# cpu, or cuda: ONNX Runtime for an NVIDIA GPU with the CUDA libraries that it needs.
 ARG DEVICE=cpu
 COPY requirements/serve-${DEVICE}.txt /lock.txt
 RUN python -m venv --without-pip /venv \
@@ -11,7 +11,7 @@ RUN sh /slim.sh /venv/lib/python3.11/site-packages && python -m compileall -q -j
 
 FROM python:3.11-slim-bookworm
 ARG DEVICE=cpu
-# What runs needs no installer.
+# The service needs no installer.
 RUN PYTHONDONTWRITEBYTECODE=1 pip uninstall --yes --quiet --root-user-action ignore setuptools wheel pip \
  && useradd --no-create-home --home-dir /tmp --uid 1000 precis
 COPY --from=packages /venv /venv
@@ -30,7 +30,7 @@ ENV PATH=/venv/bin:$PATH \
     ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# A number, so that an orchestrator can see that it is not root.
+# Numeric, so that an orchestrator can check that it is not root.
 USER 1000
 EXPOSE 3000
 HEALTHCHECK --start-period=30s --start-interval=1s --interval=10s --timeout=3s \

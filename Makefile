@@ -1,4 +1,4 @@
-# Precis: from pairs to an answered request. `make help` lists what there is.
+# Precis: from (document, summary) pairs to a summarization service. `make help` lists the targets.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -7,22 +7,31 @@ RECIPE ?= recipes/embedded.yaml
 RUN := artifacts/$(basename $(notdir $(RECIPE)))
 PORT ?= 3000
 DEVICE ?= cpu
-# 8 bits on a CPU and half precision on a GPU, where that bundle passed its gate (as precis/bundle/choose.py chooses).
-BUNDLE ?= $(or $(patsubst %/,%,$(dir $(wildcard $(RUN)/bundle-$(if $(filter cpu,$(DEVICE)),int8,fp16)/manifest.json))),$(RUN)/bundle)
+# A bundle, or a run's folder: the service then takes the bundle that is fastest on DEVICE.
+BUNDLE ?= $(RUN)
 IMAGE ?= precis:latest
 PYTHON := .venv/bin/python
-# The gpu lock where an NVIDIA driver answers; the two ONNX Runtimes cannot stand side by side.
+# The gpu lock where an NVIDIA driver answers; the two builds of ONNX Runtime cannot be installed side by side.
 FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help env run model serve test test-unit test-embedded test-all lint bench gpu-check \
-	image image-test image-archive image-load push adopt sbom audit lock upgrade clean
+# A stamp's name holds a checksum of what the step reads, so that a step is repeated when the content of its inputs
+# changed, whatever their times say (a fresh checkout, a downloaded artifact).
+sources = $(sort $(shell find $(1) -type f -name '*.py'))
+checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+FINETUNE_INPUTS := $(RECIPE) $(call sources,finetune) precis/params.py precis/text/sentences.py $(wildcard data/gazette/* models/base/*)
+EXPORT_INPUTS := $(FINETUNE_INPUTS) $(call sources,export precis)
+FINETUNED := $(RUN)/finetuned-$(call checksum,$(FINETUNE_INPUTS))
+EXPORTED := $(RUN)/exported-$(call checksum,$(EXPORT_INPUTS))
 
-help: ## This list
+.PHONY: help env run model serve test test-unit test-embedded test-all lint bench gpu-check \
+	image image-test image-archive image-load push sbom audit lock upgrade clean
+
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: model ## Everything: environment, fine-tuning, export, parity, then the service and the page at /ui (PORT, RECIPE)
+run: model ## Environment, fine-tuning, export, parity, then the service with its page at /ui (PORT, RECIPE)
 	$(MAKE) serve
 
 env: .venv/installed-$(FLAVOUR) ## The environment in .venv
@@ -30,35 +39,38 @@ env: .venv/installed-$(FLAVOUR) ## The environment in .venv
 .venv/installed-%: requirements/%.txt tools/env.sh
 	tools/env.sh $*
 
-model: $(RUN)/exported ## Fine-tuned model and proved bundle in artifacts/ (RECIPE), where missing or out of date
+model: $(EXPORTED) ## Fine-tuned model and proved bundles in artifacts/ (RECIPE), where missing or out of date
 
-$(RUN)/run.json: $(RECIPE) $(wildcard finetune/*.py data/gazette/* models/base/*) | env
+$(FINETUNED): | env
 	$(PYTHON) -m finetune $(RECIPE) output=$(RUN)
+	rm -f $(RUN)/finetuned-* && touch $@
 
-# Where int8 fails its gate fp32 is served, and not the int8 of a model before this one.
-$(RUN)/exported: $(RUN)/run.json $(wildcard export/*.py) | env
+# Where int8 fails its parity check fp32 is served, and not the int8 bundle of an earlier model.
+$(EXPORTED): | $(FINETUNED)
 	$(PYTHON) -m export $(RUN) --precision fp32 int8 --base || \
 	  { test $(RUN)/bundle/manifest.json -nt $(RUN)/run.json && rm -rf $(RUN)/bundle-int8; }
-	touch $@
+	rm -f $(RUN)/exported-* && touch $@
 
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
 	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(PYTHON) -m bento --port $(PORT)
 
-test: model ## The suite, without what is marked slow
+test: model ## All tests but those marked slow
 	$(PYTHON) -m pytest -m "not slow"
 
-test-unit: | env ## The part of it that needs no model: unit and property tests
+test-unit: | env ## The tests that need no model: unit and property tests; trains nothing
 	$(PYTHON) -m pytest -m "not slow and not embedded"
 
-test-embedded: model ## The rest of it: what needs the model
+test-embedded: model ## The tests that need the embedded model
 	$(PYTHON) -m pytest -m "not slow and embedded"
 
-test-all: model ## The whole suite
+test-all: model ## All tests, slow ones included
 	$(PYTHON) -m pytest
 
-lint: | env ## Rules and form of the code, the Dockerfile, the workflows and the manifests
+lint: | env ## Check code, types, spelling, Dockerfile, workflows and manifests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/codespell
 	.venv/bin/hadolint Dockerfile
 	.venv/bin/yamllint --strict .
 	.venv/bin/zizmor --offline --quiet --persona pedantic .github
@@ -67,43 +79,39 @@ lint: | env ## Rules and form of the code, the Dockerfile, the workflows and the
 	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 	.venv/bin/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/base/*.yaml))
 
-bench: | env ## Summaries a second: our engine beside PyTorch, Optimum and CTranslate2
+bench: | env ## Summaries per second: this engine, PyTorch, Optimum and CTranslate2
 	$(PYTHON) -m benchmarks.engine
 
-gpu-check: ## A card measured, with PYTHON's own torch: fine-tuning, parity, engine, service (docs/gpu.md)
-	$(PYTHON) -m benchmarks.gpu
+gpu-check: ## Measure a GPU with PYTHON's own torch: fine-tuning, parity, engine, service (docs/gpu.md)
+	$(PYTHON) -m benchmarks.gpu_check
 
 image: model ## Container image IMAGE, precis:latest, of RECIPE's model for DEVICE (needs a container engine)
 	$(PYTHON) -m tools.image $(RUN) --device $(DEVICE) --tag $(IMAGE)
 
-image-test: | env ## The API's tests against a container of IMAGE, and the container's own, on PORT (needs a container engine)
+image-test: | env ## The API's tests against a container of IMAGE on PORT, and the container's own (needs a container engine)
 	tools/image_test.sh $(IMAGE) $(PORT)
 
-image-archive: ## IMAGE as artifacts/image.tar.gz
+image-archive: ## Save IMAGE as artifacts/image.tar.gz
 	docker save $(IMAGE) | gzip > artifacts/image.tar.gz
 
-image-load: ## The image in artifacts/image.tar.gz
+image-load: ## Load the image in artifacts/image.tar.gz
 	docker load --input artifacts/image.tar.gz
 
-push: ## precis:latest as IMAGE to its registry (REGISTRY_USER and REGISTRY_TOKEN log in)
+push: ## Push precis:latest as IMAGE to its registry (REGISTRY_USER and REGISTRY_TOKEN log in)
 	tools/push.sh $(IMAGE)
 
-adopt: ## Takes the model in artifacts/ for up to date, whatever its files' times say
-	touch $(RUN)/run.json
-	touch $(wildcard $(RUN)/bundle*/manifest.json)
-
-sbom: | env ## What an image for DEVICE holds: artifacts/sbom.json (CycloneDX) and artifacts/licences.md
+sbom: | env ## List what an image for DEVICE contains: artifacts/sbom.json (CycloneDX), artifacts/licences.md
 	tools/sbom.sh $(DEVICE)
 
-audit: | env ## Known vulnerabilities of the packages that serve (needs a network)
+audit: | env ## Known vulnerabilities of the packages that serve (needs the network)
 	.venv/bin/uv tool run pip-audit==2.10.1 --disable-pip --require-hashes --requirement requirements/serve-$(DEVICE).txt
 
-lock: | env ## pyproject.toml's extras resolved into requirements/, with no more changes than needed
+lock: | env ## Resolve pyproject.toml's extras into requirements/ with no more changes than needed
 	tools/lock.sh
 
-upgrade: ## The same from scratch, then the environment and the model made anew
+upgrade: ## Resolve from scratch, then rebuild the environment and the model
 	rm -f requirements/*.txt && tools/lock.sh && rm -rf artifacts
 	$(MAKE) model
 
-clean: ## Remove the environment and everything made
-	rm -rf .venv artifacts .pytest_cache .ruff_cache
+clean: ## Remove the environment and everything built
+	rm -rf .venv artifacts .pytest_cache .ruff_cache .mypy_cache

@@ -58,17 +58,17 @@ def write_both(model: Path, folder: Path) -> None:
     """The graphs of an fp32 and an int8 bundle, without a proof."""
     from benchmarks.engine import texts
     from benchmarks.shapes import write_bundle
-    from export.pipeline import CALIBRATION
+    from export.documents import CALIBRATION_DOCUMENTS
 
     write_bundle(model, folder / "fp32")
-    write_bundle(model, folder / "int8", texts(CALIBRATION))
+    write_bundle(model, folder / "int8", texts(CALIBRATION_DOCUMENTS))
 
 
 def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
     """What fine-tuning would leave, without the training: base, adapter, merged model and papers."""
     from benchmarks.peers import VOCABULARY, word
     from benchmarks.shapes import PREFIX, write_model
-    from finetune.recipe import parse_recipe
+    from finetune.recipe_io import parse_recipe
 
     write_model(folder / "base", **shape)
     chance = random.Random(0)
@@ -96,7 +96,8 @@ def write_run_of(recipe, run: Path) -> Path:
     from finetune import provenance
     from finetune.evaluation.rouge import KINDS
     from finetune.evaluation.scoring import generation_config
-    from finetune.training.train import add_adapter, load_base
+    from finetune.run_info import RunInfo, TrainingData, write_run
+    from finetune.training.model import add_adapter, load_base
 
     network, tokenizer = load_base(recipe.model)
     network.generation_config = generation_config(recipe, network)
@@ -105,17 +106,17 @@ def write_run_of(recipe, run: Path) -> Path:
     add_adapter(network, recipe.lora).save_pretrained(run / "adapter")
     scores = dict.fromkeys(KINDS, 0.0)
     rouge = {"base": scores, "finetuned": scores, "paired_difference_ci95": {kind: [0.0, 0.0] for kind in KINDS}}
-    info = {
-        "recipe": recipe.model_dump(),
-        "base_model": provenance.base_model(recipe, network),
-        "data": provenance.data_set(recipe, None),
-        "training_seconds": 0.0,
-        "hardware": provenance.hardware(),
-        "git_commit": provenance.git_commit(),
-        "versions": provenance.versions(),
-    }
-    for name, content in (("rouge.json", rouge), ("run.json", info)):
-        (run / name).write_text(json.dumps(content))
+    (run / "rouge.json").write_text(json.dumps(rouge))
+    info = RunInfo(
+        recipe=recipe,
+        base_model=provenance.base_model(recipe, network),
+        data=TrainingData(**provenance.data_source(recipe, None).model_dump()),
+        training_seconds=0.0,
+        hardware=provenance.hardware(),
+        git_commit=provenance.git_commit(),
+        versions=provenance.versions(),
+    )
+    write_run(info, run)
     return run
 
 

@@ -27,7 +27,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from finetune.recipe import Recipe, parse_recipe
+from finetune.recipe import Recipe
+from finetune.recipe_io import parse_recipe
 
 ROOT = Path(__file__).parent.parent
 WAYS = ("ours", "stock", "stock-lora", "notebook")
@@ -78,10 +79,11 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
     from transformers import DataCollatorForSeq2Seq, PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
     from transformers.utils import logging
 
-    from finetune.data.tokenizing import tokenized
+    from finetune.data.tokenizing import tokenize_pairs
+    from finetune.training.callbacks import StepTimerCallback
     from finetune.training.meters import MemoryMeter
-    from finetune.training.train import add_adapter, train
-    from finetune.training.trainer import Clock
+    from finetune.training.model import add_adapter
+    from finetune.training.train import train
 
     class Stock(Seq2SeqTrainer):
         """Counts what it trains on."""
@@ -99,7 +101,7 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     model = network if way == "stock" else add_adapter(network, recipe.lora)
     rows = load_dataset("json", data_files=str(data), split="train").select_columns(["document", "summary"])
-    encoded, _ = tokenized(rows, tokenizer, recipe)
+    encoded = tokenize_pairs(rows, tokenizer, recipe)
     each = sum(len(row["input_ids"]) + len(row["labels"]) for row in encoded) / len(encoded)
     memory = MemoryMeter()
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +109,7 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
             trained = train(model, tokenizer, encoded, encoded.select([0]), recipe, Path(folder))
             tokens, seconds = trained.tokens, trained.seconds
         else:
-            clock = Clock()
+            clock = StepTimerCallback()
             collator = DataCollatorForSeq2Seq(tokenizer, model=model)
             trainer = Stock(
                 model=model,
@@ -128,7 +130,7 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-            tokens, seconds = trainer.tokens, clock.seconds
+            tokens, seconds = trainer.tokens, clock.total_seconds
     # All orders give the same tokens in a whole epoch, and their first steps do not.
     samples = batch * steps if way == "notebook" else tokens / each
     return {
@@ -159,7 +161,7 @@ def _base(shape: str):
     from transformers import T5Config, T5ForConditionalGeneration
 
     from finetune.recipe import Model
-    from finetune.training.train import load_base
+    from finetune.training.model import load_base
 
     network, tokenizer = load_base(Model(name=str(ROOT / "models/base")))
     if shape == "small":

@@ -24,7 +24,7 @@ class Precis:
         self.engine = Engine.load(folder, threads=threads)
         self._seconds, self._began, self._active, self._lock = 0.0, 0.0, 0, threading.Lock()
         model = self.engine._model
-        for encoder in {model.encoder, model.lone_encoder}:
+        for encoder in {model.encoder, model.parallel_encoder}:
             self._timed(encoder, "run")
         self._timed(model.decoder, "run_with_iobinding")
 

@@ -20,8 +20,9 @@ from finetune.errors import UserError
 from finetune.evaluation.rouge import lead_sentence, mean_interval, rouge_by_document
 from finetune.evaluation.scoring import summarize
 from finetune.files import write_json
-from finetune.recipe import Recipe, parse_recipe
-from finetune.training.train import load_base
+from finetune.recipe import Recipe
+from finetune.recipe_io import parse_recipe
+from finetune.training.model import load_base
 
 ROOT = Path(__file__).parent.parent
 GAZETTE = ROOT / "data/gazette/validation.jsonl"

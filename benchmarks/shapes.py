@@ -8,9 +8,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from benchmarks.peers import VOCABULARY, word
-from export.graphs.trace import trace, write_graphs, write_onnx
-from export.precision.activations import observe
-from export.precision.fp16 import LIMITS, halve, with_their_caches
+from export.graphs.trace import trace, write_graphs
+from export.precision.activations import measure_activations
+from export.precision.fp16 import ACTIVATION_LIMITS, to_fp16, with_shared_caches
+from export.precision.int8 import quantize_graphs
 from precis.bundle.manifest import FORMAT, sha256
 from precis.bundle.names import DECODER, MANIFEST
 
@@ -37,19 +38,21 @@ def write_model(folder: Path, **shape: int) -> None:
 def write_bundle(model: Path, folder: Path, calibration: list[list[int]] | None = None, limit: int = 512) -> None:
     """A bundle that the engine loads, in fp32 or, with `calibration`, in 8 bits."""
     folder.mkdir(parents=True)
-    write_onnx(model, folder, calibration)
+    graphs = trace(model, calibration)
+    write_graphs(graphs if calibration is None else quantize_graphs(graphs), model, folder)
     _seal(folder, limit)
 
 
 def write_gpu_bundle(model: Path, folder: Path, precision: str, limit: int = 512) -> None:
     """A bundle for CUDA, in fp32 or fp16."""
     folder.mkdir(parents=True)
-    graphs = trace(model, fixed=True)
+    graphs = trace(model, static=True)
     if precision == "fp16":
         inputs = [[3, *range(10 + i, 100 + i), 1] for i in range(2)]
-        seen = observe(graphs, inputs, [list(range(10, 18))] * len(inputs), 0)
-        beyond = {node for name, graph in graphs.items() for node in seen[name].beyond(graph, LIMITS[0])}
-        graphs = halve(graphs, seen, with_their_caches(graphs[DECODER], beyond))
+        ranges = measure_activations(graphs, inputs, [list(range(10, 18))] * len(inputs), 0)
+        limit = ACTIVATION_LIMITS[0]
+        large = {node for name, graph in graphs.items() for node in ranges[name].nodes_above(graph, limit)}
+        graphs = to_fp16(graphs, ranges, with_shared_caches(graphs[DECODER], large))
     write_graphs(graphs, model, folder)
     _seal(folder, limit, precision=precision)
 

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -12,7 +12,7 @@ from bento import metrics
 from bento.errors import ServiceError, from_engine_error
 from bento.schema import BatchRequest, SummarizeOptions, SummarizeRequest, SummarizeResponse, parse_request
 from precis import Engine, EngineError, GenerationParams, Summary
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 
 LONG_TEXT = 20_000  # characters; longer texts are compared in a thread, which leaves the event loop to other requests
 HEARTBEAT_SECONDS = 10.0  # without a delta, after which a stream sends a comment to keep its connection open
@@ -61,7 +61,7 @@ class RequestHandler:
         """Several texts: a summary or an error for each, in order."""
         request = parse_request(BatchRequest, body)
         params = request.generation_params()
-        self.engine.check_room()
+        self.engine.check_admission()
         outcomes = await asyncio.gather(
             *(self._summarize(text, request, params) for text in request.texts), return_exceptions=True
         )
@@ -74,8 +74,8 @@ class RequestHandler:
         What fails before the first event has a status of its own.
         """
         request = parse_request(SummarizeRequest, body)
-        deltas = self.engine.stream(request.text, request.generation_params(), seconds=self._seconds(request))
-        items = with_heartbeats(cast(AsyncGenerator[str | Summary], deltas), HEARTBEAT_SECONDS)
+        deltas = self.engine.stream(request.text, request.generation_params(), timeout=self._seconds(request))
+        items = with_heartbeats(deltas, HEARTBEAT_SECONDS)
         first = await anext(items)
         events = self._events(request, items, first)
         return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
@@ -97,15 +97,15 @@ class RequestHandler:
             await items.aclose()
 
     async def _summarize(self, text: str, options: SummarizeOptions, params: GenerationParams) -> SummarizeResponse:
-        summary = await self.engine.summarize(text, params, seconds=self._seconds(options))
+        summary = await self.engine.summarize(text, params, timeout=self._seconds(options))
         return await self._response(text, options, summary)
 
     async def _response(self, text: str, options: SummarizeOptions, summary: Summary) -> SummarizeResponse:
         evidence = None
         if options.evidence and len(text) > LONG_TEXT:
-            evidence = await asyncio.to_thread(support, text, summary.text)
+            evidence = await asyncio.to_thread(find_evidence, text, summary.text)
         elif options.evidence:
-            evidence = support(text, summary.text)
+            evidence = find_evidence(text, summary.text)
         metrics.observe(summary, evidence)
         return SummarizeResponse.from_summary(summary, self.model_name, evidence)
 

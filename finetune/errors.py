@@ -1,5 +1,5 @@
-"""The one exception whose text is meant for the person at the keyboard."""
+"""The exception whose text is shown to the user."""
 
 
 class UserError(Exception):
-    """Something the user can mend; its text is one sentence that names the key, column or file at fault."""
+    """A mistake that the user can correct. The text is one sentence that names the key, column or file at fault."""

@@ -1,4 +1,4 @@
-"""Files and folders written beside their place and renamed into it: a kill leaves the old or the new."""
+"""Atomic writes: a file or folder is written under a temporary name and then renamed, so a kill leaves old or new."""
 
 import ctypes
 import json
@@ -14,7 +14,7 @@ AT_FDCWD = -100  # fcntl.h
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 to `path` by way of a file beside it."""
+    """Writes `text` as UTF-8 to `path`, atomically."""
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -24,13 +24,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON; NaN is refused, since JSON has none."""
+    """Writes `value` as indented JSON, atomically. Raises ValueError for NaN and infinity, which JSON lacks."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """A new empty folder that takes the place of `path` when the block ends well, and vanishes when it does not."""
+    """A new empty folder that replaces `path` if the block succeeds and is removed if it fails."""
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -44,14 +44,14 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _exchange(left: Path, right: Path) -> None:
-    """Swaps two folders, in one step where the C library has renameat2 (Linux)."""
+def _exchange(first: Path, second: Path) -> None:
+    """Swaps two folders: in one step if the C library has renameat2 (Linux), else in three renames."""
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "renameat2"):
-        status = libc.renameat2(AT_FDCWD, os.fsencode(left), AT_FDCWD, os.fsencode(right), RENAME_EXCHANGE)
+        status = libc.renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE)
         if status == 0:
             return
-    aside = left.with_name(f"{left.name}.old")
-    right.rename(aside)
-    left.rename(right)
-    aside.rename(left)
+    old = first.with_name(f"{first.name}.old")
+    second.rename(old)
+    first.rename(second)
+    old.rename(first)

@@ -1,4 +1,4 @@
-"""Where a run came from: library versions, git commit, hardware, and which model and data were read."""
+"""Where a run comes from: library versions, git commit, hardware, base model and training data."""
 
 import hashlib
 import os
@@ -12,36 +12,29 @@ from huggingface_hub import HfApi
 from transformers import PreTrainedModel
 
 from finetune.recipe import Recipe
+from precis.bundle.manifest import BaseModelSource, DataSource, sha256
 
 LIBRARIES = (
-    "torch",
-    "transformers",
-    "peft",
-    "datasets",
-    "tokenizers",
-    "optimum",
-    "optimum-onnx",
-    "onnx",
-    "rouge-score",
+    "torch transformers peft datasets tokenizers optimum optimum-onnx onnx rouge-score onnxruntime onnxruntime-gpu"
 )
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of what can change a result."""
+    """Versions of Python and of the installed libraries that can change a result."""
     installed = {dist.metadata["Name"].lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
-    found = {name: installed[name] for name in (*LIBRARIES, *RUNTIMES) if name in installed}
-    return {"python": platform.python_version(), **found}
+    return {
+        "python": platform.python_version(),
+        **{name: installed[name] for name in LIBRARIES.split() if name in installed},
+    }
 
 
 def git_commit() -> str | None:
-    """The commit of the working tree, with "+changes" where it differs; None outside git."""
+    """The commit of the working tree, with "+changes" if there are uncommitted ones; None outside git."""
     root = Path(__file__).parent
 
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
@@ -50,37 +43,43 @@ def git_commit() -> str | None:
 
 
 def hardware() -> str:
-    """The processor that trained, in words."""
+    """The name of the processor that trains."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
 
 
-def base_model(recipe: Recipe, model: PreTrainedModel) -> dict[str, str | None]:
-    """Name and revision of the base: the hub's commit, or the weights' hash where it is a folder."""
+def base_model(recipe: Recipe, model: PreTrainedModel) -> BaseModelSource:
+    """Name and revision of the base model: the hub's commit, or the SHA-256 of a local folder's weights."""
     weights = Path(recipe.model.name) / "model.safetensors"
     commit = getattr(model.config, "_commit_hash", None)
-    digest = _sha256(weights) if weights.is_file() else None
-    return {"name": recipe.model.name, "revision": commit or recipe.model.revision, "sha256": digest}
+    return BaseModelSource(
+        name=recipe.model.name,
+        revision=commit or recipe.model.revision,
+        sha256=sha256(weights) if weights.is_file() else None,
+    )
 
 
-def data_set(recipe: Recipe, revision: str | None) -> dict[str, str | None]:
-    """Name, `revision` as loaded and commit of the data set on the hub, or its files and their hashes."""
+def data_source(recipe: Recipe, revision: str | None) -> DataSource:
+    """Name, commit and `revision` (the one that was loaded) of a hub data set, or paths and hashes of local files."""
     data = recipe.data
     if data.name is not None:
-        # The revision may be a branch, which moves on.
+        # A revision can be a branch, which moves; the commit does not.
         commit = HfApi().dataset_info(data.name, revision=revision).sha
-        splits = {"train": data.train, "validation": data.validation}
-        return {"name": data.name, "revision": revision, "commit": commit, **splits}
-    files = {"train": data.train, "validation": data.validation}
-    hashes = {f"{key}_sha256": _sha256(Path(file)) for key, file in files.items() if file}
-    return {**files, **hashes}
+        return DataSource(
+            name=data.name, revision=revision, commit=commit, train=data.train, validation=data.validation
+        )
+    return DataSource(
+        train=data.train,
+        validation=data.validation,
+        train_sha256=_hash(Path(data.train)),
+        validation_sha256=_hash(Path(data.validation)) if data.validation else None,
+    )
 
 
-def _sha256(path: Path) -> str:
-    """Of a file, or of the names and hashes of a folder's text files."""
-    if path.is_dir():
-        listed = [f"{_sha256(file)} {file.relative_to(path)}" for file in sorted(path.rglob("*.txt"))]
-        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash(path: Path) -> str:
+    """The SHA-256 of a file, or of the list of hashes and names of a folder's text files."""
+    if not path.is_dir():
+        return sha256(path)
+    lines = [f"{sha256(file)} {file.relative_to(path)}" for file in sorted(path.rglob("*.txt"))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Uploads a run to a model repository of a hub in one commit: all of it, or nothing."""
+"""Uploads a run to a model repository on a hub in one commit."""
 
 from pathlib import Path
 
@@ -7,21 +7,22 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from requests import RequestException
 
 from finetune.errors import UserError
+from finetune.run_info import ROUGE_FILE, RUN_FILE
 
-# The merged model lies at the top, where from_pretrained looks for it.
-TOP = ("README.md", "rouge.json", "run.json", "samples.md", "data.md", "data.png", "training.png")
+FILES = ("README.md", ROUGE_FILE, RUN_FILE, "samples.md", "data.md", "data.png", "training.png")
 FOLDERS = ("adapter", "bundle", "bundle-*")
 
 
 def push(run: Path, repository: str, private: bool) -> str:
-    """Uploads `run` to `repository` ("owner/name"), made where it is missing, and returns the commit's address.
+    """Uploads the folder `run` to `repository` ("owner/name") and returns the commit's URL.
 
-    The token is huggingface_hub's own (HF_TOKEN or its login); it is neither printed nor written. Raises UserError.
+    A missing repository is created, `private` or public. The token is huggingface_hub's own (HF_TOKEN or its login); it
+    is neither printed nor written. Raises UserError.
     """
-    if not (run / "run.json").is_file() or not (run / "merged").is_dir():
+    if not (run / RUN_FILE).is_file() or not (run / "merged").is_dir():
         raise UserError(f"push: {run} is not a run of Precis; make one by python -m finetune RECIPE.")
     if get_token() is None:
-        raise UserError("push: there is no token; set HF_TOKEN or log in by hf auth login.")
+        raise UserError("push: there is no token; set HF_TOKEN or log in with hf auth login.")
     api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True)
@@ -29,12 +30,11 @@ def push(run: Path, repository: str, private: bool) -> str:
             repository, operations=operations(run), commit_message=f"Precis run {run.resolve().name}"
         )
     except HFValidationError as error:
-        raise UserError(f"push: {repository} is no repository's name; it should read owner/name.") from error
+        raise UserError(f"push: {repository} is not a valid repository name; it should read owner/name.") from error
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        reason = {401: "does not know this token", 403: "does not let this token write there"}.get(
-            status, f"answered {status}"
-        )
+        status = error.response.status_code if error.response is not None else 0
+        reasons = {401: "does not know this token", 403: "does not let this token write there"}
+        reason = reasons.get(status, f"answered {status}")
         raise UserError(f"push: the hub {reason} ({repository}); nothing was changed.") from error
     except (RequestException, OSError) as error:
         raise UserError(f"push: the hub at {api.endpoint} cannot be reached; nothing was changed.") from error
@@ -42,10 +42,10 @@ def push(run: Path, repository: str, private: bool) -> str:
 
 
 def operations(run: Path) -> list[CommitOperationAdd]:
-    """Every file of the run that somebody else can use, and its place in the repository."""
-    placed = {name: run / name for name in TOP if (run / name).is_file()}
-    placed |= {path.name: path for path in (run / "merged").iterdir() if path.name != "README.md"}
+    """The files to upload with their paths in the repository. The merged model is at the top, for from_pretrained."""
+    files = {name: run / name for name in FILES if (run / name).is_file()}
+    files |= {path.name: path for path in (run / "merged").iterdir() if path.name != "README.md"}
     for pattern in FOLDERS:
         for folder in sorted(run.glob(pattern)):
-            placed |= {str(path.relative_to(run)): path for path in folder.rglob("*") if path.is_file()}
-    return [CommitOperationAdd(name, path) for name, path in sorted(placed.items())]
+            files |= {str(path.relative_to(run)): path for path in folder.rglob("*") if path.is_file()}
+    return [CommitOperationAdd(name, path) for name, path in sorted(files.items())]

@@ -1,4 +1,4 @@
-"""One whole fine-tuning run: base scored, adapter trained, merged, scored again, all written at once."""
+"""A fine-tuning run from recipe to folder: scores the base, trains, merges, scores again, and writes everything."""
 
 import os
 import shutil
@@ -9,186 +9,211 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, set_seed
 from transformers.utils import logging
 
 from finetune import provenance
-from finetune.data.loading import load_pairs
-from finetune.data.report import report, show, write
-from finetune.data.tokenizing import tokenized
+from finetune.data.loading import Pairs, load_pairs
+from finetune.data.report import data_report, print_report, write_report
+from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
-from finetune.evaluation.extractive import with_extracts
+from finetune.evaluation.extractive import use_extractive_targets
 from finetune.evaluation.rouge import rouge_by_document
-from finetune.evaluation.scoring import compare, generation_config, summarize
+from finetune.evaluation.scoring import generation_config, rouge_report, summarize
 from finetune.files import replaced_folder, write_json
 from finetune.recipe import Recipe
 from finetune.reports.card import write_card, write_samples
 from finetune.reports.plots import training_curve
 from finetune.reports.progress import console
+from finetune.run_info import ROUGE_FILE, RUN_FILE, RunInfo, TrainingData, write_run
 from finetune.training import checkpoints
-from finetune.training.failures import full_disk_told
+from finetune.training.failures import disk_full_as_user_error
 from finetune.training.merging import merge
-from finetune.training.meters import EnergyMeter, MemoryMeter
-from finetune.training.train import add_adapter, load_base, load_base_in_4bit, train
+from finetune.training.meters import MemoryMeter
+from finetune.training.model import add_adapter, load_base, load_base_in_4bit
+from finetune.training.train import train
+from precis.bundle.manifest import BaseModelSource
+from precis.bundle.reports import RougeReport, Scores
 
 
 def fit(recipe: Recipe) -> Path:
-    """Runs `recipe` and returns its folder: adapter/, merged/, rouge.json, summaries.json (of all validation
-    documents), run.json, README.md (the model's card), samples.md, data.md, training.png, data.png, tensorboard/.
+    """Runs `recipe` and returns the run's folder.
 
-    The folder is replaced when all is done; bundles that lie in it stay until an export replaces them. A run that
-    was killed goes on from its last checkpoint. Under `accelerate launch` all processes call this; the first one
-    speaks and writes. Raises UserError.
+    The folder holds adapter/, merged/, tensorboard/, rouge.json, summaries.json (of all validation documents),
+    run.json, README.md (the model card), samples.md, data.md, data.png and training.png. It replaces an earlier run's
+    folder at the end, and keeps that run's bundles until an export replaces them. A run that was killed resumes from
+    its last checkpoint. Under `accelerate launch` all processes call this function; only the first one prints and
+    writes. Raises UserError.
     """
     logging.set_verbosity_error()
-    output = Path(recipe.output)
-    if output.exists() and not (output / "run.json").is_file():
+    output = recipe.output_folder
+    if output.exists() and not (output / RUN_FILE).is_file():
         raise UserError(f"output: {output} is there already and is not a run of Precis; name another folder.")
     processes = PartialState(cpu=not torch.cuda.is_available())
     console.quiet = not processes.is_main_process
-    with full_disk_told(output):
+    with disk_full_as_user_error(output):
         _fit(recipe, output, processes)
     return output
 
 
 def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
-    began = time.perf_counter()
+    started = time.perf_counter()
     pairs = load_pairs(recipe.data, recipe.training.seed)
-    network, tokenizer = load_base(recipe.model)
-    network.to(processes.device)
+    documents, references = list(pairs.validation["document"]), list(pairs.validation["summary"])
+    base, tokenizer = load_base(recipe.model)
+    base.to(processes.device)
     set_seed(recipe.training.seed)
+    train_set, validation_set, data = _prepare_data(pairs, tokenizer, recipe)
+    source = provenance.base_model(recipe, base)
+    base.generation_config = generation_config(recipe, base)
+    summaries = {
+        "reference": references,
+        "base": summarize(base, tokenizer, documents, recipe, "summaries of the base"),
+    }
+
+    def score(candidate: PreTrainedModel) -> dict[str, float]:
+        scores = rouge_by_document(summarize(candidate, tokenizer, documents, recipe, "summaries so far"), references)
+        return {kind: float(values.mean()) for kind, values in scores.items()}
+
+    model = _add_trainable_weights(base, recipe)
+    checkpoint_folder = checkpoints.checkpoint_folder(output)
+    checkpoint = _find_checkpoint(checkpoint_folder, recipe, source, data, processes)
+    memory, training_started = MemoryMeter(), time.perf_counter()
+    scorer = score if recipe.training.metric != "loss" else None
+    with checkpoints.remove_if_no_checkpoint(checkpoint_folder):
+        result = train(model, tokenizer, train_set, validation_set, recipe, checkpoint_folder, checkpoint, scorer)
+    info = RunInfo(
+        recipe=recipe,
+        base_model=source,
+        data=data,
+        hardware=provenance.hardware(),
+        git_commit=provenance.git_commit(),
+        versions=provenance.versions(),
+        training_seconds=round(time.perf_counter() - training_started, 1),
+        trained_parameters=_parameter_counts(model)[0],
+        training_steps=result.steps,
+        best_step=result.best_step,
+        resumed_from_step=checkpoints.step_of(checkpoint) if checkpoint else None,
+        tokens_per_second=round(result.tokens / max(result.seconds, 1e-9), 1),
+        peak_memory_mib=memory.peak_mib(),
+        processes=processes.num_processes,
+        log=result.log,
+    )
+    with replaced_folder(output) if processes.is_main_process else nullcontext() as folder:
+        if folder and recipe.lora:
+            result.model.save_pretrained(str(folder / "adapter"))
+        merged, difference = _merge(result.model, tokenizer, documents, references, recipe)
+        summaries["finetuned"] = summarize(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
+        if not folder:
+            return
+        merged.save_pretrained(folder / "merged")
+        tokenizer.save_pretrained(folder / "merged")
+        seconds = round(time.perf_counter() - started, 1)
+        info = info.model_copy(update={"merge_max_logit_difference": difference, "total_seconds": seconds})
+        rouge = _write_reports(info, documents, summaries, train_set, folder)
+        shutil.copytree(checkpoint_folder / "tensorboard", folder / "tensorboard")
+        for bundle in output.glob("bundle*"):
+            shutil.copytree(bundle, folder / bundle.name, copy_function=os.link)
+    shutil.rmtree(checkpoint_folder)
+    _print_scores(rouge, info.training_seconds)
+
+
+def _prepare_data(
+    pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
+) -> tuple[Dataset, Dataset, TrainingData]:
+    """Both splits tokenized, with the extractive targets of data.extractive_share, and their description."""
     train_pairs, extracts = pairs.train, 0
     if recipe.data.extractive_share:
-        train_pairs, extracts = with_extracts(
-            pairs.train,
-            recipe.data.extractive_share,
-            tokenizer,
-            recipe.model.prefix,
-            recipe.data.max_document_tokens,
-        )
-    train_set, cut = tokenized(train_pairs, tokenizer, recipe)
-    validation_set, _ = tokenized(pairs.validation, tokenizer, recipe)
-    encoded = {"train": train_set, "validation": validation_set}
-    found = report(pairs, encoded, recipe.data)
-    show(found)
-    counts = {
+        train_pairs, extracts = use_extractive_targets(pairs.train, tokenizer, recipe)
+        console.print(f"{extracts} training targets are source sentences (data.extractive_share).")
+    train_set = tokenize_pairs(train_pairs, tokenizer, recipe)
+    validation_set = tokenize_pairs(pairs.validation, tokenizer, recipe)
+    report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
+    print_report(report)
+    description = provenance.data_source(recipe, pairs.revision).model_dump() | {
         "train_pairs": len(train_set),
         "validation_pairs": len(validation_set),
-        "left_out_empty": pairs.left_out,
+        "left_out_empty": pairs.dropped,
         "extracts": extracts,
-        "train_cut": cut,
-        "report": found.as_dict(),
+        "train_cut": {"documents": report.splits.train.documents_cut, "summaries": report.splits.train.summaries_cut},
+        "report": report,
     }
-    if extracts:
-        console.print(f"{extracts} training targets are source sentences (data.extractive_share).")
-    documents, references = list(pairs.validation["document"]), list(pairs.validation["summary"])
-    info = {
-        "recipe": recipe.model_dump(),
-        "base_model": provenance.base_model(recipe, network),
-        "data": {**provenance.data_set(recipe, pairs.revision), **counts},
-    }
-    network.generation_config = generation_config(recipe, network)
-    before = summarize(network, tokenizer, documents, recipe, "summaries of the base")
+    return train_set, validation_set, TrainingData.model_validate(description)
 
+
+def _add_trainable_weights(base: PreTrainedModel, recipe: Recipe) -> PreTrainedModel | PeftModel:
+    """The model to train: the base with an adapter, or the base itself for full fine-tuning."""
     if recipe.model.load_in_4bit:
-        network = load_base_in_4bit(recipe.model)
-    model = add_adapter(network, recipe.lora) if recipe.lora else network
-    trained_parameters, total = _parameters(model)
+        base = load_base_in_4bit(recipe.model)
+    model = add_adapter(base, recipe.lora) if recipe.lora else base
+    trained, total = _parameter_counts(model)
     method = f"LoRA rank {recipe.lora.rank}" if recipe.lora else "Full fine-tuning"
-    console.print(f"{method}: {trained_parameters:,} of {total:,} parameters are trained")
-
-    def score(candidate: torch.nn.Module) -> dict[str, float]:
-        summaries = summarize(candidate, tokenizer, documents, recipe, "summaries so far")
-        return {kind: float(values.mean()) for kind, values in rouge_by_document(summaries, references).items()}
-
-    folder = checkpoints.folder_of(output)
-    resume = _claimed(folder, info, processes)
-    if resume:
-        console.print(f"Going on from step {checkpoints.step_of(resume)}, where an earlier run of this was cut off.")
-    started, energy, memory = time.perf_counter(), EnergyMeter(), MemoryMeter()
-    with checkpoints.kept_if_any(folder):
-        trained = train(
-            model,
-            tokenizer,
-            train_set,
-            validation_set,
-            recipe,
-            folder,
-            resume,
-            score if recipe.training.metric != "loss" else None,
-        )
-    seconds = time.perf_counter() - started
-    adapted = trained.network
-    info |= {
-        "trained_parameters": trained_parameters,
-        "training_seconds": round(seconds, 1),
-        "training_steps": trained.steps,
-        "best_step": trained.best_step,
-        "resumed_from_step": checkpoints.step_of(resume) if resume else None,
-        "tokens_per_second": round(trained.tokens / max(trained.seconds, 1e-9), 1),
-        "peak_memory_mib": memory.peak_mib(),
-        "processes": processes.num_processes,
-        "energy": energy.used(),
-        "hardware": provenance.hardware(),
-        "git_commit": provenance.git_commit(),
-        "versions": provenance.versions(),
-        "log": trained.log,
-    }
-    with replaced_folder(output) if processes.is_main_process else nullcontext() as place:
-        if place and recipe.lora:
-            adapted.save_pretrained(place / "adapter")
-        merged = adapted
-        if isinstance(adapted, PeftModel):
-            merged, info["merge_max_logit_difference"] = merge(adapted, tokenizer, documents, references, recipe)
-        merged.generation_config = generation_config(recipe, merged)
-        after = summarize(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
-        if not place:
-            return
-        merged.save_pretrained(place / "merged")
-        tokenizer.save_pretrained(place / "merged")
-        rouge = compare(documents, before, after, references, recipe)
-        write_json(place / "rouge.json", rouge)
-        write_json(place / "summaries.json", {"reference": references, "base": before, "finetuned": after})
-        training_curve(trained.log, place / "training.png")
-        write(found, encoded, recipe.data, place)
-        shutil.copytree(folder / "tensorboard", place / "tensorboard")
-        info["total_seconds"] = round(time.perf_counter() - began, 1)
-        write_json(place / "run.json", info)
-        write_samples(documents, {"base": before, "finetuned": after}, references, place)
-        write_card(info, rouge, place)
-        for bundle in output.glob("bundle*"):
-            shutil.copytree(bundle, place / bundle.name, copy_function=os.link)
-    shutil.rmtree(folder)
-    _report(rouge, seconds)
+    console.print(f"{method}: {trained:,} of {total:,} parameters are trained")
+    return model
 
 
-def _claimed(folder: Path, info: dict, processes: PartialState) -> Path | None:
-    """The checkpoint that a run of the same recipe, base and data left behind, the same for all processes."""
-    shaping = {key: info["recipe"][key] for key in ("model", "data", "lora", "training")}
-    shaping["training"] = {key: value for key, value in shaping["training"].items() if key != "checkpoint_seconds"}
-    run = {**shaping, "base": info["base_model"], "set": info["data"], "processes": processes.num_processes}
-    found = [checkpoints.claim(folder, run) if processes.is_main_process else None]
-    broadcast_object_list(found)
-    return found[0]
-
-
-def _parameters(model: PreTrainedModel | PeftModel) -> tuple[int, int]:
-    """How many parameters are trained, and how many there are."""
+def _parameter_counts(model: PreTrainedModel | PeftModel) -> tuple[int, int]:
+    """The number of trained parameters, and of all parameters."""
     if isinstance(model, PeftModel):
         return model.get_nb_trainable_parameters()
     return model.num_parameters(only_trainable=True), model.num_parameters()
 
 
-def _report(rouge: dict, seconds: float) -> None:
-    console.print(f"Trained in {seconds:.0f} s. ROUGE F1 on {rouge['documents']} validation documents, 95% intervals:")
+def _find_checkpoint(
+    folder: Path, recipe: Recipe, base: BaseModelSource, data: TrainingData, processes: PartialState
+) -> Path | None:
+    """The checkpoint to resume from, the same for all processes: one of equal recipe, base, data and process count."""
+    run = recipe.model_dump(include={"model", "data", "lora", "training"})
+    del run["training"]["checkpoint_seconds"]  # does not change the weights
+    run |= {"base": base.model_dump(), "set": data.model_dump(), "processes": processes.num_processes}
+    shared = [checkpoints.find_checkpoint(folder, run) if processes.is_main_process else None]
+    broadcast_object_list(shared)
+    if checkpoint := shared[0]:
+        console.print(f"Resuming from step {checkpoints.step_of(checkpoint)} of an interrupted run.")
+    return shared[0]
+
+
+def _merge(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerFast,
+    documents: list[str],
+    references: list[str],
+    recipe: Recipe,
+) -> tuple[PreTrainedModel, float | None]:
+    """The merged model and the largest logit difference of the merge; None after full fine-tuning."""
+    difference: float | None = None
+    if isinstance(model, PeftModel):
+        model, difference = merge(model, tokenizer, documents, references, recipe)
+    model.generation_config = generation_config(recipe, model)
+    return model, difference
+
+
+def _write_reports(
+    info: RunInfo, documents: list[str], summaries: dict[str, list[str]], train_set: Dataset, folder: Path
+) -> RougeReport:
+    """Writes everything about the run except the weights, and returns the content of rouge.json."""
+    references, base, finetuned = (summaries[system] for system in ("reference", "base", "finetuned"))
+    rouge = rouge_report(documents, base, finetuned, references, info.recipe)
+    write_run(info, folder)
+    write_json(folder / ROUGE_FILE, rouge.model_dump(mode="json"))
+    write_json(folder / "summaries.json", summaries)
+    training_curve(info.log, folder / "training.png")
+    if info.data.report:
+        write_report(info.data.report, train_set, info.recipe.data, folder)
+    write_samples(documents, base, finetuned, references, folder)
+    write_card(info, rouge, folder)
+    return rouge
+
+
+def _print_scores(rouge: RougeReport, seconds: float) -> None:
+    console.print(f"Trained in {seconds:.0f} s. ROUGE F1 on {rouge.documents} validation documents, 95% intervals:")
     for system in ("lead", "base", "finetuned"):
-        scores = ", ".join(
-            f"{kind} {rouge[system][kind]:.2f} [{low:.2f}, {high:.2f}]"
-            for kind, (low, high) in rouge[system]["ci95"].items()
-        )
-        console.print(f"  {system:<9} {scores}", highlight=False)
-    gains = ", ".join(
-        f"{kind} [{low:+.2f}, {high:+.2f}]" for kind, (low, high) in rouge["paired_difference_ci95"].items()
-    )
-    console.print(f"  finetuned - base, paired: {gains}", highlight=False)
+        scores: Scores = getattr(rouge, system)
+        cells = [
+            f"{kind} {getattr(scores, kind):.2f} [{low:.2f}, {high:.2f}]" for kind, (low, high) in scores.ci95.items()
+        ]
+        console.print(f"  {system:<9} {', '.join(cells)}", highlight=False)
+    differences = [f"{kind} [{low:+.2f}, {high:+.2f}]" for kind, (low, high) in rouge.paired_difference_ci95.items()]
+    console.print(f"  finetuned - base, paired: {', '.join(differences)}", highlight=False)

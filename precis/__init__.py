@@ -1,44 +1,31 @@
-"""Text summarization with T5 on ONNX Runtime, tokenizers and numpy alone: texts in, summaries out.
+"""Text summarization with T5 on ONNX Runtime, without torch or transformers.
 
     from precis import Engine, GenerationParams
 
     with Engine.load("artifacts/embedded/bundle", threads=2) as engine:
         engine.generate(["A long article ..."], GenerationParams(num_beams=4))[0].text
 
-The public names are imported on first use, so that `import precis` alone loads neither numpy nor ONNX Runtime.
+All but the errors are imported on first use, so that `import precis` alone loads neither numpy nor ONNX Runtime.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from precis.errors import (
+    BundleError,
+    DeadlineExceeded,
+    EngineClosed,
+    EngineError,
+    EngineFull,
+    GenerationError,
+    TextError,
+)
+
 if TYPE_CHECKING:
     from precis.engine import Engine
-    from precis.errors import (
-        BundleError,
-        DeadlineExceeded,
-        EngineClosed,
-        EngineError,
-        EngineFull,
-        GenerationError,
-        TextError,
-    )
     from precis.params import GenerationParams
     from precis.request import Summary
     from precis.stats import Stats
-
-_MODULES = {
-    "Engine": "precis.engine",
-    "GenerationParams": "precis.params",
-    "Stats": "precis.stats",
-    "Summary": "precis.request",
-    "BundleError": "precis.errors",
-    "DeadlineExceeded": "precis.errors",
-    "EngineClosed": "precis.errors",
-    "EngineError": "precis.errors",
-    "EngineFull": "precis.errors",
-    "GenerationError": "precis.errors",
-    "TextError": "precis.errors",
-}
 
 __all__ = [
     "BundleError",
@@ -54,8 +41,10 @@ __all__ = [
     "TextError",
 ]
 
+_MODULES = {"Engine": "engine", "GenerationParams": "params", "Stats": "stats", "Summary": "request"}
+
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    return getattr(importlib.import_module(f"precis.{_MODULES[name]}"), name)

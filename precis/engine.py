@@ -1,51 +1,58 @@
-"""The engine's front: texts in, summaries out, from any thread or event loop; one worker thread decodes."""
+"""The public front of the library: texts in, summaries out, from any thread or event loop."""
 
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from precis.bundle.verify import Bundle, open_bundle
-from precis.params import MAX_BEAMS, GenerationParams, check_config, resolve
+from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, resolve
 from precis.request import Request, Summary
 from precis.runtime.kv_cache import Prefill
-from precis.runtime.kv_cache_cuda import bytes_per_row, new_kv_cache
 from precis.runtime.model import Seq2SeqModel
-from precis.runtime.placement import counted
+from precis.runtime.model_runner import bytes_per_row, new_model_runner
+from precis.runtime.placement import operator_counts
 from precis.runtime.threads import default_threads
 from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
-from precis.text.tokenizer import IncrementalDetokenizer, TextTokenizer
+from precis.text.detokenizer import IncrementalDetokenizer
+from precis.text.tokenizer import TextTokenizer
 
-ROWS = {"cpu": 32, "cuda": 128}  # sequences decoded at once, a beam being one, where their caches fit into CACHE_BYTES
-CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
-LONG_TEXT = 20_000  # characters
+DEFAULT_ROWS = {"cpu": 32, "cuda": 128}  # fewer if their KV cache would be larger than MAX_CACHE_BYTES
+MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
+LONG_TEXT = 20_000  # characters; a longer text is tokenized in a thread, so that the event loop goes on
 
-log = logging.getLogger("precis.engine")
+log = logging.getLogger(__name__)
 
 
 class Engine:
-    """A loaded bundle. Thread-safe; close it, or leave that to the garbage collector or the program's end."""
+    """A loaded bundle. Thread-safe.
+
+        with Engine.load("artifacts/embedded/bundle") as engine:
+            summary = engine.generate(["A long article ..."])[0]
+
+    One thread decodes. It ends with `close`, at the end of the `with` block, when the engine is garbage collected, or
+    with the program.
+    """
 
     def __init__(
         self, bundle: Bundle, tokenizer: TextTokenizer, model: Seq2SeqModel, rows: int | None, max_waiting_tokens: int
     ) -> None:
+        """Use `Engine.load`."""
         self.bundle, self._tokenizer, self._model = bundle, tokenizer, model
-        each = bytes_per_row(model, tokenizer.limit)
-        rows = max(MAX_BEAMS, rows or min(ROWS[model.device], CACHE_BYTES[model.device] // each))
-        log.info(
-            "%d threads, %d rows of %.1f MB: caches of at most %.0f MB",
-            model.threads,
-            rows,
-            each / 1e6,
-            rows * each / 1e6,
-        )
-        self._cache_bytes = rows * each
+        row_bytes = bytes_per_row(model, tokenizer.limit)
+        rows = max(MAX_BEAMS, rows or min(DEFAULT_ROWS[model.device], MAX_CACHE_BYTES[model.device] // row_bytes))
+        self._cache_bytes = rows * row_bytes
+        sizes = (model.threads, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
+        log.info("%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB", *sizes)
         self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit), max_waiting_tokens)
         weakref.finalize(self, self._scheduler.stop)
 
@@ -62,132 +69,147 @@ class Engine:
     ) -> "Engine":
         """Verifies and loads the bundle at `folder`.
 
-        `threads` None is one a core that this process may use; `rows` sequences are decoded at once (a beam is one; at
-        least MAX_BEAMS), None is ROWS or what fits into CACHE_BYTES. While more than `max_waiting_tokens`
-        wait, `submit`, `summarize` and `stream` raise EngineFull. Raises BundleError, or EngineError where `device`
-        ("cpu" or "cuda") is not to be had, or would leave heavy nodes to the CPU without `allow_cpu_fallback`.
+        Args:
+            folder: a folder that `python -m export` wrote.
+            device: "cpu" or "cuda".
+            threads: threads of ONNX Runtime; by default one a physical core that this process may use.
+            rows: how many sequences are decoded at once, a beam counting as one; at least MAX_BEAMS. By default
+                DEFAULT_ROWS, or as many as fit into MAX_CACHE_BYTES.
+            max_waiting_tokens: while more tokens than this wait, `submit`, `summarize` and `stream` raise EngineFull.
+            allow_cpu_fallback: use the CPU if the device is not available, or for nodes that it cannot run.
+
+        Raises BundleError if the bundle is missing, altered or not supported. Raises EngineError if the device is not
+        available or would leave heavy nodes to the CPU, and `allow_cpu_fallback` is false.
         """
         bundle = open_bundle(folder)
-        check_config(bundle.generation_config)
-        return cls(
-            bundle,
-            TextTokenizer.load(bundle),
-            Seq2SeqModel(bundle, device, threads or default_threads(), allow_cpu_fallback),
-            rows,
-            max_waiting_tokens,
-        )
+        check_generation_config(bundle.generation_config)
+        tokenizer = TextTokenizer.load(bundle)
+        model = Seq2SeqModel(bundle, device, threads or default_threads(), allow_cpu_fallback)
+        return cls(bundle, tokenizer, model, rows, max_waiting_tokens)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def providers(self) -> list[str]:
-        """ONNX Runtime's execution providers of this engine, the one asked for first."""
+        """ONNX Runtime's execution providers of this engine, the requested one first."""
         return self._model.providers
 
     @property
     def node_placement(self) -> dict[str, dict[str, dict[str, int]]]:
         """How many nodes of each operator run where: {graph: {provider: {operator: nodes}}}."""
-        return {graph: counted(placed) for graph, placed in self._model.placement.items()}
+        return {graph: operator_counts(placement) for graph, placement in self._model.placement.items()}
 
-    def generate(self, texts: list[str], generation: GenerationParams | None = None) -> list[Summary]:
-        """Summaries of `texts` in order; blocks. Raises TextError, GenerationError or EngineError."""
+    def generate(self, texts: list[str], params: GenerationParams | None = None) -> list[Summary]:
+        """The summaries of `texts` in their order; blocks until all are there. The queue has no limit for a list.
+
+        Raises TextError, GenerationError, EngineClosed or EngineError.
+        """
         requests = [
-            self._request(text, generation, ids=ids)
-            for text, ids in zip(texts, self._tokenizer.encode_all(texts), strict=True)
+            self._request(text, params, None, input_ids)
+            for text, input_ids in zip(texts, self._tokenizer.encode_all(texts), strict=True)
         ]
-        # Texts of like length share a batch. A caller with a list waits for all of it, so no bound applies.
+        # Sorted, so that texts of similar length share a batch.
         for request in sorted(requests, key=lambda request: request.input_tokens):
             self._scheduler.submit(request, bounded=False)
         return [request.future.result() for request in requests]
 
     def submit(
-        self, text: str, generation: GenerationParams | None = None, *, seconds: float | None = None
+        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
     ) -> Future[Summary]:
-        """Queues one text; the future's cancel() frees its rows at the next step.
+        """Queues one text. Cancelling the future frees its rows at the next decode step.
 
-        After `seconds` it raises DeadlineExceeded. Raises TextError, GenerationError, EngineFull or EngineClosed.
+        After `timeout` seconds the future raises DeadlineExceeded. Raises TextError, GenerationError, EngineFull or
+        EngineClosed.
         """
-        request = self._request(text, generation, seconds)
+        request = self._request(text, params, timeout)
         self._scheduler.submit(request, bounded=True)
         return request.future
 
     async def summarize(
-        self, text: str, generation: GenerationParams | None = None, *, seconds: float | None = None
+        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
     ) -> Summary:
-        """The summary of one text, as `submit` queues it; cancelling the task cancels the work."""
-        request = await self._request_aside(text, generation, seconds)
+        """The summary of one text. Cancelling the task cancels the request. Raises what `submit` and its future do."""
+        request = await self._request_async(text, params, timeout)
         self._scheduler.submit(request, bounded=True)
         return await asyncio.wrap_future(request.future)
 
     async def stream(
-        self, text: str, generation: GenerationParams | None = None, *, seconds: float | None = None
-    ) -> AsyncIterator[str | Summary]:
-        """Deltas of the summary's text as they become certain, and then the Summary. Raises as `submit` does."""
-        loop, queue = asyncio.get_running_loop(), asyncio.Queue()
-        request = await self._request_aside(text, generation, seconds)
+        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
+    ) -> AsyncGenerator[str | Summary, None]:
+        """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
+        request = await self._request_async(text, params, timeout)
 
-        def tell(tokens: list[int] | None) -> None:
+        def publish(token_ids: list[int] | None) -> None:
             try:
-                loop.call_soon_threadsafe(queue.put_nowait, tokens)
-            except RuntimeError:  # the caller's loop is closed: nobody listens
+                loop.call_soon_threadsafe(queue.put_nowait, token_ids)
+            except RuntimeError:  # the caller's event loop is closed
                 request.future.cancel()
 
-        request.grown = tell
-        request.future.add_done_callback(lambda _: tell(None))
+        request.on_tokens = publish
+        request.future.add_done_callback(lambda _: publish(None))
         self._scheduler.submit(request, bounded=True)
-        pieces = IncrementalDetokenizer(self._tokenizer)
+        detokenizer = IncrementalDetokenizer(self._tokenizer)
         try:
-            while (tokens := await queue.get()) is not None:
-                if piece := pieces.grow(tokens):
-                    yield piece
+            while (token_ids := await queue.get()) is not None:
+                if delta := detokenizer.delta(token_ids):
+                    yield delta
             summary = request.future.result()
-            if piece := pieces.finish(summary.text):
-                yield piece
+            if delta := detokenizer.finish(summary.text):
+                yield delta
             yield summary
         finally:
             request.future.cancel()
 
-    def check_room(self) -> None:
-        """Raises EngineFull where `submit` would now, before anything is spent on a text."""
-        self._scheduler.check_room()
+    def check_admission(self) -> None:
+        """Raises EngineFull if `submit` would, so that a caller need not read a text that is refused."""
+        self._scheduler.check_admission()
 
     def stats(self) -> Stats:
-        """What is running and waiting at this moment."""
+        """What is running and waiting at present."""
         return self._scheduler.stats(self._cache_bytes)
 
-    def teacher_forced_logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[np.ndarray]:
-        """Logits (steps, vocabulary) for each input where the decoder is fed the given tokens, as one batch.
+    def teacher_forced_logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[npt.NDArray[np.float32]]:
+        """The decoder's logits (steps, vocabulary) for each of `inputs` when it is fed the given `tokens`.
 
-        For proofs: the same sessions and caches as in serving, without search.
+        For parity checks: the same sessions and KV cache as in serving, all inputs in one batch, without a search.
         """
-        start = self.bundle.generation_config["decoder_start_token_id"]
-        slots = new_kv_cache(self._model, len(inputs), max(map(len, inputs)), repeated=False)
-        rows = slots.take(len(inputs))
-        longest = max(len(row) for row in tokens)
-        for error in slots.start([Prefill(rows[i : i + 1], ids, longest) for i, ids in enumerate(inputs)]):
+        start_token = self.bundle.generation_config["decoder_start_token_id"]
+        runner = new_model_runner(self._model, len(inputs), max(map(len, inputs)), cuda_graphs=False)
+        rows = runner.kv_cache.allocate(len(inputs))
+        steps = max(map(len, tokens))
+        for error in runner.prefill([Prefill(rows[i : i + 1], ids, steps) for i, ids in enumerate(inputs)]):
             if error:
                 raise error
-        fed = np.array([[start, *row, *row[-1:] * (longest - len(row))] for row in tokens])
-        steps = []
-        for step in range(longest):
-            steps.append(slots.step(fed[:, step : step + 1])[:, 0].copy())
-            slots.past_length += 1
-        stacked = np.stack(steps, axis=1)
+        decoder_input_ids = np.array([[start_token, *row, *row[-1:] * (steps - len(row))] for row in tokens])
+        logits = []
+        for step in range(steps):
+            logits.append(runner.decode(decoder_input_ids[:, step : step + 1])[:, 0].copy())
+            runner.kv_cache.past_length += 1
+        stacked = np.stack(logits, axis=1)
         return [stacked[row, : len(tokens[row])] for row in range(len(tokens))]
 
     def close(self) -> None:
-        """Stops at the next step; work that is not done raises EngineClosed."""
+        """Stops after the current decode step; requests that are not finished raise EngineClosed."""
         self._scheduler.stop()
         self._scheduler.thread.join()
 
-    async def _request_aside(self, text: str, generation: GenerationParams | None, seconds: float | None) -> Request:
-        """A long text is tokenized in a thread, so that the caller's loop goes on meanwhile."""
-        self.check_room()
+    async def _request_async(self, text: str, params: GenerationParams | None, timeout: float | None) -> Request:
+        self.check_admission()
         if len(text) <= LONG_TEXT:
-            return self._request(text, generation, seconds)
-        return await asyncio.to_thread(self._request, text, generation, seconds)
+            return self._request(text, params, timeout)
+        return await asyncio.to_thread(self._request, text, params, timeout)
 
     def _request(
-        self, text: str, generation: GenerationParams | None, seconds: float | None = None, ids: list[int] | None = None
+        self, text: str, params: GenerationParams | None, timeout: float | None, input_ids: list[int] | None = None
     ) -> Request:
-        generation = generation or GenerationParams()
-        settings = resolve(generation, self.bundle.generation_config)
-        return Request(self._tokenizer, text, generation, settings, seconds, ids)
+        params = params or GenerationParams()
+        resolved = resolve(params, self.bundle.generation_config)
+        return Request(self._tokenizer, text, params, resolved, timeout, input_ids)

@@ -1,16 +1,16 @@
-"""What can go wrong in the engine, by whose hand; every text is one sentence for a person."""
+"""The errors of the engine. Each message is one sentence that can be shown to a user."""
 
 
 class EngineError(Exception):
-    """Base of everything the engine raises."""
+    """Base class of all errors that the engine raises, and what it raises when a device or a model run fails."""
 
 
 class BundleError(EngineError):
-    """The bundle is missing, altered or not for this engine; nothing was loaded."""
+    """The bundle is missing, altered or not supported by this engine; nothing was loaded."""
 
 
 class GenerationError(EngineError):
-    """A generation setting is out of bounds; `field` names it."""
+    """The generation parameter named by `field` has a value that is not allowed."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field} {message}")
@@ -18,11 +18,11 @@ class GenerationError(EngineError):
 
 
 class TextError(EngineError):
-    """The text cannot be summarized as asked: it is empty, or longer than the caller allows."""
+    """The text cannot be summarized as requested: it is empty, or too long and `long_text` is "refuse"."""
 
 
 class EngineFull(EngineError):
-    """Too much work is waiting; `retry_after` is the expected wait in seconds."""
+    """Too many tokens are waiting for a new request to be admitted; retry after `retry_after` seconds."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"Too much work is waiting; try again in {retry_after:.0f} s.")
@@ -30,8 +30,8 @@ class EngineFull(EngineError):
 
 
 class DeadlineExceeded(EngineError):
-    """The caller's time was over before the summary was there."""
+    """The request's timeout passed before its summary was ready."""
 
 
 class EngineClosed(EngineError):
-    """The engine was closed before the work was done."""
+    """The engine was closed before the request was finished."""

@@ -1,6 +1,6 @@
-"""Generation parameters: what a caller may ask for, with bounds and help, and what a bundle fills in.
+"""Generation parameters: what a request may set, with bounds and help texts, and how a bundle fills in the rest.
 
-`GenerationFields` is the one definition; the recipe, the HTTP schema and the page read bounds and help from it.
+`GenerationFields` is the one definition: the recipe, the HTTP schema and the page take bounds and help texts from it.
 """
 
 import copy
@@ -15,13 +15,13 @@ from precis.errors import BundleError, GenerationError
 MAX_NEW_TOKENS = 512
 MAX_BEAMS = 8
 
-# Keys of generation_config.json that the search below obeys, and those that do not change greedy or beam search.
-OBEYED = {
+# Keys of generation_config.json that the engine implements, and those that do not change greedy or beam search.
+SUPPORTED_KEYS = {
     "max_new_tokens", "max_length", "min_new_tokens", "min_length", "num_beams", "length_penalty", "early_stopping",
     "no_repeat_ngram_size", "repetition_penalty", "decoder_start_token_id", "eos_token_id", "pad_token_id",
     "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens",
 }  # fmt: skip
-WITHOUT_EFFECT = {
+IGNORED_KEYS = {
     "_from_model_config", "transformers_version", "bos_token_id", "use_cache", "temperature", "top_k", "top_p",
     "typical_p", "epsilon_cutoff", "eta_cutoff", "output_attentions", "output_hidden_states", "output_scores",
     "output_logits", "return_dict_in_generate", "cache_implementation", "trust_remote_code",
@@ -29,7 +29,7 @@ WITHOUT_EFFECT = {
 
 
 class GenerationFields(BaseModel):
-    """The generation parameters under transformers' names; None leaves a value to the bundle."""
+    """The generation parameters under transformers' names; None stands for the bundle's value."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -58,7 +58,7 @@ def field_with_default(name: str, default: object) -> Any:
 
 
 class RequestFields(GenerationFields):
-    """What one request may choose: the generation parameters, and what happens to a text that is too long."""
+    """What one request may set: the generation parameters, and what happens to a text that is too long."""
 
     long_text: Literal["split", "truncate", "refuse"] = Field(
         "split",
@@ -68,7 +68,7 @@ class RequestFields(GenerationFields):
 
 
 class GenerationParams(RequestFields):
-    """One request's parameters. Raises GenerationError for a value that is out of bounds or of the wrong type."""
+    """The parameters of one request. Raises GenerationError for a value out of bounds or of the wrong type."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -79,7 +79,10 @@ class GenerationParams(RequestFields):
 
 @dataclass(frozen=True)
 class ResolvedParams:
-    """A request's settings with nothing left open."""
+    """A request's parameters with every value decided: the request's, the bundle's or transformers' default.
+
+    The names are transformers'; a plural holds every token of a value that may be one token or a list of them.
+    """
 
     max_new_tokens: int
     min_new_tokens: int
@@ -88,77 +91,88 @@ class ResolvedParams:
     early_stopping: bool | str
     no_repeat_ngram_size: int
     repetition_penalty: float
-    start: int
-    ends: tuple[int, ...]
-    pad: int
-    forced_first: int | None
-    forced_last: tuple[int, ...]
-    suppressed: tuple[int, ...]
-    suppressed_first: tuple[int, ...]
+    decoder_start_token_id: int
+    eos_token_ids: tuple[int, ...]
+    pad_token_id: int
+    forced_bos_token_id: int | None
+    forced_eos_token_ids: tuple[int, ...]
+    suppress_tokens: tuple[int, ...]
+    begin_suppress_tokens: tuple[int, ...]
 
     @functools.cached_property
-    def plain(self) -> bool:
-        """Whether no rule changes the model's own scores."""
+    def has_no_processors(self) -> bool:
+        """Whether no logits processor changes the model's own scores."""
         return (
             self.repetition_penalty == 1.0
             and not self.no_repeat_ngram_size
             and not self.min_new_tokens
-            and self.forced_first is None
-            and not (self.forced_last or self.suppressed or self.suppressed_first)
+            and self.forced_bos_token_id is None
+            and not (self.forced_eos_token_ids or self.suppress_tokens or self.begin_suppress_tokens)
         )
 
+    def strip_special_tokens(self, token_ids: list[int]) -> list[int]:
+        """`token_ids` without padding and end tokens."""
+        return [token for token in token_ids if token != self.pad_token_id and token not in self.eos_token_ids]
 
-def check_config(config: dict[str, Any]) -> None:
-    """Refuses a generation_config.json that asks for a search this engine does not do. Raises BundleError."""
+
+def check_generation_config(config: dict[str, Any]) -> None:
+    """Raises BundleError if a generation_config.json asks for a search that the engine does not implement."""
     for key, value in config.items():
-        if key not in OBEYED | WITHOUT_EFFECT and value not in (None, False, 1, 1.0, 0, [], ""):
-            raise BundleError(f"generation_config.json asks for {key}={value!r}, which this engine does not do.")
+        has_effect = value is True or value not in (None, False, 0, 1, [], "")  # 1 is a neutral factor or count
+        if has_effect and key not in SUPPORTED_KEYS | IGNORED_KEYS:
+            raise BundleError(f"generation_config.json sets {key}={value!r}, which this engine does not support.")
     for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
         if config.get(key) is None:
             raise BundleError(f"generation_config.json lacks {key}.")
 
 
-def resolve(asked: GenerationParams, config: dict[str, Any]) -> ResolvedParams:
-    """The caller's settings over the bundle's over transformers' defaults. Raises GenerationError where they clash."""
+def resolve(params: GenerationParams, config: dict[str, Any]) -> ResolvedParams:
+    """The request's `params` over the bundle's generation_config.json over transformers' defaults.
 
-    def pick(name: str, default: Any) -> Any:
-        own = getattr(asked, name)
-        if own is not None:
-            return own
+    Raises GenerationError if min_new_tokens of the request is above the limit that results.
+    """
+
+    def value_of(name: str, default: Any) -> Any:
+        value = getattr(params, name)
+        if value is not None:
+            return value
         return default if config.get(name) is None else config[name]
 
     # transformers counts the decoder's start token in max_length and min_length; its default length is 20.
-    longest = pick("max_new_tokens", (config.get("max_length") or 20) - 1)
-    shortest = pick("min_new_tokens", max(0, (config.get("min_length") or 0) - 1))
-    if shortest > longest:
-        # A caller's own limit wins over the bundle's floor; two limits of one caller that clash are a mistake.
-        if asked.min_new_tokens is not None:
-            raise GenerationError("min_new_tokens", f"is {shortest}, more than max_new_tokens, which is {longest}.")
-        shortest = longest
+    max_new_tokens = value_of("max_new_tokens", (config.get("max_length") or 20) - 1)
+    min_new_tokens = value_of("min_new_tokens", max(0, (config.get("min_length") or 0) - 1))
+    if min_new_tokens > max_new_tokens:
+        # A request's maximum wins over the bundle's minimum; a request's own minimum above its maximum is a mistake.
+        if params.min_new_tokens is not None:
+            message = f"is {min_new_tokens}, more than max_new_tokens, which is {max_new_tokens}."
+            raise GenerationError("min_new_tokens", message)
+        min_new_tokens = max_new_tokens
     return ResolvedParams(
-        max_new_tokens=longest,
-        min_new_tokens=shortest,
-        num_beams=pick("num_beams", 1),
-        length_penalty=pick("length_penalty", 1.0),
-        early_stopping=pick("early_stopping", False),
-        no_repeat_ngram_size=pick("no_repeat_ngram_size", 0),
-        repetition_penalty=pick("repetition_penalty", 1.0),
-        start=config["decoder_start_token_id"],
-        ends=_tokens(config["eos_token_id"]),
-        pad=config["pad_token_id"],
-        forced_first=config.get("forced_bos_token_id"),
-        forced_last=_tokens(config.get("forced_eos_token_id")),
-        suppressed=_tokens(config.get("suppress_tokens")),
-        suppressed_first=_tokens(config.get("begin_suppress_tokens")),
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens,
+        num_beams=value_of("num_beams", 1),
+        length_penalty=value_of("length_penalty", 1.0),
+        early_stopping=value_of("early_stopping", False),
+        no_repeat_ngram_size=value_of("no_repeat_ngram_size", 0),
+        repetition_penalty=value_of("repetition_penalty", 1.0),
+        decoder_start_token_id=config["decoder_start_token_id"],
+        eos_token_ids=_token_ids(config["eos_token_id"]),
+        pad_token_id=config["pad_token_id"],
+        forced_bos_token_id=config.get("forced_bos_token_id"),
+        forced_eos_token_ids=_token_ids(config.get("forced_eos_token_id")),
+        suppress_tokens=_token_ids(config.get("suppress_tokens")),
+        begin_suppress_tokens=_token_ids(config.get("begin_suppress_tokens")),
     )
 
 
-def _tokens(value: int | list[int] | None) -> tuple[int, ...]:
-    return () if value is None else tuple(value) if isinstance(value, list) else (value,)
+def _token_ids(value: int | list[int] | None) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list) else (value,)
 
 
 def _generation_error(error: ValidationError) -> GenerationError:
-    """The first complaint of pydantic in words; the bounds come from the field."""
+    """Pydantic's first error as a sentence; the bounds come from the field."""
     name = str(error.errors(include_input=False, include_url=False)[0]["loc"][0])
     field = RequestFields.model_fields.get(name)
     if field is None:
@@ -173,7 +187,7 @@ def _generation_error(error: ValidationError) -> GenerationError:
 
 
 def bounds(name: str) -> tuple[float, float]:
-    """The smallest and the largest value of a numeric parameter, both allowed."""
+    """The smallest and the largest allowed value of the numeric parameter `name`."""
     metadata = GenerationFields.model_fields[name].metadata
     low = next(item.ge for item in metadata if hasattr(item, "ge"))
     high = next(item.le for item in metadata if hasattr(item, "le"))

@@ -1,23 +1,35 @@
-"""A caller's text on its way to its summary; long texts go in stages."""
+"""One request: a text on its way to its summary. A long text is summarized in stages."""
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from precis.errors import TextError
 from precis.params import GenerationParams, ResolvedParams
-from precis.scheduling.running_batch import Sequence
+from precis.scheduling.sequence import Sequence
+from precis.text import is_blank
 from precis.text.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One text's summary. `token_ids` are without pad and end tokens; `chunks` counts the parts a long text was cut
-    into (1: read whole); `truncated_tokens` those the model did not read; `finish_reason` is "end" or "length".
+    """The summary of one text.
 
-    Seconds since it was asked for: `waiting_seconds` until its first chunk joined the batch, `first_token_seconds`
-    until the summary's first token was there, `seconds` until all was."""
+    Attributes:
+        text: the summary.
+        token_ids: its tokens without padding and end tokens.
+        input_tokens: tokens of the text, with the model's prefix and end token.
+        output_tokens: tokens of the summary.
+        chunks: how many chunks a long text was split into; 1 if it was read in one.
+        truncated_tokens: tokens that the model did not read.
+        finish_reason: "end" if the model ended the summary, "length" if it was cut at the longest allowed one.
+        waiting_seconds: from the submission until the first chunk was prefilled.
+        first_token_seconds: from the submission until the first token of the summary.
+        seconds: from the submission until the summary was finished.
+    """
 
     text: str
     token_ids: list[int]
@@ -32,95 +44,93 @@ class Summary:
 
 
 class Request:
-    """The chunks of a text are decoded, and where there are several, their summaries after them.
+    """A text with its parameters, and the future of its summary.
 
-    `deadline` is a reading of time.monotonic(), or None; `ids` are the text's tokens, where the caller has them. Raises
-    TextError for an empty text and a refused length.
+    In the first stage the text or its chunks are summarized; while there are several summaries, the next stage
+    summarizes the summaries. Times are those of `time.monotonic()`.
     """
 
     def __init__(
         self,
         tokenizer: TextTokenizer,
         text: str,
-        generation: GenerationParams,
-        settings: ResolvedParams,
-        seconds: float | None = None,
-        ids: list[int] | None = None,
+        params: GenerationParams,
+        resolved: ResolvedParams,
+        timeout: float | None = None,
+        input_ids: list[int] | None = None,
     ) -> None:
-        self.tokenizer, self.settings = tokenizer, settings
-        self.asked = time.monotonic()
-        self.joined: float | None = None  # when its first chunk joined the batch
-        self.deadline = None if seconds is None else self.asked + seconds
-        self.future: Future[Summary] = Future()
-        self.grown: Callable[[list[int]], None] | None = None
-        self.waiting_tokens = 0  # the queue's
-        self.offline = False  # whether it is of a list, for all of which its caller waits
-        if not text.strip():
-            raise TextError("The text is empty.")
-        ids = tokenizer.encode(text) if ids is None else ids
-        self.input_tokens, self.chunks = len(ids), 1
-        if len(ids) > tokenizer.limit and generation.long_text == "refuse":
-            raise TextError(f"The text has {len(ids)} tokens, and the model reads {tokenizer.limit}.")
-        if len(ids) > tokenizer.limit and generation.long_text == "split":
-            texts = tokenizer.chunks(text)
-            self.chunks = len(texts)
-            self.parts = [tokenizer.encode(chunk) for chunk in texts]
-        else:
-            self.parts = [ids]
-        # What does not fit is said, not hidden.
-        self.truncated_tokens = sum(max(0, len(part) - tokenizer.limit) for part in self.parts)
+        """`timeout` is in seconds from now; `input_ids` are the text's tokens if the caller has encoded it.
 
-    def jobs(self) -> list[Sequence]:
-        """What is to be decoded now; only the last stage of a text streams."""
-        last = len(self.parts) == 1
-        self.stage = [
-            Sequence(self.tokenizer.cut(part), self.settings, self.future.done, self.grown if last else None)
-            for part in self.parts
-        ]
-        return self.stage
+        Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
+        """
+        self._tokenizer, self._params = tokenizer, resolved
+        self.submitted_at = time.monotonic()
+        self.started_at = math.inf  # when its first sequence joined the batch
+        self.deadline = None if timeout is None else self.submitted_at + timeout
+        self.future: Future[Summary] = Future()
+        self.on_tokens: Callable[[list[int]], None] | None = None  # see Sequence; of the last stage
+        self.waiting_tokens = 0  # counted by the scheduler
+        self.offline = False  # set by the scheduler: whether its caller waits for a list of summaries
+        if is_blank(text):
+            raise TextError("The text is empty.")
+        input_ids = tokenizer.encode(text) if input_ids is None else input_ids
+        self.input_tokens = len(input_ids)
+        self._chunks = [input_ids]  # the sources of the present stage
+        if len(input_ids) > tokenizer.limit and params.long_text == "refuse":
+            raise TextError(f"The text has {len(input_ids)} tokens, and the model reads {tokenizer.limit}.")
+        if len(input_ids) > tokenizer.limit and params.long_text == "split":
+            self._chunks = self._split(text)
+        self.chunks = len(self._chunks)
+        self.truncated_tokens = sum(max(0, len(chunk) - tokenizer.limit) for chunk in self._chunks)
+
+    def start(self) -> list[Sequence]:
+        """The sequences of the present stage. Only the last stage, a single sequence, reports its tokens."""
+        on_tokens = self.on_tokens if len(self._chunks) == 1 else None
+        sources = map(self._tokenizer.truncate, self._chunks)
+        self._sequences = [Sequence(source, self._params, self.future.done, on_tokens) for source in sources]
+        return self._sequences
 
     def advance(self) -> list[Sequence]:
-        """Called when a job of the stage is done: the next stage's jobs after the last one, or none."""
-        if not all(job.finish_reason for job in self.stage):
-            return []
-        texts = [self.tokenizer.decode(job.tokens) for job in self.stage]
-        if len(texts) > 1:
-            joined = " ".join(text for text in texts if text) or texts[0]
-            ids = self.tokenizer.encode(joined)
-            parts = (
-                [ids]
-                if len(ids) <= self.tokenizer.limit
-                else [self.tokenizer.encode(p) for p in self.tokenizer.chunks(joined)]
-            )
-            # Summaries that are no shorter than their texts would go round for ever.
-            if len(parts) >= len(self.parts):
-                parts = [ids]
-                self.truncated_tokens += max(0, len(ids) - self.tokenizer.limit)
-            self.parts = parts
-            return self.jobs()
-        job = self.stage[0]
-        self.settle(
-            Summary(
-                texts[0],
-                job.tokens,
-                self.input_tokens,
-                len(job.tokens),
-                self.chunks,
-                self.truncated_tokens,
-                job.finish_reason,
-                waiting_seconds=self.joined - self.asked,
-                first_token_seconds=job.first_token - self.asked,
-                seconds=time.monotonic() - self.asked,
-            )
-        )
-        return []
+        """The sequences of the next stage, once all of the present one are finished; else an empty list.
 
-    def settle(self, outcome: Summary | Exception) -> None:
-        """Sets the outcome unless the caller has gone or has it already."""
-        try:
-            if isinstance(outcome, Exception):
-                self.future.set_exception(outcome)
-            else:
-                self.future.set_result(outcome)
-        except InvalidStateError:
-            pass
+        Called whenever a sequence is finished; after the last stage it sets the summary.
+        """
+        if not all(sequence.finish_reason for sequence in self._sequences):
+            return []
+        texts = [self._tokenizer.decode(sequence.token_ids) for sequence in self._sequences]
+        if len(texts) == 1:
+            self._set_summary(texts[0], self._sequences[0])
+            return []
+        joined = " ".join(text for text in texts if text) or texts[0]
+        input_ids = self._tokenizer.encode(joined)
+        chunks = [input_ids] if len(input_ids) <= self._tokenizer.limit else self._split(joined)
+        # Summaries that are no shorter than their texts would never come to an end.
+        if len(chunks) >= len(self._chunks):
+            chunks = [input_ids]
+            self.truncated_tokens += max(0, len(input_ids) - self._tokenizer.limit)
+        self._chunks = chunks
+        return self.start()
+
+    def set_exception(self, error: Exception) -> None:
+        """Fails the request, unless it is done or cancelled already."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
+    def _split(self, text: str) -> list[list[int]]:
+        return [self._tokenizer.encode(chunk) for chunk in self._tokenizer.chunks(text)]
+
+    def _set_summary(self, text: str, sequence: Sequence) -> None:
+        summary = Summary(
+            text=text,
+            token_ids=sequence.token_ids,
+            input_tokens=self.input_tokens,
+            output_tokens=len(sequence.token_ids),
+            chunks=self.chunks,
+            truncated_tokens=self.truncated_tokens,
+            finish_reason=sequence.finish_reason,
+            waiting_seconds=self.started_at - self.submitted_at,
+            first_token_seconds=sequence.first_token_at - self.submitted_at,
+            seconds=time.monotonic() - self.submitted_at,
+        )
+        with suppress(InvalidStateError):  # cancelled meanwhile
+            self.future.set_result(summary)

@@ -1,15 +1,20 @@
-"""What an engine is doing at this moment, in figures for operators."""
+"""A snapshot of an engine's load."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Stats:
-    """`rows` sequences can be decoded at once (a beam is one), `running_rows` are.
+    """What is running and waiting, and the capacities.
 
-    `waiting_requests` have a text in the queue, with `waiting_tokens`; past `max_waiting_tokens` new ones are refused.
-    `tokens_per_second` is the rate at which the queue is read, averaged over some seconds of work. `cache_bytes` is the
-    memory of all rows when they are full.
+    Attributes:
+        rows: rows of the KV cache, each of which holds one beam.
+        running_rows: rows in use.
+        waiting_requests: requests with at least one sequence in the queue.
+        waiting_tokens: tokens in the queue.
+        max_waiting_tokens: while more tokens than this wait, new requests are refused.
+        tokens_per_second: how fast waiting tokens are admitted, averaged over some seconds of work.
+        cache_bytes: memory of all rows when they are full.
     """
 
     rows: int

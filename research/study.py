@@ -177,7 +177,7 @@ def page(results: dict) -> str:
         "ROUGE-1",
         "ROUGE-2",
         "ROUGE-L",
-        f"ROUGE-L less that of {full or 'full'}",
+        f"ROUGE-L minus that of {full or 'full'}",
         "s",
         "tokens/s",
         "MiB",
@@ -190,19 +190,19 @@ def page(results: dict) -> str:
 
 <!-- Written by `python -m research.study FOLDER`; research/study.py says what FOLDER holds. -->
 
-`models/base` (weights' SHA-256 {results["setup"]["base"][:12]}…) fine-tuned on {train:,} articles and sentences in
-XSum's manner, scored on {validation} articles of XSum's validation split. Every line is one run of `python -m finetune`
-with the same base, data, seed, two epochs and search; of the two epochs the one with the lower validation loss is kept.
+`models/base` (weights' SHA-256 {results["setup"]["base"][:12]}…) fine-tuned on {train:,} XSum-like (article, sentence)
+pairs, scored on {validation} articles of XSum's validation split. Each row is one run of `python -m finetune`
+with the same base, data, seed, number of epochs (two) and search; the epoch with the lower validation loss is kept.
 {minutes:.0f} minutes in all on {first["hardware"]}, torch {first["torch"]}.
 
 {rows}
 
 ROUGE is F1, stemmed, in points, with 95% bootstrap intervals over the documents. The difference is paired by document:
 an interval that holds 0 says that {validation} documents cannot tell the two apart. Full fine-tuning was tried at two
-rates and LoRA at one, and the better rate was picked on the same documents, which favours full fine-tuning. Seconds are
-of training alone, with its two evaluations; MiB are the process's peak while it trains, its libraries among them.
+rates and LoRA at one, and the better rate was selected on the same documents, which favours full fine-tuning. Seconds
+count training with its two evaluations; MiB is the peak memory of the process while it trains, libraries included.
 
-What is set for each; of two values of one key the later counts:
+Settings of each run (if a key stands twice, the later value counts):
 
 {settings}
 

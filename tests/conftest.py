@@ -229,7 +229,7 @@ def bundle(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rounded(tmp_path_factory) -> Path:
+def int8_bundle(tmp_path_factory) -> Path:
     """The base in 8 bits."""
     from transformers import AutoTokenizer
 
@@ -242,22 +242,21 @@ def rounded(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fixed(tmp_path_factory) -> Path:
+def static_bundle(tmp_path_factory) -> Path:
     """The base in fp32, in the graphs for GPUs."""
-    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-fixed"), fixed=True)
+    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-static"), static=True)
 
 
-def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None, fixed: bool = False) -> Path:
+def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None, static: bool = False) -> Path:
     """A sealed bundle of the model under `folder`, without the proofs of a run's."""
-    from export.graphs.trace import trace, write_graphs, write_onnx
+    from export.graphs.trace import trace, write_graphs
+    from export.precision.int8 import quantize_graphs
     from tests.support.engines import seal
 
     bundle = folder / "bundle"
     bundle.mkdir()
-    if fixed:
-        write_graphs(trace(model, fixed=True), model, bundle)
-    else:
-        write_onnx(model, bundle, calibration)
+    graphs = trace(model, calibration, static)
+    write_graphs(graphs if calibration is None else quantize_graphs(graphs), model, bundle)
     seal(bundle)
     return bundle
 

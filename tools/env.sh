@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv from one lock: tools/env.sh cpu|gpu. Run by make env.
+# Builds .venv from one lock and installs the precis library in it, editable: tools/env.sh cpu|gpu. Run by make env.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 flavour=$1
@@ -13,7 +13,7 @@ rm -rf .venv
 "$python" -m venv .venv
 .venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
-# uv reads no pip configuration; a machine may offer a CPU build of torch by that way.
+# uv does not read pip's configuration, which may name a folder with a CPU build of torch.
 links=${PIP_FIND_LINKS:-$(.venv/bin/pip config get global.find-links 2>/dev/null || true)}
 [ -z "$links" ] || export UV_FIND_LINKS="$links"
 install() {
@@ -21,12 +21,13 @@ install() {
 }
 
 if [ "$flavour" = cpu ] && ! compgen -G "${links:-/nowhere}/torch-*+cpu*" >/dev/null; then
-  # The CPU build is a tenth of the size, where PyTorch's own index can be reached.
+  # Where PyTorch's own index can be reached: its CPU build is a tenth of the size.
   install --torch-backend cpu || install
 else
   install
 fi || {
-  echo "uv could not install; trying pip, which knows this machine's own package index." >&2
+  echo "uv could not install; trying pip, which may be configured for a package index of this machine." >&2
   .venv/bin/pip install --disable-pip-version-check --requirement "requirements/$flavour.txt"
 }
+.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 touch ".venv/installed-$flavour"

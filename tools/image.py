@@ -1,23 +1,23 @@
-"""Builds a container image: stages a run's bundles, labels the image with where the model comes from, calls docker."""
+"""Builds a container image: stages a run's bundles, labels the image with the model's origin, calls docker."""
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from precis.bundle.choose import choose_bundle
+from precis.bundle.manifest import Manifest
+from precis.bundle.names import MANIFEST
 
 ROOT = Path(__file__).parent.parent
 STAGE = ROOT / "artifacts/image"
 
 
 def stage(bundle: Path) -> None:
-    """Links the bundle into artifacts/image/bundle, and the base's beside it, which the page compares with."""
+    """Hard-links the bundle into artifacts/image/bundle, and the base model's bundle for the page's comparison."""
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(bundle, STAGE / "bundle", copy_function=os.link)
     base = bundle.parent / "bundle-base-int8"
@@ -25,31 +25,32 @@ def stage(bundle: Path) -> None:
         shutil.copytree(base, STAGE / base.name, copy_function=os.link)
 
 
-def labels(manifest: dict[str, Any], device: str) -> Iterator[tuple[str, str]]:
-    """OCI labels from a bundle's manifest; what it does not know is left out."""
-    base, data = manifest.get("base_model", {}), manifest.get("data", {})
-    versions = {
+def labels(manifest: Manifest, device: str) -> Iterator[tuple[str, str]]:
+    """OCI labels that say which model an image contains; values that the manifest lacks are left out."""
+    base, data, parity = manifest.base_model, manifest.data, manifest.parity
+    scores = manifest.rouge.finetuned if manifest.rouge else None
+    values = {
         "org.opencontainers.image.title": "precis",
         "org.opencontainers.image.description": "Summaries by a fine-tuned T5 on ONNX Runtime, over HTTP and on a page",
         "org.opencontainers.image.licenses": "Apache-2.0",
         "org.opencontainers.image.base.name": "docker.io/library/python:3.11-slim-bookworm",
         "org.opencontainers.image.revision": _commit(),
         "precis.device": device,
-        "precis.model.name": manifest.get("name"),
-        "precis.model.created": manifest.get("created"),
-        "precis.model.precision": manifest.get("precision"),
-        "precis.model.commit": manifest.get("git_commit", {}).get("export"),
-        "precis.model.base": base.get("name"),
-        "precis.model.base.revision": base.get("revision"),
-        "precis.model.base.sha256": base.get("sha256"),
-        "precis.model.data": data.get("name") or data.get("train"),
-        "precis.model.data.revision": data.get("revision"),
-        "precis.model.data.sha256": data.get("train_sha256"),
-        "precis.model.rougeL": manifest.get("rouge", {}).get("finetuned", {}).get("rougeL"),
-        "precis.model.parity.identical": manifest.get("parity", {}).get("identical_summaries"),
-        "precis.model.parity.documents": manifest.get("parity", {}).get("documents"),
+        "precis.model.name": manifest.name,
+        "precis.model.created": manifest.created,
+        "precis.model.precision": manifest.precision,
+        "precis.model.commit": manifest.git_commit.get("export"),
+        "precis.model.base": base.name,
+        "precis.model.base.revision": base.revision,
+        "precis.model.base.sha256": base.sha256,
+        "precis.model.data": data.name or data.train,
+        "precis.model.data.revision": data.revision,
+        "precis.model.data.sha256": data.train_sha256,
+        "precis.model.rougeL": scores.rougeL if scores else None,
+        "precis.model.parity.identical": parity.identical_summaries if parity else None,
+        "precis.model.parity.documents": parity.documents if parity else None,
     }
-    yield from ((key, str(value)) for key, value in versions.items() if value is not None)
+    yield from ((key, str(value)) for key, value in values.items() if value is not None)
 
 
 def _commit() -> str | None:
@@ -65,9 +66,9 @@ def main() -> int:
     options = parser.parse_args()
     bundle = choose_bundle(options.run, options.device)
     try:
-        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+        manifest = Manifest.model_validate_json((bundle / MANIFEST).read_bytes())
     except OSError as error:
-        print(f"{bundle} is no bundle: {error.strerror}.", file=sys.stderr)
+        print(f"{bundle} is not a bundle: {error.strerror}.", file=sys.stderr)
         return 1
     stage(bundle)
     command = ["docker", "build", "--tag", options.tag, "--build-arg", f"DEVICE={options.device}"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The API's tests over HTTP against a container, and the container's own: tools/image_test.sh IMAGE PORT. Run by make image-test.
+# Runs the API's tests over HTTP against a container, and the container's own: tools/image_test.sh IMAGE PORT. Run by make image-test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=$1 port=$2
@@ -17,4 +17,4 @@ for _ in $(seq 300); do
 done
 PRECIS_URL="http://127.0.0.1:$port" PRECIS_LOG=$log PRECIS_BUNDLE=$PWD/artifacts/image/bundle \
   .venv/bin/python -m pytest -m api --durations 5
-PRECIS_IMAGE=$image .venv/bin/python -m pytest tests/test_ship_container.py --durations 5 -rP
+PRECIS_IMAGE=$image .venv/bin/python -m pytest tests/system/test_container.py --durations 5 -rP

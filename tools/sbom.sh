@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What an image holds, as CycloneDX and as a list of licences in artifacts/: tools/sbom.sh cpu|cuda. Run by make sbom.
+# Lists what an image contains, as CycloneDX and as a table of licences in artifacts/: tools/sbom.sh cpu|cuda. Run by make sbom.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)

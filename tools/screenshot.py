@@ -1,7 +1,6 @@
 """Takes the README's and the docs' pictures of the page: python tools/screenshot.py URL FOLDER, with a service at URL.
 
-Writes page.png (desktop), page-dark.png, page-phone.png, page-documents.png and page-model.png. The letters are those
-of the machine's own fonts, as for every visitor.
+Writes page.png (desktop), page-dark.png, page-phone.png, page-documents.png and page-model.png, in the machine's fonts.
 """
 
 import json
@@ -22,35 +21,35 @@ def main(url: str, folder: str) -> None:
     out = Path(folder)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        summarized(browser, url, DESKTOP).screenshot(path=out / "page.png")
-        summarized(browser, url, {**DESKTOP, "color_scheme": "dark"}).screenshot(path=out / "page-dark.png")
-        phone = summarized(browser, url, PHONE)
-        phone.locator("#paper").scroll_into_view_if_needed()
+        summarized_page(browser, url, DESKTOP).screenshot(path=out / "page.png")
+        summarized_page(browser, url, {**DESKTOP, "color_scheme": "dark"}).screenshot(path=out / "page-dark.png")
+        phone = summarized_page(browser, url, PHONE)
+        phone.locator("#summary-panel").scroll_into_view_if_needed()
         phone.screenshot(path=out / "page-phone.png")
-        documents(browser, url).screenshot(path=out / "page-documents.png", full_page=True)
-        model(browser, url).screenshot(path=out / "page-model.png", full_page=True)
+        batch_page(browser, url).screenshot(path=out / "page-documents.png", full_page=True)
+        about_page(browser, url).screenshot(path=out / "page-model.png", full_page=True)
         browser.close()
 
 
-def opened(browser: Browser, url: str, how: dict) -> Page:
-    page = browser.new_context(**how).new_page()
+def open_page(browser: Browser, url: str, context: dict) -> Page:
+    page = browser.new_context(**context).new_page()
     page.goto(f"{url}/ui/", wait_until="domcontentloaded", timeout=60_000)
     page.locator("#go").wait_for(timeout=60_000)
     return page
 
 
-def summarized(browser: Browser, url: str, how: dict) -> Page:
-    page = opened(browser, url, how)
+def summarized_page(browser: Browser, url: str, context: dict) -> Page:
+    page = open_page(browser, url, context)
     page.get_by_role("button", name=EXAMPLE).click()
     expect(page.locator("#status")).to_contain_text("words from", timeout=30_000)
-    page.wait_for_timeout(1000)  # a phone scrolls there
+    page.wait_for_timeout(1000)  # on a phone the page scrolls to the summary
     return page
 
 
-def documents(browser: Browser, url: str) -> Page:
-    page = opened(browser, url, DESKTOP)
+def batch_page(browser: Browser, url: str) -> Page:
+    page = open_page(browser, url, DESKTOP)
     page.get_by_role("tab", name="Several texts").click()
-    examples = json.loads((ROOT / "bento/examples.json").read_text(encoding="utf-8"))
+    examples = json.loads((ROOT / "bento/page/static/examples.json").read_text(encoding="utf-8"))
     page.locator("#files input[type=file]").set_input_files(
         [
             {"name": f"{example['title']}.txt", "mimeType": "text/plain", "buffer": example["document"].encode()}
@@ -61,8 +60,8 @@ def documents(browser: Browser, url: str) -> Page:
     return page
 
 
-def model(browser: Browser, url: str) -> Page:
-    page = opened(browser, url, DESKTOP)
+def about_page(browser: Browser, url: str) -> Page:
+    page = open_page(browser, url, DESKTOP)
     page.get_by_role("tab", name="About this model").click()
     page.wait_for_timeout(500)
     return page

@@ -81,10 +81,11 @@ def _train(sizes: Sizes, way: Training, device: str, peak: float) -> dict[str, f
     from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, set_seed
     from transformers.utils import logging
 
-    from finetune.data.tokenizing import LengthGrouped
-    from finetune.recipe import parse_recipe
+    from finetune.data.sampler import LengthGroupedSampler
+    from finetune.recipe_io import parse_recipe
     from finetune.training.meters import MemoryMeter
-    from finetune.training.train import add_adapter, train
+    from finetune.training.model import add_adapter
+    from finetune.training.train import train
 
     logging.set_verbosity_error()
     set_seed(0)
@@ -114,7 +115,7 @@ def _train(sizes: Sizes, way: Training, device: str, peak: float) -> dict[str, f
     with tempfile.TemporaryDirectory() as folder:
         data = Dataset.from_dict(rows)
         trained = train(network, tokenizer, data, data.select([0]), recipe, Path(folder))
-    order = list(LengthGrouped([document for document, _ in pairs], way.batch, recipe.training.seed))
+    order = list(LengthGroupedSampler([document for document, _ in pairs], way.batch, recipe.training.seed))
     counted = [pairs[i] for i in order[way.warm_up * way.batch :]]
     seconds = sum(trained.step_seconds[way.warm_up :])
     tokens = sum(map(sum, counted))

@@ -58,7 +58,7 @@ def _random(scratch: Path, sizes: Sizes) -> Path:
 
 def _base(scratch: Path, sizes: Sizes) -> Path:
     from benchmarks.export import write_run_of
-    from finetune.recipe import parse_recipe
+    from finetune.recipe_io import parse_recipe
 
     folder = scratch / "base"
     shutil.rmtree(folder, ignore_errors=True)
@@ -107,9 +107,9 @@ def _on_the_device(run: Path, folder: Path, precision: str, device: str) -> dict
 
     from export.checks import load_merged, open_run
     from export.parity.comparison import Comparison
-    from export.pipeline import Onnx, Torch
+    from export.parity.systems import EngineSystem, PyTorchSystem
     from finetune.data.loading import load_pairs
-    from finetune.evaluation.scoring import encode
+    from finetune.data.tokenizing import encode
     from precis import Engine
 
     opened = open_run(run)
@@ -120,14 +120,14 @@ def _on_the_device(run: Path, folder: Path, precision: str, device: str) -> dict
     documents, references = (list(pairs[column][:count]) for column in ("document", "summary"))
     comparison = Comparison(recipe, encode(tokenizer, documents, recipe), documents, references)
     torch.set_float32_matmul_precision("highest")
-    pytorch = Torch(f"PyTorch fp32 on {device}", model.to(device), tokenizer, recipe)
+    pytorch = PyTorchSystem(f"PyTorch fp32 on {device}", model.to(device), tokenizer, recipe)
     engine = Engine.load(folder, device=device)
     try:
-        onnx = Onnx(f"ONNX {precision} on {device}", engine)
-        (link,) = comparison.links([(pytorch, onnx)], pytorch, [precision == "fp32"])
+        onnx = EngineSystem(f"ONNX {precision} on {device}", engine)
+        (link,) = comparison.compare([(pytorch, onnx)], pytorch, exact=precision == "fp32")
     finally:
         engine.close()
-    return _told(link.report)
+    return _told(link.report.model_dump(mode="json"))
 
 
 def refusals(folder: Path, scratch: Path) -> dict[str, dict]:

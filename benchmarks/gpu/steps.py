@@ -26,7 +26,7 @@ def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
             engine = Engine.load(folder, device=device, rows=sizes.rows)
             try:
                 if way == "launched" and device == "cuda":
-                    engine._model.stop_capturing()
+                    engine._model.disable_cuda_graphs()
                 row = found["microseconds"][f"{precision}, {way}"] = {}
                 for rows in sizes.batches:
                     row[str(rows)] = round(1e6 * _step(engine, rows, sizes))
@@ -39,20 +39,20 @@ def measure(sizes: Sizes, device: str, scratch: Path, keep: Callable) -> None:
 def _step(engine, rows: int, sizes: Sizes) -> float:
     """Seconds, the mean of `sizes.steps`."""
     from precis.runtime.kv_cache import Prefill
-    from precis.runtime.kv_cache_cuda import new_kv_cache
+    from precis.runtime.model_runner import new_model_runner
 
-    slots = new_kv_cache(engine._model, rows, models.LIMIT, repeated=True)
-    taken = slots.take(rows)
+    runner = new_model_runner(engine._model, rows, models.LIMIT)
+    allocated = runner.kv_cache.allocate(rows)
     ids = list(range(10, 10 + sizes.source))
-    for error in slots.start([Prefill(taken[row : row + 1], ids, sizes.new) for row in range(rows)]):
+    for error in runner.prefill([Prefill(allocated[row : row + 1], ids, sizes.new) for row in range(rows)]):
         if error:
             raise error
     tokens = np.full((rows, 1), 17)
     for step in range(-WARM_UP, sizes.steps):
         if not step:
             began = time.perf_counter()
-        slots.past_length[:rows] = step % sizes.new
-        logits = slots.step(tokens)
+        runner.kv_cache.past_length[:rows] = step % sizes.new
+        logits = runner.decode(tokens)
         # Graphs for a CPU leave the choice to the host.
-        tokens[:, 0] = logits[:, 0].argmax(1) if slots.best is None else slots.best
+        tokens[:, 0] = logits[:, 0].argmax(1) if runner.argmax_tokens is None else runner.argmax_tokens
     return (time.perf_counter() - began) / sizes.steps

@@ -41,7 +41,7 @@ class AdmissionMiddleware:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            get_engine().check_room()
+            get_engine().check_admission()
         except EngineFull as error:
             raise from_engine_error(error) from None
         await self.app(scope, receive, send)

@@ -1,79 +1,62 @@
-"""The page's own small share of the engine: visitors take their places in turn, and the API keeps the rest."""
+"""Admission: the page uses a small share of the engine, first come, first served, and the API keeps the rest."""
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass, field
 
+from bento.page.limits import MAX_WAITING_TEXTS
 from precis.params import MAX_BEAMS
 
-ROWS = MAX_BEAMS  # of the engine's running batch; the least with which any setting can be served
-MAX_WAITING = 64  # places
+ENGINE_ROWS = MAX_BEAMS  # rows of the running batch for the page: the fewest that serve every number of beams
 
 
-class LineFull(Exception):
-    """Too many are waiting; the text is a sentence for the visitor."""
+class AdmissionQueueFull(Exception):
+    """Too many texts are waiting; the message is a sentence for the visitor."""
 
 
-class Place:
-    """One text's place in the line. Leave it when the work is done or given up; leaving twice does no harm."""
+@dataclass(eq=False)
+class Ticket:
+    """One text's place in the queue; its work may start once `admitted` is set."""
 
-    def __init__(self, line: "Line", rows: int) -> None:
-        self.rows = rows
-        self._line = line
-        self._reached = asyncio.Event()
-
-    @property
-    def reached(self) -> bool:
-        """Whether the work may begin."""
-        return self._reached.is_set()
-
-    @property
-    def ahead(self) -> int:
-        """How many wait in front of this place."""
-        return self._line.waiting.index(self) if not self.reached else 0
-
-    async def wait(self) -> None:
-        """Returns when the work may begin."""
-        await self._reached.wait()
-
-    def reach(self) -> None:
-        self._reached.set()
-
-    def leave(self) -> None:
-        """Frees the rows, or the place in the queue."""
-        self._line.leave(self)
+    rows: int
+    admitted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Line:
-    """First come, first served. Lives in one event loop; not thread-safe."""
+class AdmissionQueue:
+    """A first-come, first-served semaphore over `rows` of the engine's batch. For one event loop; not thread-safe."""
 
-    def __init__(self, rows: int = ROWS, most: int = MAX_WAITING) -> None:
-        self.rows, self._most = rows, most
-        self._free = rows
-        self.waiting: deque[Place] = deque()
-        self._working: set[Place] = set()
+    def __init__(self, rows: int = ENGINE_ROWS, max_waiting: int = MAX_WAITING_TEXTS) -> None:
+        self.rows, self._max_waiting = rows, max_waiting
+        self.free_rows = rows
+        self._waiting: deque[Ticket] = deque()
+        self._admitted: set[Ticket] = set()
 
-    def join(self, rows: int) -> Place:
-        """The last place, for work that takes `rows` (at most all) of the share. Raises LineFull."""
-        if len(self.waiting) >= self._most:
-            raise LineFull("Too many visitors are waiting; please try again in a minute.")
-        place = Place(self, min(rows, self.rows))
-        self.waiting.append(place)
-        self._serve()
-        return place
+    def enqueue(self, rows: int) -> Ticket:
+        """A ticket for work that needs `rows` (capped at all of the share). Raises AdmissionQueueFull."""
+        if len(self._waiting) >= self._max_waiting:
+            raise AdmissionQueueFull("Too many visitors are waiting; please try again in a minute.")
+        ticket = Ticket(min(rows, self.rows))
+        self._waiting.append(ticket)
+        self._admit_waiting()
+        return ticket
 
-    def leave(self, place: Place) -> None:
-        """Takes `place` out of the line, wherever it stands."""
-        if place in self._working:
-            self._working.remove(place)
-            self._free += place.rows
-        elif place in self.waiting:
-            self.waiting.remove(place)
-        self._serve()
+    def ahead_of(self, ticket: Ticket) -> int:
+        """The number of texts that are admitted before the one of `ticket`."""
+        return self._waiting.index(ticket) if ticket in self._waiting else 0
 
-    def _serve(self) -> None:
-        # Strictly in turn: a place that needs many rows is not overtaken for ever by small ones.
-        while self.waiting and self.waiting[0].rows <= self._free:
-            place = self.waiting.popleft()
-            self._free -= place.rows
-            self._working.add(place)
-            place.reach()
+    def release(self, ticket: Ticket) -> None:
+        """Gives up a ticket's rows or its place. Call it when the work is done or given up; again does nothing."""
+        if ticket in self._admitted:
+            self._admitted.remove(ticket)
+            self.free_rows += ticket.rows
+        elif ticket in self._waiting:
+            self._waiting.remove(ticket)
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        # Strictly in order: small texts that overtook a large one could keep it waiting for ever.
+        while self._waiting and self._waiting[0].rows <= self.free_rows:
+            ticket = self._waiting.popleft()
+            self.free_rows -= ticket.rows
+            self._admitted.add(ticket)
+            ticket.admitted.set()

@@ -1,9 +1,10 @@
-"""The Gradio page: a text in, its summary growing, what it rests on, and the model that wrote it."""
+"""The Gradio page: layout, and which event calls which handler."""
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
@@ -11,205 +12,205 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from bento.page import about, options
-from bento.page.admission import Line
+from bento.page import about, compare, limits
+from bento.page.admission import AdmissionQueue
 from bento.page.batch import Batch
-from bento.page.compare import LEAD, Compare, base_folder
-from bento.page.head import Head
-from bento.page.html import escape
-from bento.page.readers import MAX_BYTES, READERS
-from bento.page.single import Single
+from bento.page.batch_rows import to_csv, to_jsonl
+from bento.page.head_tags import HeadTagsMiddleware
+from bento.page.html import escape, render
+from bento.page.options import Options, build_options, default_params
+from bento.page.readers.formats import READERS
+from bento.page.single import SingleText
 from bento.page.theme import theme
-from bento.page.upload_limit import MAX_UPLOAD, BodyLimit
+from bento.page.upload_limit import UploadLimitMiddleware
 from bento.settings import settings
 from precis import Engine
+from precis.params import ResolvedParams
 
-HERE = Path(__file__).parent / "static"
-KEPT = 3600  # seconds that a visitor's files of a batch stay, so that it can be run again
-FILE_TYPES = [*READERS]
-EMPTY = """
-<div class="empty">
-  <p class="lead">The gist of your text will be written here, while you watch.</p>
-  <ol>
-    <li>Paste an article into the box. It starts at once.</li>
-    <li>Or drop a file anywhere on this page: txt, md, html, pdf or docx. Several make a table.</li>
-    <li>Then see which sentences the summary rests on, and which of its numbers and names the text lacks.</li>
-  </ol>
-</div>
-"""
+STATIC = Path(__file__).parent / "static"
+FILE_TYPES = list(READERS)
+MAX_EVENTS = 512  # in Gradio's own queue
+# Both replace the value of the hidden address box, which the server cannot know behind a proxy, with the browser's.
+WITH_ADDRESS = "(first, _, ...options) => [first, location.href, ...options]"
+ADDRESS_FIRST = "(_, ...options) => [location.href, ...options]"
 
 
 def mount(app: FastAPI, engine: Engine) -> FastAPI:
-    """`app` with the page at /ui."""
-    app.add_middleware(BodyLimit)
-    page = _page(engine)
-    # Gradio lets a visitor name any file of the server as their upload, unless it believes the page was launched; it
-    # does not think so of a mounted one.
+    """Adds the page to `app` at /ui and returns `app`."""
+    app.add_middleware(UploadLimitMiddleware)
+    page = _build_page(engine)
+    # Otherwise Gradio reads any file of the server that a visitor names as an upload: it checks paths only once the
+    # page counts as launched, and a mounted page never does.
     page.has_launched = True
-    mounted = gr.mount_gradio_app(
+    return gr.mount_gradio_app(
         app,
         page,
         path="/ui",
+        app_kwargs={"middleware": [Middleware(HeadTagsMiddleware)]},
         theme=theme(),
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
-        head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        css=_static("page.css"),
+        head=f"<script>{_static('page.js')}</script>",
         footer_links=[],
-        max_file_size=MAX_BYTES,
+        max_file_size=limits.MAX_FILE_BYTES,
         show_error=False,
     )
-    # The innermost one: what it rewrites is not compressed yet.
-    mounted.routes[-1].app.user_middleware.append(Middleware(Head))
-    return mounted
 
 
-def _page(engine: Engine) -> gr.Blocks:
-    line = Line()
-    own = options.defaults(engine)
-    examples = json.loads((HERE / "examples.json").read_text(encoding="utf-8"))
-    base = base_folder(engine, settings().compare_bundle)
-    with gr.Blocks(title="Precis", analytics_enabled=False, fill_width=True, delete_cache=(KEPT, KEPT)) as page:
-        _html(_head(engine), elem_id="head")
+def _build_page(engine: Engine) -> gr.Blocks:
+    queue = AdmissionQueue()
+    lifetime = limits.UPLOAD_LIFETIME_SECONDS
+    with gr.Blocks(title="Precis", analytics_enabled=False, fill_width=True, delete_cache=(lifetime, lifetime)) as page:
+        _html(_header(engine), elem_id="header")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One text"):
-                components = _single(
-                    page,
-                    Single(engine, line, examples, settings().asks_for_keys),
-                    own,
-                    examples,
-                    base and Compare(base),
-                )
+                options = _single_tab(page, engine, queue)
             with gr.Tab("Several texts"):
-                _batch(Batch(engine, line), components)
+                _batch_tab(Batch(engine, queue), options)
             with gr.Tab("About this model"):
                 _html(about.about_html(engine.bundle), elem_id="about")
-    # Everybody's turn is kept by the line, which knows the engine; Gradio's queue only bounds what it holds itself.
-    return page.queue(default_concurrency_limit=None, max_size=512)
+    # The admission queue orders the visitors; Gradio's queue only bounds how many events it holds.
+    return page.queue(default_concurrency_limit=None, max_size=MAX_EVENTS)
 
 
-def _html(value: str = "", **how) -> gr.HTML:
-    """Our own markup in our own style."""
-    return gr.HTML(value, apply_default_css=False, **how)
+def _static(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")
 
 
-def _head(engine: Engine) -> str:
+def _html(value: str = "", **options: Any) -> gr.HTML:
+    """Markup without Gradio's own style."""
+    return gr.HTML(value, apply_default_css=False, **options)
+
+
+def _bind(event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Any:
+    """Calls `handler` on `event`. It may be called again while it runs, since a newer task stops the older one."""
+    options |= {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
+    return event(handler, inputs, outputs, **options)
+
+
+def _header(engine: Engine) -> str:
     return (
         '<header><div><h1>Precis</h1><p class="tagline">Paste a text, read its gist, see what it rests on.</p></div>'
-        f'<p class="chip">{escape(about.chip(engine.bundle.manifest))}</p></header>'
+        f'<p class="chip">{escape(about.model_label(engine.bundle.manifest))}</p></header>'
     )
 
 
-class _Desk(NamedTuple):
-    """What the visitor fills in."""
+def _single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue) -> Options:
+    """The tab for one text; returns its options, which the tab for several texts shares."""
+    base_folder = compare.find_base_bundle(engine, settings().compare_bundle)
+    single = SingleText(engine, queue, settings().asks_for_keys)
+    address = gr.Textbox(visible=False)
+    last_result = gr.State(None)
+    with gr.Row(elem_id="single-text", equal_height=False):
+        inputs = _input_panel(default_params(engine))
+        outputs, compare_button = _summary_panel(has_base=base_folder is not None)
+    shared = [address, *inputs.options]
+    views = [inputs.text, *outputs, last_result]
+    scroll = "() => precis.scrollToSummary()"
+    _bind(inputs.summarize.click, single.run, [inputs.text, *shared], views, js=WITH_ADDRESS)
+    inputs.summarize.click(None, js=scroll)
+    _bind(inputs.upload.upload, single.run_file, [inputs.upload, *shared], views, js=WITH_ADDRESS)
+    for document, button in inputs.examples:
+        _bind(button.click, single.run_example, [gr.State(document), *shared], views, js=WITH_ADDRESS)
+        button.click(None, js=scroll)
+    inputs.stop.click(single.tasks.stop, api_visibility="private", queue=False)
+    inputs.text.change(None, inputs.text, js="(text) => precis.showWordCount(text)")
+    _bind(page.load, single.run_link, shared, views, js=ADDRESS_FIRST)
+    if base_folder is not None:
+        _bind(compare_button.click, compare.BaseComparison(base_folder).run, last_result, outputs[-1])
+    return inputs.options
 
+
+class _InputPanel(NamedTuple):
     text: gr.Textbox
-    open: gr.UploadButton
-    go: gr.Button
+    summarize: gr.Button
     stop: gr.Button
-    options: options.Options
-    examples: list[tuple[str, gr.Button]]
+    upload: gr.UploadButton
+    examples: list[tuple[str, gr.Button]]  # (document, button)
+    options: Options
 
 
-def _desk(own, examples: list[dict[str, str]]) -> _Desk:
-    """The left side."""
-    with gr.Column(elem_id="desk", min_width=300):
+def _input_panel(defaults: ResolvedParams) -> _InputPanel:
+    with gr.Column(elem_id="input-panel", min_width=300):
         text = gr.Textbox(
-            label="Your text", elem_id="text", lines=12, max_lines=16, placeholder="Paste an article here."
+            label="Your text", placeholder="Paste an article here.", lines=12, max_lines=16, elem_id="text"
         )
         _html('<span class="count"></span>', elem_id="count")
-        with gr.Row(elem_id="act"):
-            go = gr.Button("Summarize", elem_id="go", variant="primary", scale=2, min_width=120)
+        with gr.Row(elem_id="actions"):
+            summarize = gr.Button("Summarize", elem_id="go", variant="primary", scale=2, min_width=120)
             stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
-            opened = gr.UploadButton("Open a file", elem_id="open", file_types=FILE_TYPES, scale=1, min_width=110)
+            upload = gr.UploadButton("Open a file", elem_id="open", file_types=FILE_TYPES, scale=1, min_width=110)
         _html('<h2 class="small">Or try one of these</h2>')
         with gr.Row(elem_id="examples"):
-            chips = [
-                (example["title"], gr.Button(example["title"], size="sm", scale=0, min_width=0)) for example in examples
+            examples = [
+                (example["document"], gr.Button(example["title"], size="sm", scale=0, min_width=0))
+                for example in json.loads(_static("examples.json"))
             ]
         with gr.Accordion("Options", open=False, elem_id="options"):
-            components = options.components(own)
-    return _Desk(text, opened, go, stop, components, chips)
+            options = build_options(defaults)
+    return _InputPanel(text, summarize, stop, upload, examples, options)
 
 
-def _single(
-    page: gr.Blocks, single: Single, own, examples: list[dict[str, str]], compare: Compare | None
-) -> options.Options:
-    """The first tab; returns the options, which the second one shares."""
-    address = gr.Textbox(visible=False)  # of this page as the browser knows it; the events' scripts fill it in
-    made = gr.State(None)
-    with gr.Row(elem_id="one", equal_height=False):
-        desk = _desk(own, examples)
-        with gr.Column(elem_id="paper", min_width=300):
-            _html('<h2 class="small">Summary</h2>')
-            summary = _html(EMPTY, elem_id="summary")
-            status = _html("", elem_id="status")
-            with gr.Column(elem_id="results"):
-                with gr.Row(elem_id="take"):
-                    copy = gr.Button("Copy summary", elem_id="copy", size="sm", scale=0)
-                    link = gr.Button("Copy link", elem_id="link", size="sm", scale=0)
-                with gr.Tabs(elem_id="more"):
-                    with gr.Tab("What it rests on"):
-                        source = _html(elem_id="source")
-                    with gr.Tab("Before fine-tuning", visible=compare is not None):
-                        _html(LEAD)
-                        ask = gr.Button("Let the base model try", elem_id="compare", size="sm", scale=0)
-                        base = _html(elem_id="base")
-                    with gr.Tab("As code"):
-                        curl, python = _code("curl", "As curl"), _code("python", "As Python")
-    outputs = [desk.text, summary, status, source, curl, python, base, made]
-    shared = [address, *desk.options]
-    # A second wish while one is being met is no mistake: the newer one wins (trigger_mode), and the handler sees to it.
-    how = {"outputs": outputs, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
-    here = "(first, _, ...options) => [first, location.href, ...options]"
-    desk.go.click(single.run, [desk.text, *shared], js=here, **how)
-    desk.go.click(None, js="() => precis.show()")
-    desk.open.upload(single.run_file, [desk.open, *shared], js=here, **how)
-    for title, chip in desk.examples:
-        chip.click(single.run_example, [gr.State(title), *shared], js=here, **how)
-        chip.click(None, js="() => precis.show()")
-    desk.stop.click(single.stop, api_visibility="private", queue=False)
-    desk.text.change(None, desk.text, js="(text) => precis.count(text)")
-    copy.click(None, js="() => precis.copySummary()")
-    link.click(None, js="() => precis.copyLink()")
-    if compare is not None:
-        ask.click(compare.run, made, base, show_progress="hidden", trigger_mode="multiple", api_visibility="private")
-    page.load(single.run_link, shared, js="(_, ...options) => [location.href, ...options]", **how)
-    return desk.options
+def _summary_panel(has_base: bool) -> tuple[list[gr.HTML], gr.Button]:
+    """The outputs in the order of `single.View`, and the button for the comparison."""
+    with gr.Column(elem_id="summary-panel", min_width=300):
+        _html('<h2 class="small">Summary</h2>')
+        summary = _html(render("empty_summary.html"), elem_id="summary")
+        status = _html("", elem_id="status")
+        with gr.Column(elem_id="results"):
+            with gr.Row(elem_id="summary-actions"):
+                _script_button("Copy summary", "copy", "() => precis.copySummary()")
+                _script_button("Copy link", "link", "() => precis.copyLink()")
+            with gr.Tabs(elem_id="details"):
+                with gr.Tab("What it rests on"):
+                    source = _html(elem_id="source")
+                with gr.Tab("Before fine-tuning", visible=has_base):
+                    _html(compare.INTRODUCTION)
+                    compare_button = gr.Button("Let the base model try", elem_id="compare", size="sm", scale=0)
+                    base = _html(elem_id="base")
+                with gr.Tab("As code"):
+                    curl, python = _code_block("curl", "As curl"), _code_block("python", "As Python")
+    return [summary, status, source, curl, python, base], compare_button
 
 
-def _code(name: str, title: str) -> gr.HTML:
+def _script_button(label: str, elem_id: str, script: str) -> None:
+    """A button that only the browser acts on."""
+    gr.Button(label, elem_id=elem_id, size="sm", scale=0, min_width=0).click(None, js=script)
+
+
+def _code_block(elem_id: str, title: str) -> gr.HTML:
     with gr.Row(elem_classes="code-head"):
         _html(f"<h3>{title}</h3>")
-        copy = gr.Button("Copy", elem_id=f"{name}-copy", size="sm", scale=0, min_width=0)
-    copy.click(None, js=f"() => precis.copyCode('{name}')")
-    return _html(elem_id=name)
+        _script_button("Copy", f"{elem_id}-copy", f"() => precis.copyCode('{elem_id}')")
+    return _html(elem_id=elem_id)
 
 
-def _batch(batch: Batch, options: options.Options) -> None:
-    """The second tab."""
+def _batch_tab(batch: Batch, options: Options) -> None:
     rows = gr.State(None)
-    content = gr.Textbox(visible="hidden", label="What is downloaded")
     _html(
-        f'<p class="intro">Up to {batch.MAX_FILES} files, {MAX_BYTES >> 20} MB each and {MAX_UPLOAD >> 20} MB '
-        "together: txt, md, html, pdf, docx. "
+        f'<p class="intro">Up to {limits.MAX_FILES} files, {limits.MAX_FILE_BYTES >> 20} MB each and '
+        f"{limits.MAX_UPLOAD_BYTES >> 20} MB together: txt, md, html, pdf, docx. "
         "The options of the first tab apply. The files are deleted within two hours.</p>"
     )
     files = gr.File(label="Your documents", file_count="multiple", file_types=FILE_TYPES, elem_id="files", height=180)
-    with gr.Row(elem_id="act-all"):
-        go = gr.Button("Summarize all", variant="primary", elem_id="go-all", scale=0)
-        stop = gr.Button("Stop", elem_id="stop-all", scale=0)
+    with gr.Row(elem_id="batch-actions"):
+        summarize = gr.Button("Summarize all", variant="primary", elem_id="summarize-all", scale=0)
+        stop = gr.Button("Stop", elem_id="stop-batch", scale=0)
     status = _html("", elem_id="batch-status")
     table = _html(elem_id="table")
-    with gr.Row(elem_id="downloads"):
-        as_csv = gr.Button("Download CSV", elem_id="csv", size="sm", scale=0)
-        as_jsonl = gr.Button("Download JSONL", elem_id="jsonl", size="sm", scale=0)
     outputs = [table, status, rows]
-    how = {"outputs": outputs, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
-    go.click(batch.run, [files, *options], **how)
-    files.upload(batch.run, [files, *options], **how)
-    stop.click(batch.stop, api_visibility="private", queue=False)
-    for button, write, name, kind in (
-        (as_csv, batch.as_csv, "summaries.csv", "text/csv"),
-        (as_jsonl, batch.as_jsonl, "summaries.jsonl", "application/x-ndjson"),
-    ):
-        written = button.click(write, rows, content, show_progress="hidden", api_visibility="private")
-        written.then(None, content, js=f"(text) => precis.save('{name}', '{kind}', text)")
+    _bind(summarize.click, batch.run, [files, *options], outputs)
+    _bind(files.upload, batch.run, [files, *options], outputs)
+    stop.click(batch.tasks.stop, api_visibility="private", queue=False)
+    with gr.Row(elem_id="downloads"):
+        content = gr.Textbox(visible="hidden", label="What is downloaded")
+        _download_button("Download CSV", "summaries.csv", "text/csv", to_csv, rows, content)
+        _download_button("Download JSONL", "summaries.jsonl", "application/x-ndjson", to_jsonl, rows, content)
+
+
+def _download_button(
+    label: str, file_name: str, media_type: str, serialize: Callable[..., str], rows: gr.State, content: gr.Textbox
+) -> None:
+    """A button that saves the rows. The browser makes the file, so the server keeps no copy of it."""
+    button = gr.Button(label, size="sm", scale=0)
+    serialized = _bind(button.click, serialize, rows, content)
+    serialized.then(None, content, js=f"(text) => precis.download('{file_name}', '{media_type}', text)")

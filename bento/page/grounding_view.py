@@ -1,64 +1,58 @@
-"""What a summary rests on, as HTML: its source with the supporting sentences marked, and its own doubtful words."""
+"""What a summary rests on, as HTML: the text with its supporting sentences marked, the summary with what it lacks."""
 
-from bento.page.html import count, escape
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from markupsafe import Markup
+
+from bento.page.html import escape, render
 from precis.grounding.evidence import Evidence, Sentence, Span
 
-STRONG = 0.5  # score from which a sentence is marked in full colour
-NAMED = 6  # doubtful words that are named in a sentence; the rest are counted
+STRONG_SCORE = 0.5  # a sentence that scores at least this is marked in full colour
+
+Marked = TypeVar("Marked", Span, Sentence)
 
 
-def summary_html(summary: str, unsupported: list[Span] | None = None) -> str:
-    """The summary; the words that the source lacks carry a mark and, for those who listen, a remark."""
-    parts, at = [], 0
-    for span in sorted(unsupported or [], key=lambda span: span.start):
-        if span.start < at:
-            continue
-        words = escape(summary[span.start : span.end])
-        parts += [
-            escape(summary[at : span.start]),
-            f'<mark class="lacking" title="This {span.kind} is not in the text">{words}'
-            f'<span class="heard"> (this {span.kind} is not in the text)</span></mark>',
-        ]
-        at = span.end
-    parts.append(escape(summary[at:]))
-    return f'<p class="gist" data-plain="{escape(summary)}">{"".join(parts)}</p>'
-
-
-def doubts(unsupported: list[Span]) -> str:
-    """The doubtful words in a sentence, or ""."""
-    if not unsupported:
-        return ""
-    words = list(dict.fromkeys(span.text for span in unsupported))
-    more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
-    return f"Not found in the text: {', '.join(words[:NAMED])}{more}."
-
-
-def source_html(document: str, evidence: Evidence) -> str:
-    """The document with its supporting sentences marked and numbered, the best first, and links to them."""
-    ranks = {id(sentence): rank for rank, sentence in enumerate(evidence.sentences, 1)}
-    parts, at = [], 0
-    for sentence in sorted(evidence.sentences, key=lambda sentence: sentence.start):
-        if sentence.start < at:
-            continue
-        parts += [escape(document[at : sentence.start]), _marked(document, sentence, ranks[id(sentence)])]
-        at = sentence.end
-    parts.append(escape(document[at:]))
-    if not ranks:
-        lead = "<p>No sentence of the text shares enough words with this summary to be called its source.</p>"
-    else:
-        links = " ".join(
-            f'<a href="#rests-{rank}">{rank}<span class="heard"> in the text</span></a>' for rank in ranks.values()
-        )
-        lead = f"<p>The summary rests mostly on {count(len(ranks), 'sentence')} of the text: {links}</p>"
-    return (
-        f'<div class="legend">{lead}</div>'
-        f'<div class="source" tabindex="0" role="region" aria-label="Your text with its supporting sentences marked">'
-        f"{''.join(parts)}</div>"
-        '<p class="hint">Found by comparing words, not by understanding: read the marked sentences yourself.</p>'
+def growing_html(summary: str) -> Markup:
+    """A summary that is still being written."""
+    return Markup(
+        f'<p class="gist" aria-busy="true">{escape(summary)}<span class="caret" aria-hidden="true"></span></p>'
     )
 
 
-def _marked(document: str, sentence: Sentence, rank: int) -> str:
-    strength = "strong" if sentence.score >= STRONG else "fair"
-    text = escape(document[sentence.start : sentence.end])
-    return f'<mark class="rests {strength}" id="rests-{rank}">{text}<sup>{rank}</sup></mark>'
+def summary_html(summary: str, unsupported: list[Span]) -> Markup:
+    """The summary; numbers and names that the text lacks are marked, also for screen readers."""
+
+    def mark(span: Span) -> str:
+        remark = f"this {span.kind} is not in the text"
+        return (
+            f'<mark class="unsupported" title="{remark.capitalize()}">{escape(summary[span.start : span.end])}'
+            f'<span class="screen-reader-only"> ({remark})</span></mark>'
+        )
+
+    marked_text = _with_marks(summary, unsupported, mark)
+    return Markup(f'<p class="gist" data-plain="{escape(summary)}">{marked_text}</p>')
+
+
+def source_html(document: str, evidence: Evidence) -> Markup:
+    """The document with its supporting sentences marked and numbered, the best first, and links to them."""
+    ranks = {id(sentence): rank for rank, sentence in enumerate(evidence.sentences, 1)}
+
+    def mark(sentence: Sentence) -> str:
+        rank, strength = ranks[id(sentence)], "strong" if sentence.score >= STRONG_SCORE else "weak"
+        text = escape(document[sentence.start : sentence.end])
+        return f'<mark class="evidence {strength}" id="evidence-{rank}">{text}<sup>{rank}</sup></mark>'
+
+    marked_text = _with_marks(document, evidence.sentences, mark)
+    return render("source.html", marked_text=marked_text, ranks=list(ranks.values()))
+
+
+def _with_marks(text: str, spans: Sequence[Marked], mark: Callable[[Marked], str]) -> Markup:
+    """`text` as HTML with each span as `mark` renders it; a span that overlaps the one before is left out."""
+    parts: list[str] = []
+    end = 0
+    for span in sorted(spans, key=lambda span: span.start):
+        if span.start >= end:
+            parts += [escape(text[end : span.start]), mark(span)]
+            end = span.end
+    return Markup("".join([*parts, escape(text[end:])]))

@@ -1,30 +1,42 @@
-"""Small pieces of HTML. Whatever a visitor or a model wrote goes through `escape` and never becomes markup."""
+"""HTML of the page, from the Jinja templates in templates/. Text is escaped everywhere and never becomes markup."""
 
-import html
+from pathlib import Path
+from typing import Any
 
-
-def escape(text: object) -> str:
-    """`text` as content or quoted attribute; braces too, since the page's components fill templates in the browser."""
-    return html.escape(str(text)).replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;")
-
-
-def status(words: str, kind: str = "quiet") -> str:
-    """One sentence on what goes on; `kind` is quiet, busy, done or wrong."""
-    return f'<p class="status {kind}">{escape(words)}</p>' if words else ""
+import markupsafe
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 
-def table(head: list[str], rows: list[list[str]], caption: str) -> str:
-    """Cells are HTML already. The first cell of a row is its heading."""
-    heads = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+def escape(text: object) -> Markup:
+    """`text` as content or quoted attribute; braces too, since Gradio fills templates in the browser."""
+    if isinstance(text, Markup):
+        return text
+    escaped = str(markupsafe.escape(text))
+    return Markup(escaped.replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;"))
 
 
-def count(number: int, noun: str) -> str:
+def render(template: str, **values: Any) -> Markup:
+    """The template of this name, filled in; values that are not Markup are escaped."""
+    return Markup(_environment.get_template(template).render(values))
+
+
+def status(message: str, kind: str = "quiet") -> Markup:
+    """A status line; `kind` (quiet, busy, done or error) is its CSS class."""
+    return Markup(f'<p class="status {kind}">{escape(message)}</p>' if message else "")
+
+
+def plural(number: int, noun: str) -> str:
     """ "1 word", "1,200 words"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    finalize=escape,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.globals |= {"plural": plural, "status": status}

@@ -1,59 +1,69 @@
-"""The search settings a visitor can change, with the bundle's own as their beginning."""
+"""The generation parameters that a visitor can change, starting from the bundle's own."""
 
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from precis import Engine, GenerationError, GenerationParams
-from precis.params import MAX_BEAMS, ResolvedParams, resolve
+from precis.params import GenerationFields, ResolvedParams, bounds, resolve
 
-LONG_TEXTS = {"Piece by piece": "split", "Read its beginning only": "truncate", "Refuse it": "refuse"}
+LONG_TEXT_CHOICES = {"Chunk by chunk": "split", "Read its beginning only": "truncate", "Refuse it": "refuse"}
+
+# Narrower than what the API allows, so that a slider can be set by hand: no summary worth reading has fewer than 8
+# tokens, a longer one than 256 is no summary, and length penalties outside 0 to 3 give the shortest or longest draft.
+MIN_LONGEST, MAX_LONGEST = 8, 256
+MAX_LENGTH_PENALTY = 3
 
 
 class Options(NamedTuple):
-    """The components, in the order in which `generation` takes their values."""
+    """The components, in the order in which `to_params` takes their values."""
 
-    longest: gr.Slider
-    shortest: gr.Slider
-    beams: gr.Slider
-    penalty: gr.Slider
+    max_new_tokens: gr.Slider
+    min_new_tokens: gr.Slider
+    num_beams: gr.Slider
+    length_penalty: gr.Slider
     long_text: gr.Radio
 
 
-def defaults(engine: Engine) -> ResolvedParams:
-    """What the bundle says."""
+def default_params(engine: Engine) -> ResolvedParams:
+    """The bundle's own parameters."""
     return resolve(GenerationParams(), engine.bundle.generation_config)
 
 
-def components(own: ResolvedParams) -> Options:
-    """To be called where they are to stand."""
-    longest = max(256, own.max_new_tokens)
+def build_options(defaults: ResolvedParams) -> Options:
+    """Creates the components in the current Gradio container."""
+    longest = max(MAX_LONGEST, defaults.max_new_tokens)
+
+    def slider(name: str, label: str, low: float, high: float, step: float = 1) -> gr.Slider:
+        info = GenerationFields.model_fields[name].description
+        return gr.Slider(low, high, getattr(defaults, name), step=step, label=label, info=info)
+
     return Options(
-        gr.Slider(8, longest, own.max_new_tokens, step=1, label="Longest", info="Tokens; a word is one or two."),
-        gr.Slider(0, longest // 2, own.min_new_tokens, step=1, label="Shortest", info="Tokens; it goes on until then."),
-        gr.Slider(1, MAX_BEAMS, own.num_beams, step=1, label="Beams", info="Drafts weighed at once; 1 is quickest."),
-        gr.Slider(0, 3, own.length_penalty, step=0.1, label="Favour length", info="Of the drafts; above 1 the longer."),
-        gr.Radio(list(LONG_TEXTS), value="Piece by piece", label="A text longer than the model reads"),
+        slider("max_new_tokens", "Longest", MIN_LONGEST, longest),
+        slider("min_new_tokens", "Shortest", bounds("min_new_tokens")[0], longest // 2),
+        slider("num_beams", "Beams", *bounds("num_beams")),
+        slider("length_penalty", "Favour length", 0, MAX_LENGTH_PENALTY, step=0.1),
+        gr.Radio(list(LONG_TEXT_CHOICES), value="Chunk by chunk", label="A text longer than the model reads"),
     )
 
 
-def generation(own: ResolvedParams, *values: Any) -> tuple[GenerationParams, int]:
-    """The engine's form of the components' values, without what the bundle says anyway, and the beams it comes to.
+def to_params(defaults: ResolvedParams, *values: Any) -> GenerationParams:
+    """The components' values, without those that the bundle sets anyway.
 
-    Raises GenerationError; the browser's bounds are not relied upon.
+    Raises GenerationError: a request need not come from our sliders, so their bounds do not count as checked.
     """
-    longest, shortest, beams, penalty, long_text = values
+    longest, shortest, beams, length_penalty, long_text = values
     try:
-        asked = {
+        requested: dict[str, Any] = {
             "max_new_tokens": int(longest),
             "min_new_tokens": int(shortest),
             "num_beams": int(beams),
-            "length_penalty": float(penalty),
+            "length_penalty": float(length_penalty),
         }
     except (TypeError, ValueError, OverflowError):
         raise GenerationError("Options", "should be numbers.") from None
-    least, most = asked["min_new_tokens"], asked["max_new_tokens"]
-    if least > most:
-        raise GenerationError("Shortest", f"is {least} tokens, more than Longest, which is {most}.")
-    changed = {name: value for name, value in asked.items() if value != getattr(own, name)}
-    return GenerationParams(**changed, long_text=LONG_TEXTS.get(long_text, "split")), asked["num_beams"]
+    low, high = requested["min_new_tokens"], requested["max_new_tokens"]
+    if low > high:
+        raise GenerationError("Shortest", f"is {low} tokens, more than Longest, which is {high}.")
+    changed = {name: value for name, value in requested.items() if value != getattr(defaults, name)}
+    return GenerationParams(**changed, long_text=LONG_TEXT_CHOICES.get(long_text, "split"))

@@ -1,131 +1,99 @@
-"""A text's way through the line and the engine, in the steps that the page shows."""
+"""Summarizes one text for the page: waits for admission, streams from the engine, reports each change of state."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from bento.page.admission import Line, LineFull
-from precis import Engine, EngineError, GenerationParams, Summary, TextError
+from bento.page import limits
+from bento.page.admission import AdmissionQueue
+from precis import Engine, GenerationParams, Summary, TextError
+from precis.params import resolve
 
-MAX_CHARACTERS = 40_000  # of one text: about a third of what may wait for the engine at once
-SHORT_CHARACTERS = 4_000  # what is longer is likely to be decoded in many pieces at once
-DEADLINE = 120.0  # seconds of work
-TICK = 0.5  # seconds after which a silent step is repeated: so a visitor who has left is noticed
-FRAME = 0.05  # seconds between two views of a growing summary
-
-
-class Stopped(Exception):
-    """The visitor pressed Stop, or began another text."""
+POLL_SECONDS = 0.5  # between two reports of the place in the queue
+FRAME_SECONDS = 0.05  # shortest time between two states of a growing summary
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """So many are `ahead` in the line."""
+    """The text waits for admission; `ahead` texts are admitted before it."""
 
     ahead: int
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The engine has the text, and nothing is written yet."""
+    """The engine has the text and has written nothing yet; `chunked` says that the text is read chunk by chunk."""
 
-    seconds: float
+    chunked: bool
 
 
 @dataclass(frozen=True)
 class Writing:
-    """The summary so far."""
+    """`text` is the summary so far."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Done:
-    """The summary, the seconds it took from the visitor's wish, and those to its first piece."""
+    """The summary, with the seconds from the request to its end and to its first words."""
 
     summary: Summary
     seconds: float
-    first: float
+    first_seconds: float
 
 
-Step = Waiting | Reading | Writing | Done
-REFUSALS = (EngineError, LineFull)  # their text is a sentence for the visitor
+State = Waiting | Reading | Writing | Done
 
 
-async def steps(
-    engine: Engine, line: Line, text: str, generation: GenerationParams, beams: int, stop: asyncio.Event
-) -> AsyncIterator[Step]:
-    """Waits in the line, then streams the summary; whatever ends it frees the place and the engine's rows.
+async def summarize(
+    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams
+) -> AsyncGenerator[State, None]:
+    """Yields the states of summarizing `text`; the last one is Done.
 
-    `beams` is what `generation` comes to with the bundle's own settings. Close it (contextlib.aclosing) where it may
-    not be read to its end. Raises Stopped when `stop` is set, LineFull, and what Engine.stream raises.
+    Closing the generator, or cancelling it, frees the ticket and the engine's rows, so wrap it in contextlib.aclosing.
+    Raises AdmissionQueueFull, TextError, and whatever Engine.stream raises.
     """
-    if len(text) > MAX_CHARACTERS:
+    if len(text) > limits.MAX_TEXT_CHARACTERS:
         raise TextError(
-            f"The text has {len(text):,} characters, and this page takes {MAX_CHARACTERS:,}. "
+            f"The text has {len(text):,} characters, and this page takes {limits.MAX_TEXT_CHARACTERS:,}. "
             "Paste a part of it, or send it to the API."
         )
-    began = time.perf_counter()
-    place = line.join(beams if len(text) <= SHORT_CHARACTERS else line.rows)
+    started = time.perf_counter()
+    beams = resolve(params, engine.bundle.generation_config).num_beams
+    is_long = len(text) > limits.SHORT_TEXT_CHARACTERS
+    ticket = queue.enqueue(queue.rows if is_long else beams)
     try:
-        async with _Settling(place.wait()) as reached:
-            while not await reached.within(TICK, stop):
-                yield Waiting(place.ahead)
-        async with contextlib.aclosing(_stream(engine, text, generation, stop, began)) as stream:
-            async for step in stream:
-                yield step
+        while not await _admitted(ticket.admitted, POLL_SECONDS):
+            yield Waiting(queue.ahead_of(ticket))
+        yield Reading(chunked=is_long and params.long_text == "split")
+        stream = engine.stream(text, params, timeout=limits.TEXT_TIMEOUT_SECONDS)
+        async with contextlib.aclosing(_growing(stream, started)) as states:
+            async for state in states:
+                yield state
     finally:
-        place.leave()
+        queue.release(ticket)
 
 
-async def _stream(
-    engine: Engine, text: str, generation: GenerationParams, stop: asyncio.Event, began: float
-) -> AsyncIterator[Step]:
-    shown, first, viewed, behind = "", 0.0, began, False
-    yield Reading(0.0)
-    async with contextlib.aclosing(engine.stream(text, generation, seconds=DEADLINE)) as stream:
-        while True:
-            async with _Settling(anext(stream)) as coming:
-                while not await coming.within(FRAME if behind else TICK, stop):
-                    yield Writing(shown) if shown else Reading(time.perf_counter() - began)
-                    viewed, behind = time.perf_counter(), False
-                piece = coming.work.result()
+async def _admitted(admitted: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(admitted.wait(), seconds)
+    return admitted.is_set()
+
+
+async def _growing(stream: AsyncGenerator[str | Summary, None], started: float) -> AsyncGenerator[Writing | Done, None]:
+    summary_so_far, first_seconds, last_frame = "", 0.0, started
+    async with contextlib.aclosing(stream):
+        async for delta in stream:
             now = time.perf_counter()
-            first = first or now - began
-            if isinstance(piece, Summary):
-                yield Done(piece, now - began, first)
+            first_seconds = first_seconds or now - started
+            if isinstance(delta, Summary):
+                yield Done(delta, now - started, first_seconds)
                 return
-            shown += piece
-            # A page that is drawn anew for every token would keep the event loop from the API.
-            behind = now - viewed < FRAME
-            if not behind:
-                yield Writing(shown)
-                viewed = now
-
-
-class _Settling:
-    """Work that is waited for in turns, and cancelled where it is left unfinished."""
-
-    def __init__(self, awaitable: Awaitable) -> None:
-        self.work = asyncio.ensure_future(awaitable)
-
-    async def within(self, seconds: float, stop: asyncio.Event) -> bool:
-        """Whether the work is done before `seconds` are over. Raises Stopped as soon as `stop` is set."""
-        halt = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({self.work, halt}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            halt.cancel()
-        if stop.is_set():
-            raise Stopped
-        return self.work.done()
-
-    async def __aenter__(self) -> "_Settling":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.work.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await self.work
+            summary_so_far += delta
+            # Redrawing the page for every token would keep the event loop from the API's requests.
+            if now - last_frame >= FRAME_SECONDS:
+                yield Writing(summary_so_far)
+                last_frame = now

@@ -1,33 +1,30 @@
-"""A limit on what the page's addresses take: Gradio bounds single files, but neither their sum nor anything else."""
+"""ASGI middleware that bounds request bodies: Gradio bounds each file, but neither their sum nor other requests."""
 
 import re
-from typing import Any
 
-MAX_UPLOAD = 100 << 20  # bytes of one request's files
-MAX_BODY = 1 << 20  # bytes of any other request
-LENGTH = re.compile(rb"[0-9]{1,19}", re.ASCII)
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bento.page.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
+
+CONTENT_LENGTH = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
-class BodyLimit:
-    """ASGI middleware. It goes by Content-Length, to which the server holds a body and which every browser sends."""
+class UploadLimitMiddleware:
+    """Answers 411 without Content-Length and 413 past the limit. The server holds a body to its Content-Length."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuses the request by its headers alone, before its body is read."""
+        response = self.app
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            length = dict(scope["headers"]).get(b"content-length", b"")
-            most = MAX_UPLOAD if scope["path"].endswith("/upload") else MAX_BODY
-            if not LENGTH.fullmatch(length):
-                await _refuse(send, 411, b"The length of the body is missing.")
-                return
-            if int(length) > most:
-                await _refuse(send, 413, b"That is more than this page takes at once.")
-                return
-        await self.app(scope, receive, send)
-
-
-async def _refuse(send: Any, status: int, words: bytes) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(words)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": words})
+            length = Headers(scope=scope).get("content-length", "")
+            limit = MAX_UPLOAD_BYTES if scope["path"].endswith("/upload") else MAX_BODY_BYTES
+            if not CONTENT_LENGTH.fullmatch(length):
+                response = PlainTextResponse("The length of the body is missing.", 411)
+            elif int(length) > limit:
+                response = PlainTextResponse("That is more than this page takes at once.", 413)
+        await response(scope, receive, send)

@@ -1,9 +1,11 @@
-"""The two graphs that are served, as PyTorch modules around a T5's own layers, and how Optimum is to export them.
+"""The encoder and decoder graphs for CPUs, as PyTorch modules around T5's own layers.
 
-The encoder reads one text, unpadded, and gives what the decoder needs of it: keys and values of every layer's
-cross-attention. The decoder takes one or more steps for rows of unlike age and length: the caches are the caller's
-buffers, left-aligned, each row as full as it is, and are written in place. So rows join, leave and grow without
-anything being padded, masked or copied, and a row's numbers do not depend on its company.
+The encoder reads one text without padding and returns the keys and values of every cross-attention layer. The decoder
+takes one or more steps for rows of different lengths and ages: the caches are buffers of the caller, left-aligned, and
+are updated in place. Rows join, leave and grow without padding, masks or copies, and the result of a row does not
+depend on the other rows of its batch.
+
+Attribute names of the modules (`stack`, `table`, `unit`) become tensor names in the ONNX files.
 """
 
 from typing import Any
@@ -11,115 +13,132 @@ from typing import Any
 import torch
 from optimum.exporters.onnx import OnnxConfig
 from optimum.utils import NormalizedConfig
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from export.graphs.attention import attention, cached_attention, whole
+from export.graphs.attention import attention, cached_attention, quantize_unit_scale
+
+Axes = dict[str, dict[int, str]]  # dynamic axes of inputs or outputs, as torch.onnx has them
 
 
-def distance_table(relative: T5Attention) -> torch.Tensor:
-    """T5's learned position biases by distance, for the decoder (0, 1, ... back) or the encoder (-n ... n): (n, heads).
+def position_bias_table(layer: T5Attention) -> Tensor:
+    """T5's learned relative position bias by distance, (distances, heads).
 
-    T5 puts all distances from `relative_attention_max_distance` on into its last bucket, so the table may end there.
+    The rows are the distances 0 ... n back for the decoder and -n ... n for the encoder, n being
+    `relative_attention_max_distance`: T5 puts all larger distances into its last bucket. A look-up in this table does
+    the work of com.microsoft.RelativePositionBias, which has no CPU kernel.
     """
-    far = relative.relative_attention_max_distance
-    places = -torch.arange(far + 1) if relative.is_decoder else torch.arange(-far, far + 1)
-    buckets = relative._relative_position_bucket(
-        places,
-        bidirectional=not relative.is_decoder,
-        num_buckets=relative.relative_attention_num_buckets,
-        max_distance=far,
+    furthest = layer.relative_attention_max_distance
+    distances = -torch.arange(furthest + 1) if layer.is_decoder else torch.arange(-furthest, furthest + 1)
+    buckets = layer._relative_position_bucket(
+        distances,
+        bidirectional=not layer.is_decoder,
+        num_buckets=layer.relative_attention_num_buckets,
+        max_distance=furthest,
     )
-    return relative.relative_attention_bias.weight.detach()[buckets]
+    return layer.relative_attention_bias.weight.detach()[buckets]
 
 
 class EncoderGraph(nn.Module):
-    """input_ids (1, length) to `present.N.encoder.key` and `.value`, each (1, heads, length, d_kv).
+    """Encodes one text.
 
-    With `rounded` they are whole numbers in int8, which is for a model that `export.quantize.scale_sources` has seen.
+    Input: `input_ids` (1, length) int64. Outputs: `present.N.encoder.key` and `present.N.encoder.value` for each
+    decoder layer N, (1, heads, length, d_kv), float32, or int8 with `int8_cross_kv`. The latter needs a model that
+    `export.graphs.calibration.calibrate_cross_kv` has rescaled.
     """
 
-    def __init__(self, model: T5ForConditionalGeneration, rounded: bool = False) -> None:
+    table: Tensor
+
+    def __init__(self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False) -> None:
         super().__init__()
-        self.rounded = rounded
+        self.int8_cross_kv, self.heads = int8_cross_kv, model.config.num_heads
         self.config, self.stack = model.config, model.encoder
-        self.heads = model.config.num_heads
+        layers: Any = model.decoder.block
         self.cross = nn.ModuleList(
-            getattr(block.layer[1].EncDecAttention, part) for block in model.decoder.block for part in ("k", "v")
+            getattr(block.layer[1].EncDecAttention, part) for block in layers for part in ("k", "v")
         )
-        self.register_buffer("table", distance_table(model.encoder.block[0].layer[0].SelfAttention))
+        first: Any = model.encoder.block[0]
+        self.register_buffer("table", position_bias_table(first.layer[0].SelfAttention))
 
-    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        places = torch.arange(input_ids.shape[1])
-        far = (len(self.table) - 1) // 2
-        distances = (places[None, :] - places[:, None]).clamp(-far, far) + far
-        return self._read(input_ids, self.table[distances].permute(2, 0, 1)[None])
+    def forward(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """Returns the outputs by name."""
+        positions = torch.arange(input_ids.shape[1])
+        furthest = (len(self.table) - 1) // 2
+        distances = (positions[None, :] - positions[:, None]).clamp(-furthest, furthest) + furthest
+        return self._encode(input_ids, self.table[distances].permute(2, 0, 1)[None])
 
-    def _read(self, input_ids: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _encode(self, input_ids: Tensor, bias: Tensor) -> dict[str, Tensor]:
+        """The outputs by name; `bias` (1 or rows, heads, length, length) is added to every layer's scores."""
         hidden = self.stack.embed_tokens(input_ids)
+        block: Any
         for block in self.stack.block:
-            own, forward = block.layer[0], block.layer[-1]
-            normed, part = own.layer_norm(hidden), own.SelfAttention
-            hidden = hidden + part.o(attention(part.q(normed), part.k(normed), part.v(normed), bias, self.heads))
-            hidden = hidden + forward.DenseReluDense(forward.layer_norm(hidden))
+            self_layer, feed_forward = block.layer[0], block.layer[-1]
+            normed, layer = self_layer.layer_norm(hidden), self_layer.SelfAttention
+            hidden = hidden + layer.o(attention(layer.q(normed), layer.k(normed), layer.v(normed), bias, self.heads))
+            hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         hidden = self.stack.final_layer_norm(hidden)
         caches = [project(hidden) for project in self.cross]
-        if self.rounded:
-            caches = [whole(cache) for cache in caches]
+        if self.int8_cross_kv:
+            caches = [quantize_unit_scale(cache) for cache in caches]
         caches = [cache.unflatten(-1, (self.heads, -1)).transpose(1, 2) for cache in caches]
         return dict(zip(cache_names("present", len(caches) // 2, ("encoder",)), caches, strict=True))
 
 
 class DecoderGraph(nn.Module):
-    """Steps of the decoder: logits (rows, steps, vocabulary) of input_ids (rows, steps), and caches one step fuller.
+    """One or more decoder steps for any number of rows, of several steps only for a single row.
 
-    `past_length` and `source_length` (rows,) int32 tell how full each row's own cache and its source's are. Both kinds
-    of caches have room for `steps` entries more than they hold. More than one step at once is for one row alone. With
-    `rounded` the sources' are int8, as the encoder's graph has them.
+    Inputs: `input_ids` (rows, steps) int64; `past_length` and `source_length`, both (rows,) int32, the entries that a
+    row has in its self- and cross-attention cache; for each layer N `past_key_values.N.decoder.key` and `.value`,
+    (rows, heads, decoder_capacity, d_kv) float32, and `past_key_values.N.encoder.key` and `.value`,
+    (rows, heads, encoder_capacity, d_kv), float32, or int8 with `int8_cross_kv`. All caches need room for `steps` more
+    entries than they hold. Outputs: `logits` (rows, steps, vocabulary) float32, and the caches as `present.N...`,
+    of which the self-attention ones hold `steps` more entries.
     """
 
-    def __init__(self, model: T5ForConditionalGeneration, rounded: bool = False) -> None:
+    table: Tensor
+    unit: Tensor | None
+
+    def __init__(self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False) -> None:
         super().__init__()
         self.config, self.stack, self.lm_head = model.config, model.decoder, model.lm_head
-        self.register_buffer("unit", torch.ones(1) if rounded else None)
+        self.register_buffer("unit", torch.ones(1) if int8_cross_kv else None)
         self.heads = model.config.num_heads
         self.scale = model.model_dim**-0.5 if model.config.tie_word_embeddings else 1.0
-        self.register_buffer("table", distance_table(model.decoder.block[0].layer[0].SelfAttention))
+        first: Any = model.decoder.block[0]
+        self.register_buffer("table", position_bias_table(first.layer[0].SelfAttention))
 
     def forward(
-        self,
-        input_ids: torch.Tensor,
-        past_length: torch.Tensor,
-        source_length: torch.Tensor,
-        past: list[torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        """`past` has for each layer its own keys and values and those of its cross-attention, as the outputs have."""
+        self, input_ids: Tensor, past_length: Tensor, source_length: Tensor, past: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """Returns the outputs by name; `past` holds the caches in the order of `cache_names`."""
         steps = input_ids.shape[1]
         hidden = self.stack.embed_tokens(input_ids)
         last = past_length + (steps - 1)
         total = last.max() + 1
-        new = past_length[:, None] + torch.arange(steps, dtype=torch.int32)
-        distances = new[:, :, None] - torch.arange(total.long(), dtype=torch.int32)[None, None, :]
+        positions = past_length[:, None] + _arange(steps)
+        distances = positions[:, :, None] - _arange(total.long())[None, None, :]
         bias = self.table[distances.clamp(0, len(self.table) - 1).long()].permute(0, 3, 1, 2)
 
-        # The operator wants a new entry for each step. A source has none: what is written past its end is shut out.
+        # GroupQueryAttention writes a new entry for each step. The source has none, so what is written past its end is
+        # masked.
         source_last = source_length + (steps - 1)
         source_total = source_last.max() + 1
-        beyond = torch.arange(source_total.long(), dtype=torch.int32)[None, :] >= source_length[:, None]
-        shut = beyond.float() * torch.finfo(torch.float32).min
-        source_bias = shut[:, None, None, :].expand(-1, 1, steps, -1)
+        padding = _arange(source_total.long())[None, :] >= source_length[:, None]
+        mask = padding.float() * torch.finfo(torch.float32).min
+        source_bias = mask[:, None, None, :].expand(-1, 1, steps, -1)
 
         present = []
+        block: Any
         for number, block in enumerate(self.stack.block):
-            own, cross, forward = block.layer
-            normed, part = own.layer_norm(hidden), own.SelfAttention
-            fresh = part.q(normed), part.k(normed), part.v(normed)
-            mixed, *caches = cached_attention(*fresh, *past[4 * number :][:2], last, total, bias, self.heads, None)
+            self_layer, cross_layer, feed_forward = block.layer
+            normed, layer = self_layer.layer_norm(hidden), self_layer.SelfAttention
+            qkv = layer.q(normed), layer.k(normed), layer.v(normed)
+            context, *caches = cached_attention(*qkv, *past[4 * number :][:2], last, total, bias, self.heads, None)
             present += caches
-            hidden = hidden + part.o(mixed)
-            query = cross.EncDecAttention.q(cross.layer_norm(hidden))
-            mixed, *caches = cached_attention(
+            hidden = hidden + layer.o(context)
+            query = cross_layer.EncDecAttention.q(cross_layer.layer_norm(hidden))
+            context, *caches = cached_attention(
                 *(query, query, query),
                 *past[4 * number + 2 :][:2],
                 source_last,
@@ -129,75 +148,78 @@ class DecoderGraph(nn.Module):
                 self.unit,
             )
             present += caches
-            hidden = hidden + cross.EncDecAttention.o(mixed)
-            hidden = hidden + forward.DenseReluDense(forward.layer_norm(hidden))
+            hidden = hidden + cross_layer.EncDecAttention.o(context)
+            hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         hidden = self.stack.final_layer_norm(hidden) * self.scale
         names = cache_names("present", len(self.stack.block))
         return {"logits": self.lm_head(hidden), **dict(zip(names, present, strict=True))}
 
 
+def _arange(end: Any) -> Tensor:
+    """0 ... end - 1 in int32; while tracing, `end` may be a tensor, which PyTorch's type hints do not have."""
+    return torch.arange(end, dtype=torch.int32)
+
+
 def cache_names(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "encoder")) -> list[str]:
-    """Names of caches as Optimum has them; `kind` is past_key_values or present."""
+    """The cache names of all layers as Optimum writes them; `kind` is "past_key_values" or "present".
+
+    A layer has its own keys and values (side "decoder") and those of its cross-attention ("encoder").
+    """
     return [f"{kind}.{layer}.{side}.{part}" for layer in range(layers) for side in sides for part in ("key", "value")]
 
 
-class _GraphConfig(OnnxConfig):
-    """What Optimum's exporter asks of a graph's description."""
+class GraphConfig(OnnxConfig):
+    """What Optimum's exporter needs to know of a graph: dynamic axes of its inputs and outputs, and example inputs."""
 
     NORMALIZED_CONFIG_CLASS = NormalizedConfig
+    values_override = None
 
-    def __init__(self, config: PretrainedConfig, rounded: bool = False) -> None:
+    def __init__(self, config: PretrainedConfig, inputs: Axes, outputs: Axes, example: dict[str, Any]) -> None:
         super().__init__(config, task="text2text-generation")
-        self._rounded = rounded
-
-    def ordered_inputs(self, model: nn.Module) -> dict[str, dict[int, str]]:
-        return self.inputs
+        self._inputs, self._outputs, self._example = inputs, outputs, example
 
     @property
-    def values_override(self) -> None:
-        return None
-
-
-class EncoderConfig(_GraphConfig):
-    @property
-    def inputs(self) -> dict[str, dict[int, str]]:
-        return {"input_ids": {1: "length"}}
+    def inputs(self) -> Axes:
+        return self._inputs
 
     @property
-    def outputs(self) -> dict[str, dict[int, str]]:
-        return {name: {2: "length"} for name in cache_names("present", self._config.num_decoder_layers, ("encoder",))}
+    def outputs(self) -> Axes:
+        return self._outputs
+
+    def ordered_inputs(self, model: nn.Module) -> Axes:
+        return self._inputs
 
     def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        return {"input_ids": torch.arange(2, 11)[None]}
+        return self._example
 
 
-class DecoderConfig(_GraphConfig):
-    @property
-    def inputs(self) -> dict[str, dict[int, str]]:
-        caches = cache_names("past_key_values", self._config.num_decoder_layers)
-        return {
-            "input_ids": {0: "rows", 1: "steps"},
-            "past_length": {0: "rows"},
-            "source_length": {0: "rows"},
-            **{name: {0: "rows", 2: f"{name.split('.')[2]}_capacity"} for name in caches},
-        }
+def cache_axes(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "encoder")) -> Axes:
+    """The dynamic axes of the decoder's caches, rows and capacity, by the names of `cache_names`."""
+    return {name: {0: "rows", 2: f"{name.split('.')[2]}_capacity"} for name in cache_names(kind, layers, sides)}
 
-    @property
-    def outputs(self) -> dict[str, dict[int, str]]:
-        caches = {
-            name.replace("past_key_values", "present"): axes
-            for name, axes in self.inputs.items()
-            if name.startswith("past_key_values")
-        }
-        return {"logits": {0: "rows", 1: "steps"}, **caches}
 
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        config = self._config
-        shape = (2, config.num_heads, 13, config.d_kv)
-        own, source = torch.zeros(shape), torch.zeros(shape, dtype=torch.int8 if self._rounded else torch.float32)
-        return {
-            "input_ids": torch.tensor([[2], [3]]),
-            "past_length": torch.tensor([2, 5], dtype=torch.int32),
-            "source_length": torch.tensor([11, 4], dtype=torch.int32),
-            "past": [own, own, source, source] * config.num_decoder_layers,
-        }
+def example_caches(config: PretrainedConfig, cross_dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Empty caches of two rows, in the order of `cache_names`."""
+    shape = (2, config.num_heads, 13, config.d_kv)
+    own, cross = torch.zeros(shape), torch.zeros(shape, dtype=cross_dtype)
+    return [own, own, cross, cross] * config.num_decoder_layers
+
+
+def encoder_config(config: PretrainedConfig) -> GraphConfig:
+    """The export configuration of `EncoderGraph`."""
+    outputs = {name: {2: "length"} for name in cache_names("present", config.num_decoder_layers, ("encoder",))}
+    return GraphConfig(config, {"input_ids": {1: "length"}}, outputs, {"input_ids": torch.arange(2, 11)[None]})
+
+
+def decoder_config(config: PretrainedConfig, int8_cross_kv: bool = False) -> GraphConfig:
+    """The export configuration of `DecoderGraph`."""
+    layers = config.num_decoder_layers
+    tokens, rows = {0: "rows", 1: "steps"}, {0: "rows"}
+    inputs = {"input_ids": tokens, "past_length": rows, "source_length": rows, **cache_axes("past_key_values", layers)}
+    example = {
+        "input_ids": torch.tensor([[2], [3]]),
+        "past_length": torch.tensor([2, 5], dtype=torch.int32),
+        "source_length": torch.tensor([11, 4], dtype=torch.int32),
+        "past": example_caches(config, torch.int8 if int8_cross_kv else torch.float32),
+    }
+    return GraphConfig(config, inputs, {"logits": tokens, **cache_axes("present", layers)}, example)

@@ -1,8 +1,10 @@
-"""The graphs for GPUs: all shapes follow from those of the inputs, so that a step can be captured as one CUDA graph.
+"""The encoder and decoder graphs for GPUs: a step can be captured as one CUDA graph.
 
-Nothing in the decoder depends on how full the caches are but numbers in masks, and no shape is computed. It takes one
-step of any number of rows, attends over all the room that its caches have, and chooses the best token itself. It is of
-operators that ONNX Runtime has for CUDA in fp32 and fp16; GroupQueryAttention has none for fp32.
+All shapes follow from those of the inputs: how full the caches are decides only values in masks, never a shape. The
+decoder takes one step of any number of rows, attends over the whole capacity of its caches, and picks the best token
+itself. It uses plain operators that ONNX Runtime has for CUDA in fp32 and fp16; GroupQueryAttention has none in fp32.
+
+Attribute names of the modules (`table`, `masked`, `spread`) become tensor names in the ONNX files.
 """
 
 from typing import Any
@@ -10,164 +12,172 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
-from transformers import T5ForConditionalGeneration
+from torch import Tensor
+from transformers import PretrainedConfig, T5ForConditionalGeneration
 
 from export.graphs.attention import OPSET
-from export.graphs.dynamic import DecoderConfig, DecoderGraph, EncoderConfig, EncoderGraph, cache_names
+from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, cache_axes, cache_names, example_caches
 
-SMALL = 256  # up to so many values TopK on CUDA is one cheap kernel
-SHUT = torch.finfo(torch.float32).min
+TOPK_LIMIT = 256  # TopK on CUDA is one cheap kernel for up to this many values
+MASKED = torch.finfo(torch.float32).min
 
 
-class FixedEncoder(EncoderGraph):
-    """input_ids (rows, length), each of which is `source_length` (rows,) long, the rest of it anything.
+class StaticEncoderGraph(EncoderGraph):
+    """Encodes a padded batch.
 
-    `source_places` is 0 ... length - 1. Gives `present.N.encoder.key` and `.value`, each (rows, heads, length, d_kv).
+    Inputs: `input_ids` (rows, length) int64, with anything after a row's own tokens; `source_length` (rows,) int64;
+    `source_places` (length,) int64, the values 0 ... length - 1. Outputs: `present.N.encoder.key` and `.value` for
+    each decoder layer N, (rows, heads, length, d_kv) float32.
     """
 
-    def forward(
-        self, input_ids: torch.Tensor, source_length: torch.Tensor, source_places: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        far = (len(self.table) - 1) // 2
-        index = _bounded(source_places[None, :] - source_places[:, None], -far, far) + far
-        shut = _shut(source_length, source_places)
-        return self._read(input_ids, self.table[index].permute(2, 0, 1)[None] + shut)
+    def forward(  # type: ignore[override]
+        self, input_ids: Tensor, source_length: Tensor, source_places: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the outputs by name."""
+        furthest = (len(self.table) - 1) // 2
+        index = _clamp(source_places[None, :] - source_places[:, None], -furthest, furthest) + furthest
+        mask = _padding_mask(source_length, source_places)
+        return self._encode(input_ids, self.table[index].permute(2, 0, 1)[None] + mask)
 
 
-class FixedDecoder(DecoderGraph):
-    """One step of rows of any age: input_ids (rows, 1) to logits (rows, 1, vocabulary) and `best`, a token (rows, 1).
+class StaticDecoderGraph(DecoderGraph):
+    """One decoder step for rows of any age.
 
-    `past_length` and `source_length` (rows,) tell how full each row's own cache and its source's are; `own_places` and
-    `source_places` are 0 ... room - 1 of these caches. Of the caches only the own ones are given out.
+    Inputs: `input_ids` (rows, 1) int64; `past_length` and `source_length`, both (rows,) int64, the entries that a row
+    has in its self- and cross-attention cache; `own_places` (decoder_capacity,) and `source_places`
+    (encoder_capacity,), int64, the values 0 ... capacity - 1; the caches `past_key_values.N...` as `DecoderGraph` has
+    them. Outputs: `logits` (rows, 1, vocabulary) float32; `best` (rows, 1) int64, the token with the largest logit;
+    of the caches only `present.N.decoder.key` and `.value`.
     """
+
+    masked: Tensor
+    spread: Tensor
 
     def __init__(self, model: T5ForConditionalGeneration) -> None:
         super().__init__(model)
         self.d_kv = model.config.d_kv
-        # The distance -1 is that to an entry which is not there yet.
-        self.register_buffer("masked", torch.cat([torch.full((1, self.heads), SHUT), self.table]))
+        # Row 0 stands for the distance -1, that to an entry which is not written yet.
+        self.register_buffer("masked", torch.cat([torch.full((1, self.heads), MASKED), self.table]))
         self.register_buffer("spread", torch.zeros(1, self.heads, 1, self.d_kv, dtype=torch.int64))
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
-        input_ids: torch.Tensor,
-        past_length: torch.Tensor,
-        source_length: torch.Tensor,
-        own_places: torch.Tensor,
-        source_places: torch.Tensor,
-        past: list[torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        """`past` has for each layer its own keys and values and those of its cross-attention."""
+        input_ids: Tensor,
+        past_length: Tensor,
+        source_length: Tensor,
+        own_places: Tensor,
+        source_places: Tensor,
+        past: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """Returns the outputs by name; `past` holds the caches in the order of `cache_names`."""
         hidden = self.stack.embed_tokens(input_ids)
-        age = past_length[:, None]
-        distances = _bounded(age - own_places[None, :], -1, len(self.table) - 1)
+        position = past_length[:, None]
+        distances = _clamp(position - own_places[None, :], -1, len(self.table) - 1)
         bias = self.masked[distances + 1].transpose(1, 2)[:, :, None, :]
-        source_bias = _shut(source_length, source_places)
-        place = age[:, :, None, None] + self.spread
+        source_bias = _padding_mask(source_length, source_places)
+        target = position[:, :, None, None] + self.spread
 
         present = []
+        block: Any
         for number, block in enumerate(self.stack.block):
-            own, cross, forward = block.layer
-            normed, part = own.layer_norm(hidden), own.SelfAttention
-            query, *fresh = (self._by_head(project(normed)) for project in (part.q, part.k, part.v))
-            caches = [old.scatter(2, place, new) for old, new in zip(past[4 * number :][:2], fresh, strict=True)]
+            self_layer, cross_layer, feed_forward = block.layer
+            normed, layer = self_layer.layer_norm(hidden), self_layer.SelfAttention
+            query, *new = (self._split_heads(project(normed)) for project in (layer.q, layer.k, layer.v))
+            caches = [old.scatter(2, target, entry) for old, entry in zip(past[4 * number :][:2], new, strict=True)]
             present += caches
-            hidden = hidden + part.o(self._attend(query, *caches, bias))
-            part = cross.EncDecAttention
-            query = self._by_head(part.q(cross.layer_norm(hidden)))
-            hidden = hidden + part.o(self._attend(query, *past[4 * number + 2 :][:2], source_bias))
-            hidden = hidden + forward.DenseReluDense(forward.layer_norm(hidden))
+            hidden = hidden + layer.o(self._attend(query, caches, bias))
+            layer = cross_layer.EncDecAttention
+            query = self._split_heads(layer.q(cross_layer.layer_norm(hidden)))
+            hidden = hidden + layer.o(self._attend(query, past[4 * number + 2 :][:2], source_bias))
+            hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         logits = self.lm_head(self.stack.final_layer_norm(hidden) * self.scale)
         names = cache_names("present", len(self.stack.block), ("decoder",))
-        return {"logits": logits, "best": self._best(logits), **dict(zip(names, present, strict=True))}
+        return {"logits": logits, "best": self._argmax(logits), **dict(zip(names, present, strict=True))}
 
-    def _by_head(self, values: torch.Tensor) -> torch.Tensor:
-        """(rows, 1, heads x d_kv) to (rows, heads, 1, d_kv): of one step nothing has to be transposed."""
+    def _split_heads(self, values: Tensor) -> Tensor:
+        """(rows, 1, heads * d_kv) to (rows, heads, 1, d_kv); a single step needs no transpose."""
         return values.reshape(-1, self.heads, 1, self.d_kv)
 
-    def _attend(
-        self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor
-    ) -> torch.Tensor:
-        mixed = (query @ keys.transpose(2, 3) + bias).softmax(-1) @ values
-        return mixed.reshape(-1, 1, self.heads * self.d_kv)
+    def _attend(self, query: Tensor, cache: list[Tensor], bias: Tensor) -> Tensor:
+        """The context, (rows, 1, heads * d_kv), of `query` (rows, heads, 1, d_kv) over a whole cache (keys, values)."""
+        keys, values = cache
+        context = (query @ keys.transpose(2, 3) + bias).softmax(-1) @ values
+        return context.reshape(-1, 1, self.heads * self.d_kv)
 
-    def _best(self, logits: torch.Tensor) -> torch.Tensor:
-        """The first of the largest logits: (rows, 1). In two rounds, since CUDA's TopK takes its time over many."""
+    def _argmax(self, logits: Tensor) -> Tensor:
+        """The first of the largest logits, (rows, 1); in two rounds, since CUDA's TopK is slow on many values."""
         vocabulary = self.lm_head.out_features
-        part = next((n for n in range(SMALL, 0, -1) if vocabulary % n == 0 and vocabulary // n <= SMALL), None)
-        if part is None:
+        size = next(
+            (n for n in range(TOPK_LIMIT, 0, -1) if vocabulary % n == 0 and vocabulary // n <= TOPK_LIMIT), None
+        )
+        if size is None:
             return logits.reshape(-1, vocabulary).topk(1).indices
-        parts = vocabulary // part
-        values, places = logits.reshape(-1, parts, part).topk(1)
-        winner = values.reshape(-1, parts).topk(1).indices
-        return winner * part + places.reshape(-1, parts).gather(1, winner)
+        groups = vocabulary // size
+        values, indices = logits.reshape(-1, groups, size).topk(1)
+        best_group = values.reshape(-1, groups).topk(1).indices
+        return best_group * size + indices.reshape(-1, groups).gather(1, best_group)
 
 
-def _bounded(values: torch.Tensor, low: int, high: int) -> torch.Tensor:
-    """`clamp` in two operators; Clip has no CUDA kernel for every type of whole numbers."""
+def _clamp(values: Tensor, low: int, high: int) -> Tensor:
+    """`clamp` as Min and Max; Clip has no CUDA kernel for some integer types."""
     return torch.maximum(torch.minimum(values, torch.tensor(high)), torch.tensor(low))
 
 
-def _shut(length: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """What shuts out the places from each row's length on: (rows, 1, 1, places)."""
-    beyond = places[None, :] >= length[:, None]
-    return torch.where(beyond, torch.tensor(SHUT), torch.tensor(0.0))[:, None, None, :]
+def _padding_mask(length: Tensor, positions: Tensor) -> Tensor:
+    """(rows, 1, 1, positions): 0 at each row's own positions, the lowest float32 from index length[row] on."""
+    padding = positions[None, :] >= length[:, None]
+    return torch.where(padding, torch.tensor(MASKED), torch.tensor(0.0))[:, None, None, :]
 
 
-class FixedEncoderConfig(EncoderConfig):
-    @property
-    def inputs(self) -> dict[str, dict[int, str]]:
-        return {
-            "input_ids": {0: "rows", 1: "length"},
-            "source_length": {0: "rows"},
-            "source_places": {0: "length"},
-        }
-
-    @property
-    def outputs(self) -> dict[str, dict[int, str]]:
-        return {name: {0: "rows", 2: "length"} for name in super().outputs}
-
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        ids = torch.arange(2, 20).reshape(2, 9)
-        return {"input_ids": ids, "source_length": torch.tensor([9, 4]), "source_places": torch.arange(9)}
+def static_encoder_config(config: PretrainedConfig) -> GraphConfig:
+    """The export configuration of `StaticEncoderGraph`."""
+    names = cache_names("present", config.num_decoder_layers, ("encoder",))
+    example = {
+        "input_ids": torch.arange(2, 20).reshape(2, 9),
+        "source_length": torch.tensor([9, 4]),
+        "source_places": torch.arange(9),
+    }
+    tokens = {0: "rows", 1: "length"}
+    inputs = {"input_ids": tokens, "source_length": {0: "rows"}, "source_places": {0: "length"}}
+    return GraphConfig(config, inputs, {name: {0: "rows", 2: "length"} for name in names}, example)
 
 
-class FixedDecoderConfig(DecoderConfig):
-    @property
-    def inputs(self) -> dict[str, dict[int, str]]:
-        caches = {name: axes for name, axes in super().inputs.items() if name.startswith("past_key_values")}
-        return {
-            "input_ids": {0: "rows"},
-            "past_length": {0: "rows"},
-            "source_length": {0: "rows"},
-            "own_places": {0: "decoder_capacity"},
-            "source_places": {0: "encoder_capacity"},
-            **caches,
-        }
-
-    @property
-    def outputs(self) -> dict[str, dict[int, str]]:
-        caches = {name: axes for name, axes in super().outputs.items() if ".decoder." in name}
-        return {"logits": {0: "rows"}, "best": {0: "rows"}, **caches}
-
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        given = super().generate_dummy_inputs(framework, **shapes)
-        past = given.pop("past")
-        lengths = {name: given[name].long() for name in ("past_length", "source_length")}
-        places = {name: torch.arange(past[0].shape[2]) for name in ("own_places", "source_places")}
-        return {"input_ids": given["input_ids"], **lengths, **places, "past": past}
+def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
+    """The export configuration of `StaticDecoderGraph`."""
+    layers, rows = config.num_decoder_layers, {0: "rows"}
+    inputs = {
+        **dict.fromkeys(("input_ids", "past_length", "source_length"), rows),
+        "own_places": {0: "decoder_capacity"},
+        "source_places": {0: "encoder_capacity"},
+        **cache_axes("past_key_values", layers),
+    }
+    past = example_caches(config)
+    places = torch.arange(past[0].shape[2])
+    example = {
+        "input_ids": torch.tensor([[2], [3]]),
+        "past_length": torch.tensor([2, 5]),
+        "source_length": torch.tensor([11, 4]),
+        "own_places": places,
+        "source_places": places,
+        "past": past,
+    }
+    outputs = {"logits": rows, "best": rows, **cache_axes("present", layers, ("decoder",))}
+    return GraphConfig(config, inputs, outputs, example)
 
 
-def is_fixed(decoder: onnx.ModelProto) -> bool:
+def is_static(decoder: onnx.ModelProto) -> bool:
+    """Whether the decoder's graph is one of static shapes, for GPUs."""
     return any(entry.name == "own_places" for entry in decoder.graph.input)
 
 
 def cache_graph() -> onnx.ModelProto:
-    """Copies pieces of memory: `updated` is `cache` (pieces, size) with `given[source]` at `target` (count, 1).
+    """A graph that copies blocks of cache memory: `updated` is `cache` with `given[source]` written at `target`.
 
-    All is read before anything is written, so `given` and `cache` may be the same memory, and `updated` as well.
+    Inputs, all int64: `given` (given_pieces, size), `cache` (pieces, size), `source` (count,), `target` (count, 1);
+    output: `updated` (pieces, size). Everything is read before anything is written, so `given`, `cache` and `updated`
+    may be the same memory.
     """
-    shapes = {
+    shapes: dict[str, list[str | int | None]] = {
         "given": ["given_pieces", "size"],
         "cache": ["pieces", "size"],
         "source": ["count"],

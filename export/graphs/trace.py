@@ -1,4 +1,4 @@
-"""Writes a merged T5 as the two ONNX graphs of a bundle, by Optimum's exporter."""
+"""Traces a merged T5 into the two ONNX graphs of a bundle with Optimum's exporter, and writes them to a folder."""
 
 import logging
 import shutil
@@ -14,114 +14,112 @@ from optimum.exporters.onnx import export
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
-from export.graphs.attention import OPSET
-from export.graphs.dynamic import DecoderConfig, DecoderGraph, EncoderConfig, EncoderGraph
+from export.graphs.attention import FULL_ATTENTION, OPSET
+from export.graphs.calibration import calibrate_cross_kv
+from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, decoder_config, encoder_config
 from export.graphs.static import (
-    FixedDecoder,
-    FixedDecoderConfig,
-    FixedEncoder,
-    FixedEncoderConfig,
+    StaticDecoderGraph,
+    StaticEncoderGraph,
     cache_graph,
-    is_fixed,
+    is_static,
+    static_decoder_config,
+    static_encoder_config,
 )
-from export.graphs.weights import save_graphs
-from export.precision.int8 import EMBEDDING, quantize_graphs, scale_sources
-from export.precision.int8_attention import ATTENTION
+from export.graphs.weights import Graphs, save_graphs
 from precis.bundle.names import CACHE, DECODER, ENCODER
 
 SETTINGS = ("tokenizer.json", "config.json", "generation_config.json")
-
-Graphs = dict[str, onnx.ModelProto]
-
-
-def write_onnx(merged: Path, folder: Path, calibration: list[list[int]] | None = None) -> None:
-    """Writes encoder, decoder, tokenizer and settings of the model folder `merged` to `folder`.
-
-    In fp32, or in 8 bits where there is `calibration`: token ids of texts as the model will read them.
-    """
-    graphs = trace(merged, calibration)
-    write_graphs(graphs if calibration is None else quantize_graphs(graphs), merged, folder)
+EMBEDDING = "shared"  # transformers' name of the embedding, and the look-up's name in both graphs
+HEAD = "lm_head"
 
 
-def write_graphs(graphs: Graphs, merged: Path, folder: Path) -> None:
-    """Writes `graphs` with the tokenizer and settings of `merged` to `folder`."""
+def write_graphs(graphs: Graphs, model_folder: Path, folder: Path) -> None:
+    """Writes `graphs` with the tokenizer and settings of `model_folder` to `folder`: a bundle without its manifest."""
     save_graphs(graphs, folder)
-    if is_fixed(graphs[DECODER]):
+    if is_static(graphs[DECODER]):
         onnx.save(cache_graph(), folder / CACHE)
     for name in SETTINGS:
-        shutil.copy(merged / name, folder / name)
+        shutil.copy(model_folder / name, folder / name)
 
 
-def trace(merged: Path, calibration: list[list[int]] | None = None, fixed: bool = False) -> Graphs:
-    """The two graphs of the model folder `merged` in fp32, by file name.
+def trace(model_folder: Path, calibration: list[list[int]] | None = None, static: bool = False) -> Graphs:
+    """The encoder and decoder graphs, in fp32, of the transformers model in `model_folder`.
 
-    With `calibration` they pass the sources on as whole numbers in int8, as the 8-bit graphs do. `fixed` ones are
-    for GPUs (`export.fixed`). Matrix products are named after the linear layers they come from, look-ups after the
-    embedding, attention after its layer.
+    With `calibration` (token ids of texts as the model reads them) the encoder hands the decoder int8 keys and values,
+    as int8 bundles need them. `static` graphs are for GPUs (`export.graphs.static`). Matrix products have the names of
+    their linear layers, embedding look-ups that of the embedding, attention nodes those of their layers.
     """
-    model = AutoModelForSeq2SeqLM.from_pretrained(merged, dtype=torch.float32, use_safetensors=True).eval()
-    rounded = calibration is not None
-    if rounded:
-        scale_sources(model, calibration)
+    model = AutoModelForSeq2SeqLM.from_pretrained(model_folder, dtype=torch.float32, use_safetensors=True).eval()
+    if calibration is not None:
+        calibrate_cross_kv(model, calibration)
     logging.getLogger("optimum").setLevel(logging.ERROR)
     graphs = {}
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
-        warnings.simplefilter("ignore")  # the tracer's, on shapes that it follows all the same
-        # Optimum's check of fixed axes would run the decoder; export.parity runs it on real documents.
-        if fixed:
-            encoder, decoder = FixedEncoder(model), FixedDecoder(model)
-            configs = FixedEncoderConfig(model.config), FixedDecoderConfig(model.config)
-        else:
-            encoder, decoder = EncoderGraph(model, rounded), DecoderGraph(model, rounded)
-            configs = EncoderConfig(model.config), DecoderConfig(model.config, rounded)
-        for graph, config, name in zip((encoder, decoder), configs, (ENCODER, DECODER), strict=True):
+        warnings.simplefilter("ignore")  # the tracer warns of dynamic shapes, which it follows all the same
+        for name, (module, config) in _modules(model, calibration is not None, static).items():
             path = Path(scratch) / name
-            export(graph, config, path, opset=OPSET, disable_dynamic_axes_fix=True)
-            graphs[name] = _named(onnx.load(path), model)
+            # Optimum's check of fixed axes would run the decoder; export.parity runs it on real documents.
+            export(module, config, path, opset=OPSET, disable_dynamic_axes_fix=True)
+            graphs[name] = _with_layer_names(onnx.load(path), model)
             path.unlink()
-    if model.config.tie_word_embeddings and not rounded:
+    if model.config.tie_word_embeddings and calibration is None:
         _tie_head(graphs[DECODER])
     return graphs
 
 
-def _named(graph: onnx.ModelProto, model: T5ForConditionalGeneration) -> onnx.ModelProto:
-    """Gives products and look-ups the names that transformers has for what they compute; the tracer's are positions."""
+def _modules(
+    model: T5ForConditionalGeneration, int8_cross_kv: bool, static: bool
+) -> dict[str, tuple[nn.Module, GraphConfig]]:
+    """The modules to trace, by graph, each with its export configuration."""
+    if static:
+        return {
+            ENCODER: (StaticEncoderGraph(model), static_encoder_config(model.config)),
+            DECODER: (StaticDecoderGraph(model), static_decoder_config(model.config)),
+        }
+    return {
+        ENCODER: (EncoderGraph(model, int8_cross_kv), encoder_config(model.config)),
+        DECODER: (DecoderGraph(model, int8_cross_kv), decoder_config(model.config, int8_cross_kv)),
+    }
+
+
+def _with_layer_names(graph: onnx.ModelProto, model: T5ForConditionalGeneration) -> onnx.ModelProto:
+    """Names nodes after the layers of `model`, recognized by their weights; the tracer's names are only positions."""
     names: dict[tuple, list[str]] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
-            names.setdefault(_sample(layer.weight.detach().numpy().T), []).append(name)
-    names[_sample(model.shared.weight.detach().numpy())] = [EMBEDDING]
+            names.setdefault(_fingerprint(layer.weight.detach().numpy().T), []).append(name)
+    names[_fingerprint(model.shared.weight.detach().numpy())] = [EMBEDDING]
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     for node in graph.graph.node:
         weight = next((weights[name] for name in node.input if name in weights), None)
         if node.op_type in ("MatMul", "Gather") and weight is not None:
-            found = names.get(_sample(numpy_helper.to_array(weight)))
-            if found:
-                # Two layers of the same weights, as untrained ones may be, are named in their order.
-                node.name = found.pop(0) if len(found) > 1 else found[0]
-    for number, node in enumerate(node for node in graph.graph.node if node.op_type == ATTENTION):
+            matches = names.get(_fingerprint(numpy_helper.to_array(weight)))
+            if matches:
+                # Untrained layers may have equal weights; they are named in their order.
+                node.name = matches.pop(0) if len(matches) > 1 else matches[0]
+    for number, node in enumerate(node for node in graph.graph.node if node.op_type == FULL_ATTENTION):
         node.name = f"encoder.block.{number}.layer.0.SelfAttention"
     return graph
 
 
-def _sample(weight: np.ndarray) -> tuple[tuple[int, ...], bytes]:
-    """What tells a weight from others: its shape and about a thousand of its numbers; all would take seconds."""
+def _fingerprint(weight: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    """What identifies a weight: its shape and about a thousand of its values; reading all would take seconds."""
     return weight.shape, weight[tuple(slice(None, None, max(1, size // 32)) for size in weight.shape)].tobytes()
 
 
 def _tie_head(decoder: onnx.ModelProto) -> None:
-    """Lets the output layer read the embedding, of which the tracer wrote a transposed copy.
+    """Makes the output layer read the embedding, of which the tracer wrote a transposed copy.
 
     ONNX Runtime transposes it once, when it loads the graph.
     """
     graph = decoder.graph
-    head = next(node for node in graph.node if node.name == "lm_head")
+    head = next(node for node in graph.node if node.name == HEAD)
     table = next(node.input[0] for node in graph.node if node.name == EMBEDDING)
     copy = next(tensor for tensor in graph.initializer if tensor.name == head.input[1])
     graph.initializer.remove(copy)
-    turned = f"{table}.transposed"
+    transposed = f"{table}.transposed"
     graph.node.insert(
         list(graph.node).index(head),
-        helper.make_node("Transpose", [table], [turned], "lm_head.transposed", perm=[1, 0]),
+        helper.make_node("Transpose", [table], [transposed], f"{HEAD}.transposed", perm=[1, 0]),
     )
-    head.input[1] = turned
+    head.input[1] = transposed

@@ -1,0 +1,1 @@
+"""Parity: PyTorch and the engine compared on the same documents, with limits and a report."""

@@ -1,183 +1,156 @@
-"""8-bit weights and sources: what makes a bundle small and fast on CPUs.
+"""int8 graphs for CPUs: smaller and faster, and as independent of the batch as fp32.
 
-The encoder reads one text at a time, so the scales of its activations, which are found on the fly, belong to that text
-alone. The decoder's are scaled row by row, and its products are sums of whole numbers. So a summary depends as little
-on its company as in fp32.
+The encoder reads one text at a time, so the dynamic scales of its activations (`quantize_dynamic`) belong to that text
+alone. The decoder's activations have a scale for each row, and its products are exact integer sums. So the summary of
+a text does not depend on the other texts of a batch.
 """
 
+import copy
 import logging
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from torch import nn
-from transformers import T5ForConditionalGeneration
 
-from export.precision.int8_attention import MICROSOFT, attentions, round_attention
+from export.graphs.calibration import INT8_MAX
+from export.graphs.trace import EMBEDDING, HEAD
+from export.graphs.weights import Graphs
+from export.precision.int8_attention import MICROSOFT, attention_nodes, quantize_attention
 from precis.bundle.names import DECODER, ENCODER
 
-LARGEST = 127  # of int8
-LARGEST_WEIGHT = 63  # of 7 bits, see _with_8_bit_products
-ONE, STEP, MIDDLE = "rows.one", "rows.step", "rows.middle"
-HEAD = "lm_head"
-EMBEDDING = "shared"  # the look-up's name in both graphs, which is the table's in transformers
+WEIGHT_MAX = 63  # 7 bits, see _quantize_encoder_matmuls
+UNIT_SCALE, ROW_STEP, ZERO_POINT = "rows.one", "rows.step", "rows.middle"  # names of the constants in the graph
 
 
-@torch.inference_mode()
-def scale_sources(model: T5ForConditionalGeneration, inputs: Iterable[list[int]]) -> None:
-    """Rescales, in place, the keys and values of cross-attention so that whole numbers up to LARGEST hold them.
-
-    Every channel gets a factor of its own, by its largest value over `inputs` (token ids): rows of k and v are divided
-    by it, rows of q and columns of o multiplied, which leaves the model's function as it is.
-    """
-    largest: dict[nn.Linear, torch.Tensor] = {}
-
-    def note(layer: nn.Linear, _: tuple, output: torch.Tensor) -> None:
-        found = output.abs().amax((0, 1))
-        largest[layer] = torch.maximum(largest.get(layer, found), found)
-
-    crosses = [block.layer[1].EncDecAttention for block in model.decoder.block]
-    hooks = [layer.register_forward_hook(note) for cross in crosses for layer in (cross.k, cross.v)]
-    start = torch.tensor([[model.config.decoder_start_token_id]])
-    for ids in inputs:
-        model(input_ids=torch.tensor([ids]), decoder_input_ids=start)
-    for hook in hooks:
-        hook.remove()
-    for cross in crosses:
-        keys, values = (largest[layer].clamp_min(1e-6) / LARGEST for layer in (cross.k, cross.v))
-        cross.k.weight /= keys[:, None]
-        cross.q.weight *= keys[:, None]
-        cross.v.weight /= values[:, None]
-        cross.o.weight *= values[None, :]
-
-
-def roundable(graph: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that `quantize_graphs` rounds: products with a matrix, the embedding, attention."""
+def quantizable_nodes(graph: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that `quantize_graphs` quantizes: products with a weight, the embedding, attention."""
     weights = {tensor.name for tensor in graph.graph.initializer}
     return [
         node.name
         for node in graph.graph.node
         if (node.op_type == "MatMul" and node.input[1] in weights) or node.name == EMBEDDING
-    ] + attentions(graph)
+    ] + attention_nodes(graph)
 
 
-def quantize_graphs(graphs: dict[str, onnx.ModelProto], kept: Collection[str] = ()) -> dict[str, onnx.ModelProto]:
-    """The graphs of `export.onnx_model.trace` with 8-bit weights; nodes named in `kept` stay in fp32."""
-    logging.getLogger().setLevel(logging.ERROR)  # its advice to preprocess, and a line for every node
-    encoder = round_attention(_with_8_bit_products(graphs[ENCODER], kept), kept)
-    decoder = round_products(graphs[DECODER], kept)
+def quantize_graphs(graphs: Graphs, fp32_nodes: Collection[str] = ()) -> Graphs:
+    """The graphs in int8, but for `fp32_nodes`; `graphs` are those of `export.graphs.trace.trace` with calibration."""
+    logging.getLogger().setLevel(logging.ERROR)  # quantize_dynamic logs advice, and a line for every node
+    encoder = quantize_attention(_quantize_encoder_matmuls(graphs[ENCODER], fp32_nodes), fp32_nodes)
+    decoder = quantize_matmuls(graphs[DECODER], fp32_nodes)
     for graph in (encoder, decoder):
-        _round_embedding(graph, kept)
+        _quantize_embedding(graph, fp32_nodes)
     return {ENCODER: encoder, DECODER: decoder}
 
 
-def _with_8_bit_products(graph: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
+def _quantize_encoder_matmuls(graph: onnx.ModelProto, fp32_nodes: Collection[str]) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / ENCODER
         quantize_dynamic(
-            _copy(graph),
+            copy.deepcopy(graph),
             path,
             per_channel=True,
-            # Full 8 bits overflow the 16-bit sums of processors with AVX2 alone, which then say something else than
-            # those with VNNI do. With 7 bits both say the same.
+            # Full 8 bits overflow the 16-bit sums of CPUs with AVX2 alone, which then differ from those with VNNI.
+            # With 7 bits both compute the same.
             reduce_range=True,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=list(kept),
+            nodes_to_exclude=list(fp32_nodes),
         )
         return onnx.load(path)
 
 
-def round_products(model: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
-    """The graph with its matrix products in whole numbers.
+def quantize_matmuls(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onnx.ModelProto:
+    """A copy of the graph with its weight products in int8, but for `fp32_nodes`.
 
-    Each row of activations is rounded by a scale of its own, each column of weights likewise (LLM.int8's vector-wise
-    quantization, Dettmers et al. 2022). For many rows this takes a third of MatMulNBits' time, for one row as long.
+    Each row of activations has a dynamic scale, each column of weights a static one (the vector-wise quantization of
+    LLM.int8, Dettmers et al. 2022). For many rows this takes a third of the time of MatMulNBits, for one row the same.
     """
-    model = _copy(model)
+    model = copy.deepcopy(model)
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    nodes, rounded = [], set()
-    constants = {ONE: np.float32(1), STEP: np.float32(1 / LARGEST), MIDDLE: np.uint8(LARGEST + 1)}
+    constants: dict[str, np.ndarray | np.generic] = {
+        UNIT_SCALE: np.float32(1),
+        ROW_STEP: np.float32(1 / INT8_MAX),
+        ZERO_POINT: np.uint8(INT8_MAX + 1),
+    }
+    nodes: list[onnx.NodeProto] = []
+    quantized_inputs: set[str] = set()
     for node in graph.node:
-        if node.op_type != "MatMul" or node.input[1] not in weights or node.name in kept:
+        if node.op_type != "MatMul" or node.input[1] not in weights or node.name in fp32_nodes:
             nodes.append(node)
             continue
-        rows, name = node.input
-        if rows not in rounded:
-            rounded.add(rows)
-            nodes += _rounded_rows(rows)
-        whole, scales = _rounded_columns(numpy_helper.to_array(weights[name]))
-        constants[f"{name}.scales"] = scales
-        if node.name == HEAD:  # laid out as the embedding is; ONNX Runtime turns it once, when it loads the graph
-            constants[f"{name}.rows"] = np.ascontiguousarray(whole.T)
-            nodes.append(helper.make_node("Transpose", [f"{name}.rows"], [f"{name}.whole"], perm=[1, 0]))
+        rows, weight = node.input
+        if rows not in quantized_inputs:
+            quantized_inputs.add(rows)
+            nodes += _quantize_rows(rows)
+        values, scales = _quantize_columns(numpy_helper.to_array(weights[weight]))
+        constants[f"{weight}.scales"] = scales
+        if node.name == HEAD:  # has the layout of the embedding; ONNX Runtime transposes it once, at load
+            constants[f"{weight}.rows"] = np.ascontiguousarray(values.T)
+            nodes.append(helper.make_node("Transpose", [f"{weight}.rows"], [f"{weight}.whole"], perm=[1, 0]))
         else:
-            constants[f"{name}.whole"] = whole
-        product = f"{node.output[0]}.unscaled"
-        given = [f"{rows}.whole", f"{name}.whole", ONE, f"{name}.scales", MIDDLE]
+            constants[f"{weight}.whole"] = values
+        unscaled = f"{node.output[0]}.unscaled"
+        inputs = [f"{rows}.whole", f"{weight}.whole", UNIT_SCALE, f"{weight}.scales", ZERO_POINT]
         nodes += [
-            helper.make_node("MatMulIntegerToFloat", given, [product], node.name, domain=MICROSOFT),
-            helper.make_node("Mul", [product, f"{rows}.scale"], [node.output[0]], f"{node.name}.scaled"),
+            helper.make_node("MatMulIntegerToFloat", inputs, [unscaled], node.name, domain=MICROSOFT),
+            helper.make_node("Mul", [unscaled, f"{rows}.scale"], [node.output[0]], f"{node.name}.scaled"),
         ]
     del graph.node[:]
     graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input}
-    left = [tensor for tensor in graph.initializer if tensor.name in read]
+    used = {name for node in nodes for name in node.input}
+    remaining = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
-    graph.initializer.extend(left)
+    graph.initializer.extend(remaining)
     graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
     return model
 
 
-def _rounded_rows(rows: str) -> list[onnx.NodeProto]:
-    """Nodes that scale and round each row of the tensor named `rows`; a row of zeros gets the scale 0."""
-    largest, scale, ratio, whole = (f"{rows}.{part}" for part in ("largest", "scale", "ratio", "whole"))
+def _quantize_rows(rows: str) -> list[onnx.NodeProto]:
+    """Nodes that quantize each row of the tensor `rows` to uint8 around ZERO_POINT; a row of zeros has scale 0."""
+    largest, scale, ratio, quantized = (f"{rows}.{part}" for part in ("largest", "scale", "ratio", "whole"))
     return [
         helper.make_node("Abs", [rows], [f"{rows}.abs"]),
         helper.make_node("ReduceMax", [f"{rows}.abs"], [largest], axes=[-1], keepdims=1),
-        helper.make_node("Mul", [largest, STEP], [scale]),
+        helper.make_node("Mul", [largest, ROW_STEP], [scale]),
         helper.make_node("Div", [rows, scale], [ratio]),
-        helper.make_node("QuantizeLinear", [ratio, ONE, MIDDLE], [whole]),
+        helper.make_node("QuantizeLinear", [ratio, UNIT_SCALE, ZERO_POINT], [quantized]),
     ]
 
 
-def _rounded_columns(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whole numbers of 7 bits, int8, of a matrix (inner, columns), and each column's scale (columns,)."""
-    scales = np.maximum(np.abs(matrix).max(axis=0), np.finfo(np.float32).tiny) / np.float32(LARGEST_WEIGHT)
-    return np.rint(matrix / scales).astype(np.int8), scales
+def _quantize_columns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 7-bit values, int8, of a weight (inner, columns), and the scale of each column (columns,)."""
+    scales = np.maximum(np.abs(weight).max(axis=0), np.finfo(np.float32).tiny) / np.float32(WEIGHT_MAX)
+    return np.rint(weight / scales).astype(np.int8), scales
 
 
-def _round_embedding(model: onnx.ModelProto, kept: Collection[str]) -> None:
-    """Replaces the look-up by one in whole numbers, the same as a tied output layer has, in place."""
+def _quantize_embedding(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> None:
+    """Replaces the embedding look-up, in place, by one in int8 that dequantizes its rows.
+
+    Values and scales are those that a tied output layer has, so that both are stored once.
+    """
     graph = model.graph
     node = next(node for node in graph.node if node.name == EMBEDDING)
-    if node.name in kept:
+    if node.name in fp32_nodes:
         return
-    old = next(tensor for tensor in graph.initializer if tensor.name == node.input[0])
-    whole, scales = _rounded_columns(numpy_helper.to_array(old).T)
-    graph.initializer.remove(old)
-    names = f"{old.name}.rows", f"{old.name}.scales"
-    for name, array in zip(names, (np.ascontiguousarray(whole.T), scales[:, None]), strict=True):
+    table = next(tensor for tensor in graph.initializer if tensor.name == node.input[0])
+    values, scales = _quantize_columns(numpy_helper.to_array(table).T)
+    graph.initializer.remove(table)
+    rows_name, scales_name = f"{table.name}.rows", f"{table.name}.scales"
+    for name, array in ((rows_name, np.ascontiguousarray(values.T)), (scales_name, scales[:, None])):
         graph.initializer.append(numpy_helper.from_array(array, name))
-    ids, found = node.input[1], [f"{node.output[0]}.{part}" for part in ("whole", "float", "scale")]
-    place = list(graph.node).index(node)
+    ids = node.input[1]
+    quantized, unscaled, scale = (f"{node.output[0]}.{part}" for part in ("whole", "float", "scale"))
+    index = list(graph.node).index(node)
     graph.node.remove(node)
-    for step in (
-        helper.make_node("Mul", [found[1], found[2]], node.output, node.name),
-        helper.make_node("Gather", [names[1], ids], [found[2]]),
-        helper.make_node("Cast", [found[0]], [found[1]], to=onnx.TensorProto.FLOAT),
-        helper.make_node("Gather", [names[0], ids], [found[0]]),
+    for replacement in (  # inserted at one index, so the last comes first
+        helper.make_node("Mul", [unscaled, scale], node.output, node.name),
+        helper.make_node("Gather", [scales_name, ids], [scale]),
+        helper.make_node("Cast", [quantized], [unscaled], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Gather", [rows_name, ids], [quantized]),
     ):
-        graph.node.insert(place, step)
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
+        graph.node.insert(index, replacement)

@@ -1,6 +1,6 @@
-"""The encoder's self-attention in whole numbers: scores and mixed values as products of 8-bit integers.
+"""int8 self-attention of the encoder: scores and contexts as integer matrix products.
 
-ONNX Runtime's operators for attention compute in fp32 on CPUs, which took a third of an 8-bit encoder's time.
+ONNX Runtime's attention operators compute in fp32 on CPUs, which took a third of the time of an int8 encoder.
 """
 
 from collections.abc import Collection
@@ -9,35 +9,38 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-ATTENTION = "MultiHeadAttention"
+from export.graphs.attention import FULL_ATTENTION
+
 MICROSOFT = "com.microsoft"
-LARGEST = 127  # of queries, left of the product, where ONNX Runtime wants unsigned bytes around MIDDLE
-LARGEST_RIGHT = 63  # of keys and values, 7 bits: two products have to fit 16 on processors without VNNI
-LARGEST_CHANCE = 255  # of probabilities, unsigned
-MIDDLE = 128
+QUERY_MAX = 127  # int8 range of queries, the left operand, stored as unsigned bytes around QUERY_ZERO
+QUERY_ZERO = 128
+KEY_VALUE_MAX = 63  # keys and values have 7 bits: sums of two products have to fit 16 bits on CPUs without VNNI
+PROBABILITY_MAX = 255  # unsigned
 
-QUERY_STEP, RIGHT_STEP, CHANCE_STEP = "attention.query_step", "attention.right_step", "attention.chance_step"
-QUERY_MIDDLE, RIGHT_MIDDLE, CHANCE_MIDDLE = "attention.128", "attention.0", "attention.unsigned_0"
-ONE, APART, TOGETHER = "attention.one", "attention.apart", "attention.together"
-
-
-def attentions(graph: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that `round_attention` replaces."""
-    return [node.name for node in graph.graph.node if node.op_type == ATTENTION]
+# Names of the constants in the graph.
+QUERY_STEP, KEY_VALUE_STEP, PROBABILITY_STEP = "attention.query_step", "attention.right_step", "attention.chance_step"
+QUERY_ZERO_POINT, KEY_VALUE_ZERO_POINT = "attention.128", "attention.0"
+PROBABILITY_ZERO_POINT = "attention.unsigned_0"
+UNIT_SCALE, SPLIT_HEADS, MERGE_HEADS = "attention.one", "attention.apart", "attention.together"
 
 
-def round_attention(model: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
-    """The graph with its attention in whole numbers, but for nodes named in `kept`; `model` itself is changed.
+def attention_nodes(graph: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that `quantize_attention` replaces."""
+    return [node.name for node in graph.graph.node if node.op_type == FULL_ATTENTION]
 
-    Queries, keys and values of a text have one scale each, found on the fly, and every row of probabilities its own,
-    by its largest: where attention is spread over a long text no probability comes near 1. As in I-BERT (Kim et al.
-    2021), but softmax is in fp32.
+
+def quantize_attention(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onnx.ModelProto:
+    """The graph with its attention in int8, but for `fp32_nodes`; `model` itself is changed.
+
+    The queries, keys and values of a text have one dynamic scale each. Every row of probabilities has its own, by its
+    largest value: where attention is spread over a long text no probability comes near 1. Softmax is in fp32; the rest
+    follows I-BERT (Kim et al. 2021).
     """
     graph = model.graph
     nodes, heads = [], None
     for node in graph.node:
-        if node.op_type == ATTENTION and node.name not in kept:
-            nodes += _whole(node)
+        if node.op_type == FULL_ATTENTION and node.name not in fp32_nodes:
+            nodes += _int8_attention(node)
             heads = next(attribute.i for attribute in node.attribute if attribute.name == "num_heads")
         else:
             nodes.append(node)
@@ -46,68 +49,71 @@ def round_attention(model: onnx.ModelProto, kept: Collection[str]) -> onnx.Model
     del graph.node[:]
     graph.node.extend(nodes)
     constants = {
-        QUERY_STEP: np.float32(1 / LARGEST),
-        RIGHT_STEP: np.float32(1 / LARGEST_RIGHT),
-        CHANCE_STEP: np.float32(1 / LARGEST_CHANCE),
-        QUERY_MIDDLE: np.uint8(MIDDLE),
-        RIGHT_MIDDLE: np.int8(0),
-        CHANCE_MIDDLE: np.uint8(0),
-        ONE: np.float32(1),
-        APART: np.array([0, 0, heads, -1]),
-        TOGETHER: np.array([0, 0, -1]),
+        QUERY_STEP: np.float32(1 / QUERY_MAX),
+        KEY_VALUE_STEP: np.float32(1 / KEY_VALUE_MAX),
+        PROBABILITY_STEP: np.float32(1 / PROBABILITY_MAX),
+        QUERY_ZERO_POINT: np.uint8(QUERY_ZERO),
+        KEY_VALUE_ZERO_POINT: np.int8(0),
+        PROBABILITY_ZERO_POINT: np.uint8(0),
+        UNIT_SCALE: np.float32(1),
+        SPLIT_HEADS: np.array([0, 0, heads, -1]),
+        MERGE_HEADS: np.array([0, 0, -1]),
     }
     graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
     return model
 
 
-def _whole(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """What stands for one node of attention: query, key, value (1, length, heads x d_kv), and a bias at 5."""
+def _int8_attention(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The nodes that replace one attention node: inputs query, key, value (1, length, heads * d_kv) and bias (at 5)."""
     (query, key, value), bias, name = node.input[:3], node.input[5], node.name
 
-    def called(part: str) -> str:
+    def tensor(part: str) -> str:
         return f"{name}.{part}"
 
-    scores, biased, chances, most, step = (called(part) for part in ("scores", "biased", "chances", "most", "step"))
-    inverse, ratio, whole, mixed, scaled = (called(part) for part in ("inverse", "ratio", "whole", "mixed", "scaled"))
+    scores, biased, probabilities = tensor("scores"), tensor("biased"), tensor("chances")
+    largest, scale, inverse_scale, ratio = tensor("most"), tensor("step"), tensor("inverse"), tensor("ratio")
+    quantized, unscaled, context = tensor("whole"), tensor("mixed"), tensor("scaled")
+    query_key = [tensor(part) for part in ("query.turned", "key.turned", "query.scale", "key.scale")]
     return [
-        *_rounded(query, called("query"), QUERY_STEP, QUERY_MIDDLE, [0, 2, 1, 3]),
-        *_rounded(key, called("key"), RIGHT_STEP, RIGHT_MIDDLE, [0, 2, 3, 1]),
-        *_rounded(value, called("value"), RIGHT_STEP, RIGHT_MIDDLE, [0, 2, 1, 3]),
+        *_quantize_per_tensor(query, tensor("query"), QUERY_STEP, QUERY_ZERO_POINT, [0, 2, 1, 3]),
+        *_quantize_per_tensor(key, tensor("key"), KEY_VALUE_STEP, KEY_VALUE_ZERO_POINT, [0, 2, 3, 1]),
+        *_quantize_per_tensor(value, tensor("value"), KEY_VALUE_STEP, KEY_VALUE_ZERO_POINT, [0, 2, 1, 3]),
         helper.make_node(
-            "MatMulIntegerToFloat",
-            [*(called(part) for part in ("query.turned", "key.turned", "query.scale", "key.scale")), QUERY_MIDDLE],
-            [scores],
-            called("query_key"),
-            domain=MICROSOFT,
+            "MatMulIntegerToFloat", [*query_key, QUERY_ZERO_POINT], [scores], tensor("query_key"), domain=MICROSOFT
         ),
         helper.make_node("Add", [scores, bias], [biased]),
-        helper.make_node("Softmax", [biased], [chances], axis=-1),
-        helper.make_node("ReduceMax", [chances], [most], axes=[-1], keepdims=1),
-        helper.make_node("Mul", [most, CHANCE_STEP], [step]),
-        helper.make_node("Reciprocal", [step], [inverse]),  # of few, since a division of all takes longer
-        helper.make_node("Mul", [chances, inverse], [ratio]),
-        helper.make_node("QuantizeLinear", [ratio, ONE, CHANCE_MIDDLE], [whole]),
+        helper.make_node("Softmax", [biased], [probabilities], axis=-1),
+        helper.make_node("ReduceMax", [probabilities], [largest], axes=[-1], keepdims=1),
+        helper.make_node("Mul", [largest, PROBABILITY_STEP], [scale]),
+        helper.make_node("Reciprocal", [scale], [inverse_scale]),  # one a row, since dividing every value is slower
+        helper.make_node("Mul", [probabilities, inverse_scale], [ratio]),
+        helper.make_node("QuantizeLinear", [ratio, UNIT_SCALE, PROBABILITY_ZERO_POINT], [quantized]),
         helper.make_node(
             "MatMulIntegerToFloat",
-            [whole, called("value.turned"), ONE, called("value.scale"), CHANCE_MIDDLE],
-            [mixed],
-            called("chances_value"),
+            [quantized, tensor("value.turned"), UNIT_SCALE, tensor("value.scale"), PROBABILITY_ZERO_POINT],
+            [unscaled],
+            tensor("chances_value"),
             domain=MICROSOFT,
         ),
-        helper.make_node("Mul", [mixed, step], [scaled]),
-        helper.make_node("Transpose", [scaled], [f"{scaled}.turned"], perm=[0, 2, 1, 3]),
-        helper.make_node("Reshape", [f"{scaled}.turned", TOGETHER], node.output),
+        helper.make_node("Mul", [unscaled, scale], [context]),
+        helper.make_node("Transpose", [context], [f"{context}.turned"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", [f"{context}.turned", MERGE_HEADS], node.output),
     ]
 
 
-def _rounded(tensor: str, name: str, step: str, middle: str, turn: list[int]) -> list[onnx.NodeProto]:
-    """Nodes that round the tensor by one scale, `name`.scale, and give each head a matrix, `name`.turned."""
-    size, most, scale, whole, apart = (f"{name}.{part}" for part in ("size", "most", "scale", "whole", "apart"))
+def _quantize_per_tensor(tensor: str, name: str, step: str, zero_point: str, perm: list[int]) -> list[onnx.NodeProto]:
+    """Nodes that quantize the tensor by one dynamic scale and split it by head.
+
+    They write the scale to `name`.scale and the int8 values, transposed by `perm`, to `name`.turned.
+    """
+    magnitude, largest, scale, quantized, by_head = (
+        f"{name}.{part}" for part in ("size", "most", "scale", "whole", "apart")
+    )
     return [
-        helper.make_node("Abs", [tensor], [size]),
-        helper.make_node("ReduceMax", [size], [most], keepdims=0),
-        helper.make_node("Mul", [most, step], [scale]),
-        helper.make_node("QuantizeLinear", [tensor, scale, middle], [whole]),
-        helper.make_node("Reshape", [whole, APART], [apart]),
-        helper.make_node("Transpose", [apart], [f"{name}.turned"], perm=turn),
+        helper.make_node("Abs", [tensor], [magnitude]),
+        helper.make_node("ReduceMax", [magnitude], [largest], keepdims=0),
+        helper.make_node("Mul", [largest, step], [scale]),
+        helper.make_node("QuantizeLinear", [tensor, scale, zero_point], [quantized]),
+        helper.make_node("Reshape", [quantized, SPLIT_HEADS], [by_head]),
+        helper.make_node("Transpose", [by_head], [f"{name}.turned"], perm=perm),
     ]

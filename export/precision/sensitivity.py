@@ -1,33 +1,39 @@
-"""Which layers the 8-bit graphs suffer from: each one rounded alone, and how far the model's choices move by it."""
+"""Sensitivity to int8, node by node: each is quantized alone, and the shift of the token distribution is measured."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from export.graphs.trace import write_graphs
-from export.precision.int8 import quantize_graphs, roundable
+from export.graphs.weights import Graphs
+from export.precision.int8 import quantizable_nodes, quantize_graphs
 from finetune.reports.progress import track
 from precis import Engine
 
 
-def by_damage(
-    graphs: dict[str, onnx.ModelProto], merged: Path, seal, inputs: list[list[int]], tokens: list[list[int]]
+def rank_by_sensitivity(
+    graphs: Graphs,
+    model_folder: Path,
+    write_manifest: Callable[[Path], None],
+    inputs: list[list[int]],
+    tokens: list[list[int]],
 ) -> list[tuple[str, float]]:
-    """Names of the graphs' roundable nodes with what rounding each alone does, worst first.
+    """The names of the quantizable nodes with their sensitivity, most sensitive first.
 
-    Measured is the mean divergence (Kullback and Leibler 1951, in nats) of the next token's distribution from the one
-    without any rounded weights, `inputs` read and `tokens` fed. `seal(folder)` makes a folder of graphs a bundle.
+    The sensitivity of a node is the mean Kullback-Leibler divergence (1951), in nats, of the next token's distribution
+    with this node alone in int8 from that with none, over `inputs` (token ids of documents) with the decoder fed
+    `tokens`. `write_manifest(folder)` makes a folder of graphs a bundle that the engine loads.
     """
-    names = {name: roundable(graph) for name, graph in graphs.items()}
-    every = [node for nodes in names.values() for node in nodes]
+    nodes = list(dict.fromkeys(name for graph in graphs.values() for name in quantizable_nodes(graph)))
 
-    def distribution(kept: set[str]) -> np.ndarray:
+    def log_probabilities(fp32_nodes: set[str]) -> np.ndarray:
+        """(steps of all documents, vocabulary)"""
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            write_graphs(quantize_graphs(graphs, kept), merged, folder)
-            seal(folder)
+            write_graphs(quantize_graphs(graphs, fp32_nodes), model_folder, folder)
+            write_manifest(folder)
             engine = Engine.load(folder)
             try:
                 logits = np.concatenate(engine.teacher_forced_logits(inputs, tokens))
@@ -36,9 +42,10 @@ def by_damage(
         logits -= logits.max(-1, keepdims=True)
         return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
-    whole = distribution(set(every))
-    chance = np.exp(whole)
-    damage = {}
-    for node in track(dict.fromkeys(every), "8 bits, layer by layer"):
-        damage[node] = float((chance * (whole - distribution(set(every) - {node}))).sum(-1).mean())
-    return sorted(damage.items(), key=lambda item: -item[1])
+    expected = log_probabilities(set(nodes))
+    probabilities = np.exp(expected)
+    sensitivity = {}
+    for node in track(nodes, "int8 sensitivity by node"):
+        difference = expected - log_probabilities(set(nodes) - {node})
+        sensitivity[node] = float((probabilities * difference).sum(-1).mean())
+    return sorted(sensitivity.items(), key=lambda item: -item[1])

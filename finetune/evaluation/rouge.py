@@ -1,20 +1,21 @@
-"""ROUGE for each document, and bootstrap intervals over documents."""
-
-import re
+"""ROUGE scores per document, their means, and bootstrap intervals over documents."""
 
 import datasets
 import evaluate
 import numpy as np
 from rouge_score import rouge_scorer
 
+from precis.bundle.reports import Scores
+from precis.text.sentences import sentence_spans
+
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 RESAMPLES = 2000
 
 
 class Rouge(evaluate.Metric):
-    """The `rouge` metric of evaluate (rouge_score with stemming), which `evaluate.load` can only fetch from the hub.
+    """evaluate's `rouge` metric (rouge_score with stemming), which `evaluate.load` can only fetch from the hub.
 
-    `compute` gives F1 in points of 0 to 100, one array of shape (documents,) for each kind.
+    `compute` returns F1 in points (0 to 100), an array of shape (documents,) for each kind.
     """
 
     def _info(self) -> evaluate.MetricInfo:
@@ -36,35 +37,38 @@ class Rouge(evaluate.Metric):
 
 
 def _lines(text: str) -> str:
-    """One sentence a line, which is what ROUGE-Lsum reads."""
-    return re.sub(r"(?<=[.!?])\s+", "\n", text.strip())
+    """The text with a line break after each sentence, as ROUGE-Lsum expects it."""
+    return "\n".join(text[start:end] for start, end in sentence_spans(text))
 
 
 def lead_sentence(document: str) -> str:
-    """The first sentence: the baseline that costs nothing."""
-    return _lines(document).split("\n")[0]
+    """The document's first sentence, the usual baseline."""
+    return next((document[start:end] for start, end in sentence_spans(document)), "")
 
 
 def rouge_by_document(predictions: list[str], references: list[str]) -> dict[str, np.ndarray]:
-    """F1 in points for each kind, shape (documents,)."""
+    """F1 in points (0 to 100) for each kind, shape (documents,)."""
     return Rouge(keep_in_memory=True).compute(predictions=predictions, references=references)
 
 
 def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, list[float]]:
     """The mean of `values`, shape (documents,), and its 95% percentile-bootstrap interval [low, high].
 
-    Two systems scored on the same documents are compared by the interval of their differences: a paired bootstrap
-    (Koehn 2004).
+    The interval of the differences between two systems on the same documents is a paired bootstrap (Koehn 2004).
     """
-    drawn = np.random.default_rng(seed).integers(0, len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    samples = np.random.default_rng(seed).integers(0, len(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(values[samples].mean(axis=1), [2.5, 97.5])
     return float(values.mean()), [float(low), float(high)]
 
 
-def summarized(scores: dict[str, np.ndarray]) -> dict[str, object]:
-    """Means and intervals in the form of rouge.json: `{rouge1, ..., ci95: {rouge1: [low, high], ...}}`."""
+def mean_scores(scores: dict[str, np.ndarray]) -> Scores:
+    """Means and 95% intervals of the scores per document, `{kind: shape (documents,)}`, rounded to 0.01 points."""
     intervals = {kind: mean_interval(values) for kind, values in scores.items()}
-    return {
-        **{kind: round(mean, 2) for kind, (mean, _) in intervals.items()},
-        "ci95": {kind: [round(end, 2) for end in ends] for kind, (_, ends) in intervals.items()},
-    }
+    means = {kind: round(mean, 2) for kind, (mean, _) in intervals.items()}
+    return Scores(**means, ci95={kind: rounded_interval(interval) for kind, (_, interval) in intervals.items()})
+
+
+def rounded_interval(interval: list[float]) -> tuple[float, float]:
+    """The interval's ends rounded to 0.01 points."""
+    low, high = interval
+    return round(low, 2), round(high, 2)

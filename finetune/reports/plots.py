@@ -1,4 +1,4 @@
-"""Training curves as pictures."""
+"""Plots of training curves and of token lengths."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 
 
 def training_curve(log: list[dict[str, float]], path: Path) -> None:
-    """Training and validation loss against steps, from the Trainer's log rows."""
+    """Writes a plot of training and validation loss over steps, from the Trainer's log rows, to `path`."""
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     for key, label, marker in (("loss", "training", ""), ("eval_loss", "validation", "o")):
         rows = [(row["step"], row[key]) for row in log if key in row]
@@ -22,24 +22,12 @@ def training_curve(log: list[dict[str, float]], path: Path) -> None:
     plt.close(figure)
 
 
-def pretraining_curves(history: list[dict[str, float]], tasks: list[str], path: Path) -> None:
-    """Held-out loss of each pre-training task against time, from the rows of `research.pretrain.training`."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for task in tasks:
-        axes.plot([row["seconds"] / 60 for row in history], [row[task] for row in history], label=task, marker=".")
-    axes.set(xlabel="minutes", ylabel="held-out cross-entropy (nats a token)", title="Pre-training the base")
-    axes.legend(ncols=2)
-    axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def length_histogram(lengths: dict[str, list[int]], limits: dict[str, int], path: Path) -> None:
-    """Token counts of documents and summaries, with the limits they are cut at."""
+    """Writes histograms of the token counts of documents and summaries, with the recipe's limits, to `path`."""
     figure, panels = plt.subplots(1, len(lengths), figsize=(8, 3), layout="constrained")
     for axes, (name, counts) in zip(panels, lengths.items(), strict=True):
         axes.hist(counts, bins=40)
-        axes.axvline(limits[name], color="tab:red", linestyle="--", label=f"cut at {limits[name]}")
+        axes.axvline(limits[name], color="tab:red", linestyle="--", label=f"limit: {limits[name]}")
         axes.set(xlabel=f"{name} tokens", ylabel="training pairs")
         axes.legend()
     figure.savefig(path, dpi=120)

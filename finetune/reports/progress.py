@@ -1,4 +1,4 @@
-"""Progress people can watch: rich bars for loops."""
+"""Progress bars on the console."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -10,8 +10,8 @@ T = TypeVar("T")
 console = Console(stderr=True)
 
 
-def bar() -> Progress:
-    """A bar with counts, time spent and time left; on a terminal only, elsewhere its last state is printed."""
+def progress_bar() -> Progress:
+    """A bar with counts, elapsed and remaining time. Without a terminal only its last state is printed."""
     return Progress(
         TextColumn("{task.description:<34}"),
         BarColumn(),
@@ -24,9 +24,9 @@ def bar() -> Progress:
 
 
 def track(items: Iterable[T], title: str) -> Iterator[T]:
-    """`items`, with a bar."""
+    """Yields `items` and shows a progress bar."""
     items = list(items)
-    with bar() as progress:
+    with progress_bar() as progress:
         task = progress.add_task(title, total=len(items), note="")
         for item in items:
             yield item

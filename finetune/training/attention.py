@@ -1,7 +1,7 @@
-"""T5's attention in one kernel, without the (batch, heads, queries, keys) tensors that a step would keep.
+"""T5's attention in one fused kernel, which keeps no (batch, heads, queries, keys) tensors for the backward pass.
 
-transformers has no such way for T5, whose attention adds a position bias. Where that bias is frozen, as with LoRA,
-PyTorch's scaled_dot_product_attention takes it as a mask (FlashAttention, Dao et al. 2022).
+transformers 4 has no fused attention for T5, which adds a position bias to the scores. If that bias is frozen, as with
+LoRA, PyTorch's scaled_dot_product_attention takes it as the mask (FlashAttention, Dao et al. 2022).
 """
 
 from collections.abc import Iterator
@@ -14,17 +14,16 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.mt5.modeling_mt5 import MT5Attention
 from transformers.models.t5.modeling_t5 import T5Attention
 
-KINDS = (T5Attention, MT5Attention)
+ATTENTION_CLASSES = (T5Attention, MT5Attention)
 
 
 @contextmanager
 def fused_attention(model: nn.Module) -> Iterator[None]:
-    """Inside the block every attention of `model` trains through the fused kernel, if it can.
+    """Inside the block, `model` trains with the fused kernel.
 
-    It cannot where the position bias learns, nor with dropout on a CPU: those go transformers' way. So does all that is
-    no training.
+    transformers' own attention still runs outside training, if the position bias is trained, and with dropout on a CPU.
     """
-    attentions = [module for module in model.modules() if isinstance(module, KINDS)]
+    attentions = [module for module in model.modules() if isinstance(module, ATTENTION_CLASSES)]
     for module in attentions:
         module.forward = MethodType(_forward, module)
     try:
@@ -35,9 +34,9 @@ def fused_attention(model: nn.Module) -> Iterator[None]:
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:
-    """Gives the model's own layers this dropout; an adapter keeps its own."""
+    """Sets the dropout `rate` of the model's own layers; an adapter keeps its own."""
     for name, module in model.named_modules():
-        if isinstance(module, KINDS):
+        if isinstance(module, ATTENTION_CLASSES):
             module.dropout = rate
         elif isinstance(module, nn.Dropout) and "lora_dropout" not in name:
             module.p = rate
@@ -52,11 +51,11 @@ def _forward(
     past_key_values=None,
     **others,
 ):
-    """As T5Attention.forward: (batch, queries, width) and the bias for the layers to come."""
-    learns = self.has_relative_attention_bias and self.relative_attention_bias.weight.requires_grad
-    learns |= position_bias is not None and position_bias.requires_grad
+    """As T5Attention.forward: the output, shape (batch, queries, width), and the position bias for the next layers."""
+    bias_is_trained = self.has_relative_attention_bias and self.relative_attention_bias.weight.requires_grad
+    bias_is_trained |= position_bias is not None and position_bias.requires_grad
     dropout_on_cpu = self.dropout and hidden_states.device.type == "cpu"
-    if not self.training or past_key_values is not None or mask is None or learns or dropout_on_cpu:
+    if not self.training or past_key_values is not None or mask is None or bias_is_trained or dropout_on_cpu:
         return type(self).forward(
             self, hidden_states, mask, key_value_states, position_bias, past_key_values=past_key_values, **others
         )
@@ -67,11 +66,11 @@ def _forward(
     source = hidden_states if key_value_states is None else key_value_states
     queries, keys, values = heads(self.q(hidden_states)), heads(self.k(source)), heads(self.v(source))
     if position_bias is None:
-        # In compiled code T5 makes the decoder's mask one key too long, and cuts it here.
+        # In compiled code the decoder's mask is one key too long; T5's own attention shortens it here as well.
         position_bias = mask = mask[..., : keys.shape[2]]
         if self.has_relative_attention_bias:
             length = hidden_states.shape[1]
             position_bias = mask + self.compute_bias(length, length, device=mask.device)
         position_bias = position_bias.to(queries.dtype)
-    found = scaled_dot_product_attention(queries, keys, values, position_bias, dropout_p=self.dropout, scale=1.0)
-    return self.o(found.transpose(1, 2).flatten(2)), position_bias
+    output = scaled_dot_product_attention(queries, keys, values, position_bias, dropout_p=self.dropout, scale=1.0)
+    return self.o(output.transpose(1, 2).flatten(2)), position_bias

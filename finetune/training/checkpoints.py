@@ -1,4 +1,4 @@
-"""Checkpoints of a run that is not finished: where they lie, which run they belong to, and the last whole one."""
+"""Checkpoints of an unfinished run: their folder, the run they belong to, and the last complete one."""
 
 import hashlib
 import json
@@ -10,47 +10,56 @@ from typing import Any
 
 from finetune.files import write_json
 
+FINGERPRINT = "fingerprint.json"
 
-def folder_of(output: Path) -> Path:
-    """The folder beside `output` that holds an unfinished run's checkpoints and TensorBoard log."""
+
+def checkpoint_folder(output: Path) -> Path:
+    """The folder next to `output` for the checkpoints and TensorBoard log of its unfinished run."""
     return output.with_name(f".{output.name}.checkpoints")
 
 
-def claim(folder: Path, run: dict[str, Any]) -> Path | None:
-    """Makes `folder` hold checkpoints of `run` (all that decides its weights) and returns the last whole one.
+def find_checkpoint(folder: Path, run: dict[str, Any]) -> Path | None:
+    """The last complete checkpoint in `folder` of the run that `run` describes, or None.
 
-    What another run left is removed, and so is a checkpoint that a kill left half written.
+    `run` holds everything that decides the weights. Checkpoints of another run are deleted, and so are incomplete
+    ones, which a killed run leaves.
     """
-    owner = folder / "run.json"
-    digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
-    if _read(owner) != {"sha256": digest}:
+    fingerprint = {"sha256": hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()}
+    if _read_json(folder / FINGERPRINT) != fingerprint:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_json(owner, {"sha256": digest})
-    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
-    # The Trainer writes its state last: where that can be read, all else is there.
-    while found and _read(found[0] / "trainer_state.json") is None:
-        shutil.rmtree(found.pop(0))
-    return found[0] if found else None
+        write_json(folder / FINGERPRINT, fingerprint)
+    for checkpoint in reversed(list_checkpoints(folder)):
+        # The Trainer writes its state last: if that can be read, the checkpoint is complete.
+        if _read_json(checkpoint / "trainer_state.json") is not None:
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, oldest first."""
+    return sorted(folder.glob("checkpoint-*"), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which `checkpoint` was saved."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 @contextmanager
-def kept_if_any(folder: Path) -> Iterator[None]:
-    """Removes `folder` where the block fails before there is a checkpoint to go on from."""
+def remove_if_no_checkpoint(folder: Path) -> Iterator[None]:
+    """Removes `folder` if the block fails before there is a checkpoint to resume from."""
     try:
         yield
     except BaseException:
-        if not any(folder.glob("checkpoint-*")):
+        if not list_checkpoints(folder):
             shutil.rmtree(folder)
         raise
 
 
-def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _read(path: Path) -> Any:
-    """The JSON in `path`, or None where there is no whole one."""
+def _read_json(path: Path) -> Any:
+    """The content of `path`, or None if the file is missing or incomplete."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a training can die of, told in one sentence each: memory, disk, and a loss that is no number."""
+"""Turns running out of memory or disk space into one sentence for the user."""
 
 import errno
 import gc
@@ -12,20 +12,19 @@ from safetensors import SafetensorError
 
 from finetune.errors import UserError
 
-DISK_SIGNS = ("No space left", "PytorchStreamWriter failed", "unexpected pos")  # of Rust, and twice of torch.save
+OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "CUDA out of memory", "not enough memory")
+DISK_FULL_MESSAGES = ("No space left", "PytorchStreamWriter failed", "unexpected pos")  # safetensors, torch.save twice
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device's or the machine's memory is what failed."""
+    """Whether `error` says that the device or the machine ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("can't allocate memory", "CUDA out of memory", "not enough memory")
-    )
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)
 
 
-def largest_that_fits(size: int, attempt: Callable[[int], None]) -> int:
-    """The first of size/2, size/4, ... for which `attempt` does not run out of memory; 0 where none is."""
+def largest_batch_that_fits(size: int, attempt: Callable[[int], None]) -> int:
+    """The first of size/2, size/4, ... for which `attempt` does not run out of memory; 0 if none fits."""
     while size := size // 2:
         gc.collect()
         if torch.cuda.is_available():
@@ -41,18 +40,16 @@ def largest_that_fits(size: int, attempt: Callable[[int], None]) -> int:
 
 
 @contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
-    """Turns a disk that fills up while `folder` is written into a UserError."""
+def disk_full_as_user_error(folder: Path) -> Iterator[None]:
+    """Raises UserError if the disk fills up while the block writes to `folder`."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and not any(sign in str(error) for sign in DISK_SIGNS):
+        if not full and not any(message in str(error) for message in DISK_FULL_MESSAGES):
             raise
-        raise UserError(_disk_sentence(folder)) from error
-
-
-def _disk_sentence(folder: Path) -> str:
-    place = next(parent for parent in (folder, *folder.resolve().parents) if parent.is_dir())
-    free = shutil.disk_usage(place).free / 2**20
-    return f"output: the disk that holds {folder} is full ({free:,.0f} MiB free); make room and run the same command."
+        parent = next(parent for parent in (folder, *folder.resolve().parents) if parent.is_dir())
+        free = shutil.disk_usage(parent).free / 2**20
+        raise UserError(
+            f"output: the disk that holds {folder} is full ({free:,.0f} MiB free); make room and run the same command."
+        ) from error

@@ -1,4 +1,4 @@
-"""How much memory a training step of a recipe needs, by a forward pass that computes shapes and nothing else."""
+"""Estimates the memory of a training step by a forward pass on PyTorch's meta device, which computes shapes only."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,16 @@ import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from finetune.recipe import Recipe
+from finetune.training.model import add_adapter
 from finetune.training.precision import use_bf16
-from finetune.training.train import add_adapter
 
-ADAM = 8  # bytes a trained parameter: two moments in fp32
-GRADIENT = 4
+ADAM_BYTES = 8  # a trained parameter: two moments in fp32
+GRADIENT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes of one training step on one device, without the libraries' own few hundred MiB."""
+    """Parameter counts, and bytes of one training step on one device without the libraries' few hundred MiB."""
 
     parameters: int
     trained: int
@@ -25,51 +25,52 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
+        """Bytes of the whole step."""
         return self.weights + self.optimizer + self.activations
 
 
-def estimate(recipe: Recipe, document_tokens: int, summary_tokens: int) -> MemoryEstimate:
-    """For a batch whose longest document and summary have so many tokens.
+def estimate_memory(recipe: Recipe, document_tokens: int, summary_tokens: int) -> MemoryEstimate:
+    """The memory of a step whose longest document and summary have so many tokens.
 
-    The activations are the tensors that autograd keeps, counted on PyTorch's meta device, and the gradient of the
-    logits. Attention is counted as transformers does it; the fused one keeps less. With gradient checkpointing: what
-    lies outside the blocks, the blocks' inputs, and one block's own.
+    The activations are the tensors that autograd saves, and the gradient of the logits. Attention is counted as
+    transformers computes it; the fused attention saves less. With gradient checkpointing the activations are those
+    outside the blocks, the blocks' inputs, and those of one block.
     """
     config = AutoConfig.from_pretrained(recipe.model.name, revision=recipe.model.revision)
     with torch.device("meta"):
-        network = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
-        parameters = network.num_parameters()
-        model = add_adapter(network, recipe.lora) if recipe.lora else network
+        base = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
+        parameters = base.num_parameters()
+        model = add_adapter(base, recipe.lora) if recipe.lora else base
     trained = sum(values.numel() for values in model.parameters() if values.requires_grad)
     if use_bf16(recipe.training.precision):
-        model.to(torch.bfloat16)  # as autocast computes
+        model.to(torch.bfloat16)  # autocast computes in it
     size = recipe.training.batch_size
-    kept = _kept(model, config, size, document_tokens, summary_tokens)
+    saved = _saved_bytes(model, config, size, document_tokens, summary_tokens)
     if recipe.training.gradient_checkpointing:
         settings = {"use_reentrant": False, "preserve_rng_state": False}
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)
-        outside = _kept(model, config, size, document_tokens, summary_tokens)
+        outside = _saved_bytes(model, config, size, document_tokens, summary_tokens)
         width = size * config.d_model * torch.finfo(next(model.parameters()).dtype).bits // 8
         inputs = width * (config.num_layers * document_tokens + config.num_decoder_layers * summary_tokens)
-        kept = outside + inputs + (kept - outside) // (config.num_layers + config.num_decoder_layers)
+        saved = outside + inputs + (saved - outside) // (config.num_layers + config.num_decoder_layers)
     return MemoryEstimate(
         parameters=parameters,
         trained=trained,
         weights=(parameters // 2 if recipe.model.load_in_4bit else parameters * 4) + trained * 4 * bool(recipe.lora),
-        optimizer=trained * (ADAM + GRADIENT),
-        activations=kept + 4 * size * summary_tokens * config.vocab_size,
+        optimizer=trained * (ADAM_BYTES + GRADIENT_BYTES),
+        activations=saved + 4 * size * summary_tokens * config.vocab_size,
     )
 
 
-def _kept(model: torch.nn.Module, config, size: int, document_tokens: int, summary_tokens: int) -> int:
-    """Bytes of the distinct tensors that a forward pass keeps for the way back, parameters left out."""
-    own = {values.untyped_storage()._cdata for values in model.parameters()}
-    seen: dict[int, torch.UntypedStorage] = {}
+def _saved_bytes(model: torch.nn.Module, config, size: int, document_tokens: int, summary_tokens: int) -> int:
+    """Bytes of the distinct tensors that a forward pass saves for the backward pass, without parameters."""
+    parameters = {values.untyped_storage()._cdata for values in model.parameters()}
+    storages: dict[int, torch.UntypedStorage] = {}
 
     def pack(values: torch.Tensor) -> torch.Tensor:
         storage = values.untyped_storage()
-        if storage._cdata not in own:
-            seen[storage._cdata] = storage  # kept alive, or its address would be given to another
+        if storage._cdata not in parameters:
+            storages[storage._cdata] = storage  # a reference, so that no other tensor gets its address
         return values
 
     def shape(length: int) -> torch.Tensor:
@@ -83,4 +84,4 @@ def _kept(model: torch.nn.Module, config, size: int, document_tokens: int, summa
             labels=shape(summary_tokens),
             use_cache=False,
         )
-    return sum(storage.nbytes() for storage in seen.values())
+    return sum(storage.nbytes() for storage in storages.values())

@@ -1,7 +1,7 @@
-"""What stops a whole run; what is wrong with one row is a reason in the rejects file instead."""
+"""The error that stops a bulk run; what is wrong with one row is a reason in the rejects file instead."""
 
 from precis.errors import EngineError
 
 
 class BulkError(EngineError):
-    """The run cannot start or go on; the text is one sentence for a person."""
+    """The run cannot start or continue; the message is one sentence for a person."""

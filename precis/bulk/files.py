@@ -1,153 +1,130 @@
-"""Files, folders and globs, plain or compressed, here or where fsspec reaches (s3:// and the like)."""
+"""Input and output files: paths, folders, globs and addresses that fsspec reaches (s3:// and others)."""
 
-import bz2
-import glob
-import gzip
-import io
 import lzma
-import os
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from io import BufferedReader, BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+
+import fsspec
+from fsspec.compression import compr
+from fsspec.core import url_to_fs
 
 from precis.bulk.errors import BulkError
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
-# What a file that was cut or altered makes the readers raise; pyarrow's errors are OSError or ValueError.
-DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}  # suffix: fsspec's name
+# What readers raise for a truncated or altered file; pyarrow's errors are OSError or ValueError.
+DAMAGE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
 
-def kind_of(path: str) -> tuple[str, str]:
-    """Format and compression ("" for none) by the name. Raises BulkError for a name that tells neither."""
-    suffixes = Path(path).suffixes
-    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
-    kind = FORMATS.get(suffixes[-1]) if suffixes else None
-    if kind is None:
-        endings = ", ".join(FORMATS)
-        raise BulkError(f"{path} should end in one of {endings}, and may then have one of {', '.join(COMPRESSIONS)}.")
-    if kind == "parquet" and compression:
-        raise BulkError(f"{path}: a Parquet file is compressed inside, not as a whole.")
-    return kind, compression
+class FileType(NamedTuple):
+    """What a file's name says about it."""
+
+    format: str  # "jsonl", "csv" or "parquet"
+    compression: str | None  # fsspec's name of it
+
+
+def file_type(name: str) -> FileType:
+    """The type by the name's suffixes. Raises BulkError for a name without a known format."""
+    *suffixes, last = ["", *PurePosixPath(name).suffixes]
+    compression = COMPRESSIONS.get(last)
+    known = FORMATS.get(suffixes[-1] if compression else last)
+    if known is None:
+        raise BulkError(
+            f"{name} should end in one of {', '.join(FORMATS)}, and may then have one of {', '.join(COMPRESSIONS)}."
+        )
+    if known == "parquet" and compression:
+        raise BulkError(f"{name}: a Parquet file is compressed inside, not as a whole.")
+    return FileType(known, compression)
 
 
 @dataclass(frozen=True)
 class Source:
-    """An input file; `stamp` changes when it does."""
+    """An input file of `size` bytes; `stamp` changes when the file does."""
 
     name: str
     size: int
     stamp: str
 
     def open(self) -> IO[bytes]:
-        """Raises BulkError with the system's reason."""
+        """The file as it is stored. Raises BulkError with the system's reason."""
         try:
-            return fsspec().open(self.name, "rb").open() if "://" in self.name else Path(self.name).open("rb")
+            return fsspec.open(self.name, "rb").open()
         except OSError as error:
             raise BulkError(f"{self.name} cannot be read: {error.strerror or error}.") from error
 
+    def decompressed(self, raw: IO[bytes]) -> IO[bytes]:
+        """A stream of what the opened file contains; several compressed members or frames are one stream."""
+        compression = file_type(self.name).compression
+        if compression == "zstd":  # fsspec's own reader stops after the first frame
+            import pyarrow
 
-def find(names: list[str]) -> list[Source]:
-    """The files that `names` (files, folders or globs) stand for, a folder's in the order of their names.
+            return BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd"))
+        return compr[compression](raw, mode="rb")
 
-    Hidden files and those that begin with _ are left out of folders. Raises BulkError where a name stands for nothing.
+
+def find_sources(names: list[str]) -> list[Source]:
+    """The files that `names` (files, folders or globs) match, those of a folder in the order of their names.
+
+    In folders, hidden files and those that begin with _ are skipped. Raises BulkError for a name without a match.
     """
-    found: list[Source] = []
+    sources: list[Source] = []
     for name in names:
-        if "://" in name:
-            more = _find_far(name)
-        elif Path(name).is_dir():
-            more = sorted(str(path) for path in Path(name).rglob("*") if path.is_file() and _is_data(path, Path(name)))
-        else:
-            more = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
-        if not more:
-            raise BulkError(
-                f"There is no file {name}, nor a folder with files that end in one of {', '.join(FORMATS)}."
-            )
-        found += [source if isinstance(source, Source) else _near(source) for source in more]
-    return found
+        try:
+            system, path = url_to_fs(name)
+            if system.isdir(path):
+                paths = [match for match in system.find(path) if _is_data(PurePosixPath(match).relative_to(path))]
+            else:
+                paths = [path] if system.isfile(path) else sorted(system.glob(path))
+            matches = [_source(system, match) for match in paths]
+        except (OSError, ImportError, ValueError) as error:
+            raise BulkError(f"{name} cannot be reached: {str(error).splitlines()[0]}") from error
+        if not matches:
+            endings = ", ".join(FORMATS)
+            raise BulkError(f"There is no file {name}, nor a folder with files that end in one of {endings}.")
+        sources += matches
+    return sources
 
 
-def _near(name: str) -> Source:
-    status = os.stat(name)
-    return Source(name, status.st_size, str(status.st_mtime_ns))
+def _source(system: Any, path: str) -> Source:
+    info = system.info(path)
+    name = path if "file" in system.protocol else system.unstrip_protocol(path)
+    return Source(name, info["size"], str(info.get("ETag", info.get("mtime", ""))))
 
 
-def _find_far(name: str) -> list[Source]:
-    try:
-        system, path = fsspec().core.url_to_fs(name)
-        if system.isdir(path):
-            paths = [found for found in sorted(system.find(path)) if _is_data(Path(found), Path(path))]
-        else:
-            paths = sorted(system.glob(path))
-        infos = [system.info(found) for found in paths]
-    except (OSError, ImportError, ValueError) as error:
-        raise BulkError(f"{name} cannot be reached: {str(error).splitlines()[0]}") from error
-    return [
-        Source(system.unstrip_protocol(found), info["size"], str(info.get("ETag", info.get("mtime", ""))))
-        for found, info in zip(paths, infos, strict=True)
-    ]
-
-
-def _is_data(path: Path, folder: Path) -> bool:
-    if any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
-        return False
+def _is_data(path: PurePosixPath) -> bool:
     suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
-    return bool(suffixes) and suffixes[-1] in FORMATS
+    return bool(suffixes) and suffixes[-1] in FORMATS and not any(part.startswith((".", "_")) for part in path.parts)
 
 
 def exists(name: str) -> bool:
-    return fsspec().core.url_to_fs(name)[0].exists(name) if "://" in name else Path(name).exists()
+    """Whether there is a file at the path or address."""
+    system, path = url_to_fs(name)
+    return system.exists(path)
 
 
 def move(path: Path, name: str) -> None:
-    """Moves a finished file to where it belongs; elsewhere it appears as a whole or not at all, as object stores do."""
+    """Moves a finished file to `name`, where it appears complete or not at all."""
     if "://" in name:
-        system, place = fsspec().core.url_to_fs(name)
-        system.makedirs(place.rpartition("/")[0], exist_ok=True)
-        system.put_file(str(path), place)
+        system, destination = url_to_fs(name)
+        system.makedirs(destination.rpartition("/")[0], exist_ok=True)
+        system.put_file(str(path), destination)
         path.unlink()
     else:
         path.replace(name)
 
 
-def decompressed(raw: IO[bytes], compression: str) -> IO[bytes]:
-    """A buffered stream of what `raw` holds."""
-    if compression == ".gz":
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw))
-    if compression == ".bz2":
-        return io.BufferedReader(bz2.BZ2File(raw))
-    if compression == ".xz":
-        return io.BufferedReader(lzma.LZMAFile(raw))
-    if compression == ".zst":
-        pyarrow = arrow()
-        return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd"))
-    return raw
-
-
-def compressor(compression: str) -> Callable[[bytes], bytes]:
-    """Makes a whole member or frame of the bytes given: one after another, they are a valid file."""
-    if compression == ".zst":
-        codec = arrow().Codec("zstd")
-        return lambda data: codec.compress(data, asbytes=True)
-    return {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, "": lambda data: data}[compression]
-
-
-def fsspec() -> Any:
-    """fsspec. Raises BulkError where it is not installed."""
-    try:
-        import fsspec
-    except ImportError as error:
-        raise BulkError("Addresses with :// need fsspec: install the extra `bulk`.") from error
-    return fsspec
-
-
-def arrow() -> Any:
-    """pyarrow. Raises BulkError where it is not installed."""
-    try:
+def compress(data: bytes, compression: str | None) -> bytes:
+    """`data` as a complete member or frame; several of them, concatenated, are a valid file."""
+    if compression is None:
+        return data
+    if compression == "zstd":
         import pyarrow
-    except ImportError as error:
-        raise BulkError("Parquet and .zst files need pyarrow: install the extra `bulk`.") from error
-    return pyarrow
+
+        return pyarrow.Codec("zstd").compress(data, asbytes=True)
+    buffer = BytesIO()
+    with compr[compression](buffer, mode="wb") as file:
+        file.write(data)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Bundles: the folders that the runtime loads, with a manifest that names and hashes every file."""

@@ -1,4 +1,4 @@
-"""Which of a run's bundles a device is served best by; the one place that knows what precision fits what device."""
+"""Chooses the fastest bundle of a run for a device; only this module knows which precision fits which device."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ PRECISIONS = {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32")}
 
 
 def bundle_folder(run: Path, precision: str) -> Path:
-    """Where a run in `artifacts/` keeps its bundle of the given precision."""
+    """Where the run folder `run` keeps its bundle of the given precision ("fp32", "int8" or "fp16")."""
     return run / ("bundle" if precision == "fp32" else f"bundle-{precision}")
 
 
 def choose_bundle(folder: Path, device: str) -> Path:
-    """`folder` itself where it is a bundle; of a run's folder the fastest bundle that `device` takes, fp32 if none."""
+    """`folder` itself if it is a bundle; otherwise the fastest bundle for `device` in that run folder, fp32 if none."""
     if (folder / MANIFEST).is_file():
         return folder
     candidates = [bundle_folder(folder, precision) for precision in PRECISIONS.get(device, ())]
@@ -24,10 +24,10 @@ def choose_bundle(folder: Path, device: str) -> Path:
 
 
 def check_precision(folder: Path, device: str) -> None:
-    """Raises BundleError where the bundle's manifest says that it is made for another device.
+    """Raises BundleError if the bundle's manifest names a precision for another device.
 
-    Cheap, so that it can be asked before anything is loaded; a manifest that cannot be read passes, since opening the
-    bundle says what is wrong with it.
+    It reads the manifest only, so it can run before anything is loaded. A manifest that cannot be read passes: opening
+    the bundle reports what is wrong with it.
     """
     try:
         precision = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("precision")

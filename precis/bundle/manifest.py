@@ -42,8 +42,9 @@ class Manifest(Record):
     files: dict[str, str]
     name: str | None = None
     created: str | None = None
+    model: str | None = None  # "fine-tuned", or "base" before fine-tuning
     precision: str | None = None
-    layout: str | None = None
+    layout: str | None = None  # "optimum" for a folder in Optimum's layout
     base_model: BaseModelSource = BaseModelSource()
     data: DataSource = DataSource()
     recipe: dict[str, object] = {}
@@ -54,7 +55,8 @@ class Manifest(Record):
     versions: dict[str, dict[str, str]] = {}
     rouge: RougeReport | None = None
     parity: ParityReport | None = None
-    kept_in_fp32: list[str] = []
+    kept_in_fp32: list[str] = []  # nodes of an int8 or fp16 bundle
+    largest_activation: dict[str, dict[str, float | str]] = {}  # of an fp16 bundle, by graph: value and tensor
     execution_provider: str | None = None
     providers: list[str] = []
     node_placement: dict[str, dict[str, dict[str, int]]] = {}
@@ -65,7 +67,7 @@ class Manifest(Record):
 
 
 def parse_manifest(content: dict[str, object], path: Path) -> Manifest:
-    """The manifest of a parsed manifest.json at `path`. Raises BundleError that names what is wrong."""
+    """The manifest from the parsed content of `path`. Raises a BundleError that names what is wrong."""
     if content.get("format") != FORMAT:
         raise BundleError(f"{path} has format {content.get('format')!r}; this version of Precis reads format {FORMAT}.")
     try:

@@ -1,4 +1,4 @@
-"""The typed forms of rouge.json and parity.json, which the manifest carries and the page shows."""
+"""The typed content of rouge.json and parity.json, which the manifest repeats and the page shows."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,7 +6,7 @@ Interval = tuple[float, float]
 
 
 class Record(BaseModel):
-    """A JSON object on disk. Keys of a newer version are kept, so that what is read can be written back."""
+    """A JSON object on disk. Unknown keys are kept, so that what is read can be written back."""
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
@@ -34,7 +34,7 @@ class RougeReport(Record):
 
 
 class LinkReport(Record):
-    """Two systems compared on the same documents: one link of the parity chain.
+    """One link of the parity chain: two systems compared on the same documents.
 
     `rouge` holds the left and the right system's scores by metric, `delta` right minus left, both in points.
     Logit differences are absolute; None stands for a difference that is not a finite number.
@@ -60,7 +60,7 @@ class LinkReport(Record):
 
 
 class ParityReport(Record):
-    """parity.json: PyTorch beside the bundle that is served, and the links of the chain between the two."""
+    """parity.json: the bundle that is served compared with PyTorch, and the links of the chain between them."""
 
     documents: int
     identical_summaries: int

@@ -1,4 +1,4 @@
-"""A detached Ed25519 signature (RFC 8032) of a bundle's manifest, checked where a public key is configured."""
+"""Checks the detached Ed25519 signature (RFC 8032) of a bundle's manifest if a public key is configured."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,9 @@ PUBLIC_KEY = "PRECIS_PUBLIC_KEY"  # the environment variable with the path of a 
 
 
 def check_signature(manifest: Path, signature: Path, key: str | Path | None = None) -> bool:
-    """Whether `manifest` is signed by `key`, or by the one that PRECIS_PUBLIC_KEY names; False where neither is set.
+    """Whether `manifest` is signed by the public key in PEM `key`, by default the one that PRECIS_PUBLIC_KEY names.
 
-    Raises BundleError where a key is set and the signature is missing or another's, or the key cannot be read.
+    False if no key is configured. Raises BundleError if one is and cannot be read, or did not make the signature.
     """
     key = key or os.environ.get(PUBLIC_KEY)
     if not key:

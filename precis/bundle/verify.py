@@ -1,4 +1,4 @@
-"""Reads a bundle folder and refuses one whose files are not, byte for byte, those of its manifest."""
+"""Opens a bundle after checking that its files are, byte for byte, those of its manifest."""
 
 import json
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Bundle:
     generation_config: dict[str, Any]
 
 
-def open_bundle(folder: str | Path) -> Bundle:
-    """Checks that the folder holds the manifest's files and no others, byte for byte, and parses the settings.
+def open_bundle(folder: str | Path, public_key: Path | None = None) -> Bundle:
+    """The bundle in `folder`, if that holds the manifest's files and no others.
 
-    The manifest's signature is checked where PRECIS_PUBLIC_KEY names a key. Raises BundleError.
+    The manifest's signature is checked if `public_key` or PRECIS_PUBLIC_KEY names a key. Raises BundleError.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -34,7 +34,7 @@ def open_bundle(folder: str | Path) -> Bundle:
     for name in REQUIRED_FILES:
         if name not in files:
             raise BundleError(f"{folder / MANIFEST} does not list {name}.")
-    check_signature(folder / MANIFEST, folder / SIGNATURE)
+    check_signature(folder / MANIFEST, folder / SIGNATURE, public_key)
     unknown = sorted(
         path.name for path in folder.iterdir() if path.name not in files and path.name not in UNLISTED_FILES
     )
@@ -43,7 +43,7 @@ def open_bundle(folder: str | Path) -> Bundle:
     for name, expected in files.items():
         path = folder / name
         if Path(name).name != name or path.resolve().parent != folder.resolve():
-            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which lies outside the bundle.")
+            raise BundleError(f"{folder / MANIFEST} lists {name!r}, which is outside the bundle.")
         if not path.is_file():
             raise BundleError(f"{path} is missing from the bundle.")
         if sha256(path) != expected:

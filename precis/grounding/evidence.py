@@ -1,39 +1,29 @@
-"""What a summary rests on: the sentences of the source that say the same, and numbers and names the source lacks.
+"""Finds the sentences of a document that support its summary, and numbers and names that the document lacks.
 
-It compares words, cheaply and always alike; it does not understand. A sentence supports a summary as far as it shares
-its words, the rarer in the document the more. A number is unsupported when the document has it in no spelling known
-here (1,000, 1000, "a thousand"), a name when the document has none of its spellings (case, accents, possessive, plural,
-the acronym of a written-out name or the reverse). So a true figure that the document only implies is listed, and a real
-name put to the wrong deed is not. Names are found by their capitals: none in scripts without case, and every noun in
+It compares words, quickly and deterministically; it does not understand them. A sentence supports a summary as far as
+they share words, and rare words of the document count more. A number is unsupported if the document has it in no known
+spelling (1,000, 1000, "a thousand"), a name if the document has none of its spellings (case, accents, possessive,
+plural, an acronym or the name it stands for). So a true figure that the document only implies is listed, and a real
+name with a wrong deed is not. Names are recognized by their capitals: none in scripts without case, and every noun in
 German. Number words are read in English only.
 """
 
 import math
 import re
-import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from precis.grounding.numerals import numbers
+from precis.grounding.words import HYPHEN, Word, hyphenated_keys, key, words
+from precis.text.sentences import sentence_spans
 
-MOST = 3  # sentences of the source for one of the summary
-LEAST_GAIN = 0.15  # of a summary sentence's weight that a further sentence has to add
-SHORT = 0.1  # weight of words of up to three small letters: most of them say nothing
+MAX_SENTENCES = 3  # of the document for one of the summary
+MIN_GAIN = 0.15  # fraction of a summary sentence's weight that a further sentence has to cover
+SHORT_WORD_WEIGHT = 0.1  # of words of up to three small letters, most of which carry no meaning
 
-END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？]+[」』”]*|\n+")
-# "Mr. Smith", "J. Smith", "the U.S. Senate": no end of a sentence
-ABBREVIATED = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|Sen|Rep|Gov|Gen|Col|Lt|Sgt|St|No|vs|Jr|Sr)|\b[A-Z]|\.[A-Z])\.$")
-WORD = re.compile(
-    r"(?:[^\W\d_]\.){2,}"  # U.S.
-    r"|[\u3040-\u30ff\u3400-\u9fff]"  # scripts that write no spaces: each sign is a word
-    r"|(?:(?![\u3040-\u30ff\u3400-\u9fff])[\w\u0300-\u036f])+"
-    r"(?:['’\-\u2010\u2011](?:(?![\u3040-\u30ff\u3400-\u9fff])[\w\u0300-\u036f])+)*['’]?"
-)
-POSSESSIVE = re.compile(r"(?:['’]s|(?<=s)['’]|['’])$", re.IGNORECASE)
-HYPHEN = re.compile("[-\u2010\u2011]")
 # English words that begin a sentence with a capital and are no names.
 _OPENERS = """
 a about after all also although among an and another any as at because before both but by despite during each even every
@@ -43,13 +33,13 @@ they this those three through to two under until up we what when where which whi
 your
 """
 OPENERS = frozenset(_OPENERS.split())
-JOINING = frozenset(("of", "the", "and", "for", "in", "de", "la", "du"))  # small words inside a name
+CONNECTORS = frozenset(("of", "the", "and", "for", "in", "de", "la", "du"))  # small words within a name
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of the document, at document[start:end]; `score` is the weighted share (0 to 1) of a sentence of the
-    summary that its words cover."""
+    """A supporting sentence, at document[start:end]. `score` is the weighted fraction (0 to 1) of a summary sentence
+    that its words cover."""
 
     text: str
     start: int
@@ -59,7 +49,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Span:
-    """A place in the summary, at summary[start:end]."""
+    """A number or name of the summary, at summary[start:end], that the document lacks."""
 
     text: str
     start: int
@@ -69,180 +59,134 @@ class Span:
 
 @dataclass(frozen=True)
 class Evidence:
-    """`sentences` of the document that support the summary, best first; `unsupported` in the order of the summary."""
+    """The document's `sentences` that support the summary, best first, and what is `unsupported`, in order."""
 
     sentences: list[Sentence]
     unsupported: list[Span]
 
 
-class _Word(NamedTuple):
-    text: str
-    start: int
-    end: int
-    key: str  # how it is compared
-
-    @property
-    def capital(self) -> bool:
-        return self.text[0].isupper() or self.text[0].istitle()
+def find_evidence(document: str, summary: str) -> Evidence:
+    """What in `document` supports `summary`, and what in `summary` it does not; in time linear in the document."""
+    document_words = list(words(document))
+    return Evidence(
+        _supporting_sentences(document, document_words, summary),
+        _unsupported_spans(document, document_words, summary),
+    )
 
 
-def support(document: str, summary: str) -> Evidence:
-    """What of `document` supports `summary`; time is linear in the document."""
-    spans = list(_sentences(document))
-    words = list(_words(document))
-    return Evidence(_supporting(document, spans, words, summary), _unsupported(document, words, summary))
-
-
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Where sentences begin and end, without the blanks around them."""
-    start = 0
-    ends = [match.end() for match in END.finditer(text)]
-    for end in [*(at for at in ends if not ABBREVIATED.search(text, max(0, at - 8), at)), len(text)]:
-        part = text[start:end]
-        if stripped := part.strip():
-            first = start + len(part) - len(part.lstrip())
-            yield first, first + len(stripped)
-        start = end
-
-
-def _words(text: str) -> Iterator[_Word]:
-    for match in WORD.finditer(text):
-        whole = match.group()
-        bare = POSSESSIVE.sub("", whole)
-        if bare:
-            yield _Word(bare, match.start(), match.start() + len(bare), _key(bare))
-
-
-def _key(word: str) -> str:
-    """Case, accents, points and a plural's s do not count."""
-    if not word.isascii():
-        word = "".join(sign for sign in unicodedata.normalize("NFKD", word) if not unicodedata.combining(sign))
-        word = HYPHEN.sub("-", word)
-    if word[-1] == "s" and len(word) > 2 and word[:-1].isupper():  # MPs
-        word = word[:-1]
-    word = word.casefold().replace(".", "")
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-
-
-def _supporting(document: str, spans: list[tuple[int, int]], words: list[_Word], summary: str) -> list[Sentence]:
-    places: dict[str, list[int]] = defaultdict(list)  # in which sentences a word stands
-    at = 0
-    for word in words:
-        while at < len(spans) - 1 and word.start >= spans[at][1]:
-            at += 1
-        where = places[word.key]
-        if not where or where[-1] != at:
-            where.append(at)
+def _supporting_sentences(document: str, document_words: list[Word], summary: str) -> list[Sentence]:
+    """For each sentence of the summary, the sentences that together cover most of its weight, chosen greedily."""
+    spans = list(sentence_spans(document))
+    index = _sentences_by_key(spans, document_words)
     scores: dict[int, float] = {}
-    for start, end in _sentences(summary):
+    for start, end in sentence_spans(summary):
         weights = {}
-        for word in _words(summary[start:end]):
-            rarity = math.log(1 + len(spans) / (1 + len(places.get(word.key, ()))))
-            weights[word.key] = rarity * (SHORT if len(word.text) <= 3 and word.text.islower() else 1.0)
-        whole = sum(weights.values())
-        left = dict(weights)
-        for _ in range(MOST):
+        for word in words(summary[start:end]):
+            rarity = math.log(1 + len(spans) / (1 + len(index.get(word.key, ()))))
+            weights[word.key] = rarity * (SHORT_WORD_WEIGHT if len(word.text) <= 3 and word.text.islower() else 1.0)
+        total = sum(weights.values())
+        uncovered = weights
+        for _ in range(MAX_SENTENCES):
             gains: dict[int, float] = defaultdict(float)
-            for key, weight in left.items():
-                for place in places.get(key, ()):
-                    gains[place] += weight
-            if not gains:
+            for word_key, weight in uncovered.items():
+                for sentence in index.get(word_key, ()):
+                    gains[sentence] += weight
+            best = max(gains, key=lambda sentence: (round(gains[sentence], 9), -sentence), default=None)
+            if best is None or gains[best] < MIN_GAIN * total:
                 break
-            best = max(gains, key=lambda place: (round(gains[place], 9), -place))
-            if gains[best] < LEAST_GAIN * whole:
-                break
-            covered = sum(weight for key, weight in weights.items() if _holds(places.get(key), best))
-            scores[best] = max(scores.get(best, 0.0), covered / whole)
-            left = {key: weight for key, weight in left.items() if not _holds(places.get(key), best)}
-    ranked = sorted(scores, key=lambda place: (-round(scores[place], 4), place))
-    return [Sentence(document[slice(*spans[p])], *spans[p], round(scores[p], 4)) for p in ranked]
+            covered = sum(weight for word_key, weight in weights.items() if _contains(index.get(word_key), best))
+            scores[best] = max(scores.get(best, 0.0), covered / total)
+            uncovered = {k: weight for k, weight in uncovered.items() if not _contains(index.get(k), best)}
+    ranked = sorted(scores, key=lambda sentence: (-round(scores[sentence], 4), sentence))
+    return [Sentence(document[slice(*spans[i])], *spans[i], round(scores[i], 4)) for i in ranked]
 
 
-def _holds(places: list[int] | None, place: int) -> bool:
-    """Whether the sorted list has it."""
-    if not places:
+def _sentences_by_key(spans: list[tuple[int, int]], document_words: list[Word]) -> dict[str, list[int]]:
+    """The sorted numbers of the sentences that hold each word."""
+    index: dict[str, list[int]] = defaultdict(list)
+    sentence = 0
+    for word in document_words:
+        while sentence < len(spans) - 1 and word.start >= spans[sentence][1]:
+            sentence += 1
+        sentences = index[word.key]
+        if not sentences or sentences[-1] != sentence:
+            sentences.append(sentence)
+    return index
+
+
+def _contains(values: list[int] | None, value: int) -> bool:
+    """Whether the sorted list `values` holds `value`."""
+    if not values:
         return False
-    at = bisect_left(places, place)
-    return at < len(places) and places[at] == place
+    at = bisect_left(values, value)
+    return at < len(values) and values[at] == value
 
 
-def _unsupported(document: str, words: list[_Word], summary: str) -> list[Span]:
+def _unsupported_spans(document: str, document_words: list[Word], summary: str) -> list[Span]:
     known = {value for number in numbers(document) for value in (*number.values, *number.parts)}
-    missing = [
+    names = _unsupported_names(document, document_words, summary)
+    unsupported = [
         Span(summary[number.start : number.end], number.start, number.end, "number")
         for number in numbers(summary)
-        if not number.vague and known.isdisjoint(number.values)
+        if not number.vague
+        and known.isdisjoint(number.values)
+        and not any(name.start <= number.start < name.end for name in names)
     ]
-    keys = {part for word in words for part in (word.key, *_parts(word))}
-    initials = {_initials(run) for run in _runs(document, words)}
-    found = list(_words(summary))
-    begins = [word.start for word in found]
-    at = [bisect_left(begins, start) for start, _ in _sentences(summary)]
-    starts = {begins[first] for first in at if first < len(begins)}
-    runs = {word: run for run in _runs(summary, found) for word in run}
-    last: Span | None = None
-    for word in found:
-        if not word.capital or not _is_name(word, starts, runs.get(word, ())):
+    return sorted([*unsupported, *names], key=lambda span: span.start)
+
+
+def _unsupported_names(document: str, document_words: list[Word], summary: str) -> list[Span]:
+    keys = {word_key for word in document_words for word_key in (word.key, *hyphenated_keys(word))}
+    acronyms = {_acronym(run) for run in _capitalized_runs(document, document_words)}
+    summary_words = list(words(summary))
+    starts = [word.start for word in summary_words]
+    firsts = [bisect_left(starts, start) for start, _ in sentence_spans(summary)]
+    sentence_starts = {starts[first] for first in firsts if first < len(starts)}
+    runs = {word: run for run in _capitalized_runs(summary, summary_words) for word in run}
+    names: list[Span] = []
+    for word in summary_words:
+        run = runs.get(word, ())
+        if not word.capitalized or not _is_name(word, sentence_starts, run):
             continue
-        bare = HYPHEN.sub("", word.key)
-        parts = _parts(word)
-        if word.key in keys or bare in keys or (parts and all(part in keys for part in parts)):
+        parts = hyphenated_keys(word)
+        if word.key in keys or HYPHEN.sub("", word.key) in keys or (parts and keys.issuperset(parts)):
             continue
-        if word.key in initials or _initials(runs.get(word, ())) in keys:
+        if word.key in acronyms or _acronym(run) in keys:
             continue
-        if last and len(summary[last.end : word.start].strip(" ")) == 0:
-            missing.remove(last)
-            last = Span(summary[last.start : word.end], last.start, word.end, "name")
-        else:
-            last = Span(word.text, word.start, word.end, "name")
-        missing.append(last)
-    names = [span for span in missing if span.kind == "name"]
-    apart = [
-        span
-        for span in missing
-        if span.kind == "name" or not any(name.start <= span.start < name.end for name in names)
-    ]
-    return sorted(apart, key=lambda span: span.start)
+        start = word.start
+        if names and not summary[names[-1].end : start].strip(" "):  # "Anna Bell" is one name
+            start = names.pop().start
+        names.append(Span(summary[start : word.end], start, word.end, "name"))
+    return names
 
 
-def _parts(word: _Word) -> list[str]:
-    """The keys of what hyphens join; figures among them are numbers and are looked at as such."""
-    if not HYPHEN.search(word.text):
-        return []
-    return [_key(part) for part in HYPHEN.split(word.text) if part and not part.isdecimal()]
-
-
-def _is_name(word: _Word, starts: set[int], run: tuple[_Word, ...]) -> bool:
-    """A capital inside a sentence, or at its beginning where more than the place speaks for a name."""
-    if sum(sign.isupper() for sign in word.text) > 1:
+def _is_name(word: Word, sentence_starts: set[int], run: tuple[Word, ...]) -> bool:
+    """Whether a capitalized word is a name; at the head of a sentence a second capital has to confirm it."""
+    if sum(char.isupper() for char in word.text) > 1:
         return True
     if re.split("['’]", word.text)[0].casefold() in OPENERS:  # They're
         return False
-    return word.start not in starts or len(run) > 1
+    return word.start not in sentence_starts or len(run) > 1
 
 
-def _runs(text: str, words: list[_Word]) -> Iterator[tuple[_Word, ...]]:
-    """Capitalised words that follow each other, small joining words between them left out."""
-    run: list[_Word] = []
+def _capitalized_runs(text: str, text_words: list[Word]) -> Iterator[tuple[Word, ...]]:
+    """Capitalized words that follow one another, without the connectors between them."""
+    run: list[Word] = []
     end = 0
-    for word in words:
-        near = not run or text[end : word.start].strip(" ") in ("", "&")
-        opener = not run and word.text.casefold() in OPENERS
-        if word.capital and near and not opener:
+    for word in text_words:
+        adjacent = not run or text[end : word.start].strip(" ") in ("", "&")
+        is_opener = word.text.casefold() in OPENERS
+        if word.capitalized and adjacent and (run or not is_opener):
             run.append(word)
-        elif run and near and word.key in JOINING:
-            pass
-        else:
+        elif not (run and adjacent and word.key in CONNECTORS):
             if run:
                 yield tuple(run)
-            run = [word] if word.capital and word.text.casefold() not in OPENERS else []
+            run = [word] if word.capitalized and not is_opener else []
         end = word.end
     if run:
         yield tuple(run)
 
 
-def _initials(run: tuple[_Word, ...]) -> str:
-    """What an acronym of the run would be; a single word has none."""
-    return "".join(_key(word.text[0]) for word in run) if len(run) > 1 else "\0"
+def _acronym(run: tuple[Word, ...]) -> str:
+    """The key of the run's acronym; a single word has none ("\\0" equals no key)."""
+    return "".join(key(word.text[0]) for word in run) if len(run) > 1 else "\0"

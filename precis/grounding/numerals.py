@@ -1,4 +1,4 @@
-"""Finds the numbers of a text and reads them into one form: 1,000 is 1000 is "one thousand", 2m is 2 million."""
+"""Finds numbers in a text and gives their values: 1,000, 1000 and "one thousand" are equal, as are 2m and 2 million."""
 
 import re
 import unicodedata
@@ -11,11 +11,11 @@ eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
 """
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-UNITS, TENS, ORDINALS = _SMALL.split(), _TENS.split(), _ORDINALS.split()
-SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-LETTERS = {"k": 3, "m": 6, "mn": 6, "bn": 9, "tn": 12}
-VALUES = {word: number for number, word in enumerate(UNITS)} | {word: 20 + 10 * i for i, word in enumerate(TENS)}
-RANKS = {word: number for number, word in enumerate(ORDINALS, 1)}
+UNITS, TENS = _SMALL.split(), _TENS.split()
+SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}  # powers of ten
+SCALE_LETTERS = {"k": 3, "m": 6, "mn": 6, "bn": 9, "tn": 12}
+CARDINALS = {word: number for number, word in enumerate(UNITS)} | {word: 20 + 10 * i for i, word in enumerate(TENS)}
+ORDINALS = {word: number for number, word in enumerate(_ORDINALS.split(), 1)}
 
 GAP = "\\u0020\\u00a0\\u2009\\u202f"  # space, no-break space, thin spaces
 SCALE = "|".join(SCALES)
@@ -26,18 +26,18 @@ WORDS = (
     rf"(?:{AFTER_SCALE}[{GAP}](?:and[{GAP}])?{SMALL}(?:[{GAP}-](?:{SCALE}))*)*"
 )
 DIGITS = rf"\d{{1,3}}(?:[{GAP}'’]\d{{3}})+(?!\d)|\d+(?:[.,]\d+)*"
-FOUND = re.compile(
+NUMBER = re.compile(
     rf"(?P<digits>{DIGITS})(?:(?:[{GAP}-]?(?P<scale>{SCALE})|(?P<letter>k|mn|m|bn|tn)"
-    rf"|(?P<rank>st|nd|rd|th))\b)?"
-    rf"|\b(?P<words>{WORDS})\b|\b(?P<ordinal>{'|'.join(RANKS)})\b",
+    rf"|(?P<suffix>st|nd|rd|th))\b)?"
+    rf"|\b(?P<words>{WORDS})\b|\b(?P<ordinal>{'|'.join(ORDINALS)})\b",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a text. `values` are its readings as plain decimals, of which the first is the likeliest; `vague`
-    tells that the word often means no number at all ("one of them", "the second")."""
+    """A number at text[start:end]. `values` are its possible readings as plain decimals, the likeliest first; `parts`
+    the numbers that "12 000" may be instead of one; `vague` marks a word that is often no number ("one of them")."""
 
     start: int
     end: int
@@ -48,61 +48,61 @@ class Number:
 
 def numbers(text: str) -> Iterator[Number]:
     """The numbers of `text` in order: digits in any script, English number words."""
-    for match in FOUND.finditer(text):
+    for match in NUMBER.finditer(text):
         start, end = match.span()
         if match["digits"] is not None:
-            before = text[start - 1 : start]
-            if before.isalpha():  # G7, A380: part of a name
+            if text[start - 1 : start].isalpha():  # G7, A380: part of a name
                 continue
             shift = SCALES[match["scale"].lower()] if match["scale"] else 0
-            read, parts = _digits(match["digits"])
-            values = tuple(_plain(whole, fraction, shift) for whole, fraction in read)
+            readings, parts = _parse_digits(match["digits"])
+            values = tuple(_decimal(integer, fraction, shift) for integer, fraction in readings)
             if match["letter"]:  # 2m may be metres
-                values = (*(_plain(w, f, LETTERS[match["letter"].lower()]) for w, f in read), *values)
+                letter = SCALE_LETTERS[match["letter"].lower()]
+                values = (*(_decimal(integer, fraction, letter) for integer, fraction in readings), *values)
             yield Number(start, end, values, parts)
         elif match["words"] is not None:
             word = match["words"]
-            yield Number(start, end, (str(_words(word)),), vague=word.lower() == "one")
+            yield Number(start, end, (str(_parse_words(word)),), vague=word.lower() == "one")
         else:
-            yield Number(start, end, (str(RANKS[match["ordinal"].lower()]),), vague=True)
+            yield Number(start, end, (str(ORDINALS[match["ordinal"].lower()]),), vague=True)
 
 
-def _digits(text: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """Readings as (whole, fraction), and the numbers beside each other that a gap may have meant."""
-    text = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
+def _parse_digits(text: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """The possible readings as (integer part, fraction), and the separate numbers that a gap may divide."""
+    text = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
     groups = re.split(rf"[{GAP}'’]", text)
     if len(groups) > 1:
-        return [("".join(groups), "")], tuple(_plain(group, "", 0) for group in groups)
+        return [("".join(groups), "")], tuple(_decimal(group, "", 0) for group in groups)
     groups = re.split(r"[.,]", text)
-    signs = {sign for sign in text if sign in ".,"}
-    thousands = all(len(group) == 3 for group in groups[1:])
+    separators = {char for char in text if char in ".,"}
+    are_thousands = all(len(group) == 3 for group in groups[1:])
     if len(groups) == 1:
         return [(text, "")], ()
-    if len(signs) == 2:  # 1,234.5 or 1.234,5: the last sign is the decimal one
+    if len(separators) == 2:  # 1,234.5 or 1.234,5: the last separator is the decimal one
         return [("".join(groups[:-1]), groups[-1])], ()
     if len(groups) > 2:
-        if thousands:
+        if are_thousands:
             return [("".join(groups), "")], ()
         return [(group, "") for group in groups], ()  # 1.2.3, a list or a date
-    if "," in signs:
-        return [("".join(groups), "") if thousands else (groups[0], groups[1])], ()
-    read = [(groups[0], groups[1])]
-    return ([*read, ("".join(groups), "")] if thousands else read), ()
+    if "," in separators:
+        return [("".join(groups), "") if are_thousands else (groups[0], groups[1])], ()
+    readings = [(groups[0], groups[1])]
+    return ([*readings, ("".join(groups), "")] if are_thousands else readings), ()
 
 
-def _plain(whole: str, fraction: str, shift: int) -> str:
-    """One spelling for each value; strings, since a text may hold a number of any length."""
+def _decimal(integer: str, fraction: str, shift: int) -> str:
+    """The value times 10**shift in its one spelling; a string, since a text may hold a number of any length."""
     fraction = fraction.ljust(shift, "0")
-    whole, fraction = (whole + fraction[:shift]).lstrip("0") or "0", fraction[shift:].rstrip("0")
-    return f"{whole}.{fraction}" if fraction else whole
+    integer, fraction = (integer + fraction[:shift]).lstrip("0") or "0", fraction[shift:].rstrip("0")
+    return f"{integer}.{fraction}" if fraction else integer
 
 
-def _words(text: str) -> int:
+def _parse_words(text: str) -> int:
     """The value of "two hundred and fifty thousand"."""
     total = current = 0
     for word in re.split(r"[\s-]+", text.lower()):
-        if word in VALUES:
-            current += VALUES[word]
+        if word in CARDINALS:
+            current += CARDINALS[word]
         elif word == "hundred":
             current = max(1, current) * 100
         elif word in SCALES:

@@ -1,59 +1,64 @@
-"""Encodes several texts side by side or one after another, whichever has been faster of late on this machine."""
+"""Encodes several texts in parallel or one after another, whichever was measured to be faster on this machine."""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
-REMEMBERED = 4  # measurements of each way, of which the best counts, since other work only ever adds
-TRIED_EVERY = 32  # calls, of which one goes the slower way: what is faster may change
+MEASUREMENTS = 4  # kept of each strategy; the best one counts, because other load only ever adds time
+EXPLORE_EVERY = 32  # calls, of which one uses the slower strategy, because the faster one may change
 
-Encoded = list[np.ndarray]
+Encoded = list[npt.NDArray[Any]]
 Encode = Callable[[list[int]], Encoded]
+Run = Callable[[Callable[[list[int]], Encoded | Exception], list[list[int]]], Iterable[Encoded | Exception]]
 
 
 class EncoderPool:
-    """Side by side nothing waits for the threads of one text to meet after each operator; one after another there is
-    one text's memory to be held at a time. Which wins, by an eighth, is a matter of the processor (docs/log.md).
+    """Chooses between encoding in parallel and in sequence by the time each took.
 
-    Not thread-safe. The numbers are the same either way.
+    In parallel the threads of one text do not wait for each other after every operator; in sequence the memory of one
+    text's activations is in use at a time. Which one is faster, by an eighth, depends on the processor
+    (docs/log.md#encoder-pool). The results are the same. Not thread-safe.
     """
 
-    def __init__(self, alone: Encode, beside: Encode, threads: int) -> None:
-        """`alone` encodes a text by itself, `beside` one while others are encoded; both give the same numbers."""
-        self._alone = alone
-        self._ways = [(map, alone)]
+    def __init__(self, encode: Encode, encode_in_parallel: Encode, threads: int) -> None:
+        """Both functions give the same results; `encode_in_parallel` is called from `threads` threads at once."""
+        self._encode = encode
+        self._strategies: list[tuple[Run, Encode]] = [(map, encode)]
         if threads > 1:
-            self._ways.insert(0, (ThreadPoolExecutor(threads, "reader").map, beside))
-        self._seconds: list[deque[float]] = [deque(maxlen=REMEMBERED) for _ in self._ways]  # a token
+            pool = ThreadPoolExecutor(threads, "precis-encoder")
+            self._strategies.insert(0, (pool.map, encode_in_parallel))
+        self._seconds: list[deque[float]] = [deque(maxlen=MEASUREMENTS) for _ in self._strategies]  # a token
         self._calls = 0
 
     def __call__(self, texts: list[list[int]]) -> list[Encoded | Exception]:
-        """What either way gives of each text's tokens, or why it failed."""
+        """The encoder's outputs for each text's tokens, or the exception that its encoding raised."""
         if len(texts) == 1:
-            return [_attempt(self._alone, texts[0])]
-        chosen = self._choose()
-        began = time.perf_counter()
-        over, encode = self._ways[chosen]
-        outcomes = [*over(partial(_attempt, encode), texts)]
-        self._seconds[chosen].append((time.perf_counter() - began) / sum(map(len, texts)))
-        return outcomes
+            return [_attempt(self._encode, texts[0])]
+        strategy = self._choose_strategy()
+        run, encode = self._strategies[strategy]
+        start = time.perf_counter()
+        results = [*run(partial(_attempt, encode), texts)]
+        self._seconds[strategy].append((time.perf_counter() - start) / sum(map(len, texts)))
+        return results
 
-    def _choose(self) -> int:
-        """The way that is measured least, once each is known well enough the faster one, now and then the other."""
+    def _choose_strategy(self) -> int:
+        """The index of the least measured strategy until all are measured, then of the faster, sometimes the other."""
         self._calls += 1
-        by_count = min(range(len(self._ways)), key=lambda way: len(self._seconds[way]))
-        if len(self._seconds[by_count]) < REMEMBERED:
-            return by_count
-        by_speed = sorted(range(len(self._ways)), key=lambda way: min(self._seconds[way]))
-        return by_speed[-1 if self._calls % TRIED_EVERY == 0 else 0]
+        strategies = range(len(self._strategies))
+        least_measured = min(strategies, key=lambda strategy: len(self._seconds[strategy]))
+        if len(self._seconds[least_measured]) < MEASUREMENTS:
+            return least_measured
+        by_speed = sorted(strategies, key=lambda strategy: min(self._seconds[strategy]))
+        return by_speed[-1 if self._calls % EXPLORE_EVERY == 0 else 0]
 
 
-def _attempt(encode: Encode, ids: list[int]) -> Encoded | Exception:
+def _attempt(encode: Encode, input_ids: list[int]) -> Encoded | Exception:
     try:
-        return encode(ids)
+        return encode(input_ids)
     except Exception as error:
         return error

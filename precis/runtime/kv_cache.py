@@ -1,183 +1,129 @@
-"""The rows of the running batch: their caches lie where they are, are refilled in place and written by the decoder."""
+"""The KV cache: memory for the keys and values of each row, which is allocated, filled and freed in place."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from precis.params import MAX_NEW_TOKENS
-from precis.runtime.encoder_pool import EncoderPool
-from precis.runtime.model import Seq2SeqModel, ort
+from precis.runtime.model import Seq2SeqModel
 
-MAX_STEPS = 16  # decoder steps of one row at once
-OWN_ROOM = MAX_NEW_TOKENS + MAX_STEPS
-MAX_PREFILL_TOKENS = 512  # a thread; read between two steps at most, so that what runs does not wait for what comes
-EFFICIENT_BATCH_ROWS = (
-    10  # rows; with more of them a step costs little less a row, and reading for more delays all that run
-)
+IntArray = npt.NDArray[np.integer[Any]]
+
+MAX_TOKENS_PER_STEP = 16  # of a row that decodes alone: its next token and a draft
+SELF_CAPACITY = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP  # positions of the self-attention cache of a row
+MAX_PREFILL_TOKENS = 512  # a thread, between two decode steps: a longer prefill would delay the running sequences
+EFFICIENT_BATCH_ROWS = 10  # a step of more rows takes little less time a row, and their prefills delay the others
 
 
 @dataclass(frozen=True)
 class Prefill:
-    """A source to be read, `ids`, the rows that go on from it, and how many tokens they may get at most."""
+    """A source (`input_ids`, in tokens), the rows (beams,) that decode from it, and how many tokens they may get."""
 
-    rows: np.ndarray
-    ids: list[int]
-    new_tokens: int
-
-
-@dataclass
-class _Bound:
-    """Inputs and outputs of the decoder for a batch shape, tied to the slots' memory."""
-
-    binding: ort.IOBinding
-    ids: np.ndarray  # (rows, steps)
-    logits: np.ndarray  # (rows, steps, vocabulary)
+    rows: IntArray
+    input_ids: list[int]
+    max_new_tokens: int
 
 
-class KVCache:
-    """Caches for `rows` sequences with sources of at most `source_tokens` tokens.
+class KVCache(ABC):
+    """The rows of the running batch; a row holds one beam, and greedy search is one beam.
 
-    Own caches are (rows, heads, OWN_ROOM, d_kv), those of cross-attention (rows, heads, source_tokens + MAX_STEPS,
-    d_kv); row r holds `past_length[r]` and `source_length[r]` entries from 0 on. The decoder runs over the rows up to
-    the last one taken; free ones among them are dead weight until they are filled again or `compact` closes the gaps.
+    Row r holds `past_length[r]` decoded positions in its self-attention cache and `source_length[r]` positions of the
+    source in its cross-attention cache, both from position 0 on; the two arrays are (rows,) of int32. A decode step
+    runs over the first `step_rows` rows. Free rows among them are computed in vain until they are allocated again or
+    `compact` moves the last rows there. Not thread-safe.
+
+    At most `max_prefill_tokens` should be prefilled between two steps. From `efficient_rows` on, more rows hardly make
+    a step more efficient.
     """
 
-    max_steps = MAX_STEPS
-    best: np.ndarray | None = None  # (height,), the tokens with the largest logits where the last step chose them
-
-    def __init__(self, model: Seq2SeqModel, rows: int, source_tokens: int) -> None:
-        self._keep_count(model, rows)
-        self._read = EncoderPool(model.encode, model.encode_beside_others, model.readers)
-
-        def caches(names: list[str], room: int, kind: type) -> list[np.ndarray]:
-            # Pages that nothing was written to take no memory.
-            return [np.zeros((rows, model.heads, room, model.d_kv), dtype=kind) for _ in names]
-
-        self._own = caches(model.own_names, OWN_ROOM, model.own_type)
-        self._cross = caches(model.cross_names, source_tokens + MAX_STEPS, model.source_type)
-        self._ids = np.zeros(max(rows, MAX_STEPS), dtype=np.int64)
-        self._logits = np.zeros(max(rows, MAX_STEPS) * model.vocabulary, dtype=np.float32)
-        self._bound: dict[tuple[int, int], _Bound] = {}
-
-    def _keep_count(self, model: Seq2SeqModel, rows: int) -> None:
-        self._model, self.rows = model, rows
+    def __init__(self, rows: int, max_prefill_tokens: int, efficient_rows: int) -> None:
+        self.rows, self.max_prefill_tokens, self.efficient_rows = rows, max_prefill_tokens, efficient_rows
         self.past_length = np.zeros(rows, dtype=np.int32)
         self.source_length = np.zeros(rows, dtype=np.int32)
-        self._taken = np.zeros(rows, dtype=bool)
-
-    @property
-    def budget(self) -> int:
-        """Tokens to be read between two steps at most."""
-        return MAX_PREFILL_TOKENS * self._model.readers
-
-    @property
-    def crowd(self) -> int:
-        """Rows from which on the batch gains little by growing."""
-        return EFFICIENT_BATCH_ROWS
-
-    @staticmethod
-    def bytes_per_row(model: Seq2SeqModel, source_tokens: int) -> int:
-        """Memory of a row whose caches are full."""
-        own = len(model.own_names) * OWN_ROOM * np.dtype(model.own_type).itemsize
-        source = len(model.cross_names) * (source_tokens + MAX_STEPS) * np.dtype(model.source_type).itemsize
-        return (own + source) * model.heads * model.d_kv
-
-    @property
-    def height(self) -> int:
-        """Rows that a step runs over."""
-        taken = np.flatnonzero(self._taken)
-        return int(taken[-1]) + 1 if len(taken) else 0
+        self._allocated = np.zeros(rows, dtype=bool)
 
     @property
     def free_rows(self) -> int:
-        return self.rows - int(self._taken.sum())
+        """The number of rows that can be allocated."""
+        return self.rows - int(self._allocated.sum())
 
-    def take(self, count: int) -> np.ndarray:
-        """The `count` lowest free rows; there have to be so many."""
-        free = np.flatnonzero(~self._taken)[:count]
-        self._taken[free] = True
-        return free
+    @property
+    def step_rows(self) -> int:
+        """The number of rows that a decode step runs over: up to the last allocated one."""
+        allocated = np.flatnonzero(self._allocated)
+        return int(allocated[-1]) + 1 if len(allocated) else 0
 
-    def start(self, starts: list[Prefill]) -> list[Exception | None]:
-        """Reads the sources and fills their rows, which have to be taken; returns for each why it failed, or None."""
-        outcomes = self._read([start.ids for start in starts])
-        for start, outcome in zip(starts, outcomes, strict=True):
-            if not isinstance(outcome, Exception):
-                self.fill(start.rows, outcome)
-        return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
+    @property
+    def gaps(self) -> int:
+        """The number of free rows that a decode step runs over."""
+        return self.step_rows - int(self._allocated.sum())
 
-    def fill(self, rows: np.ndarray, cross: list[np.ndarray]) -> None:
-        """Starts sequences at `rows`, all of the source whose keys and values (1, heads, tokens, d_kv) are given."""
-        tokens = cross[0].shape[2]
-        for cache, given in zip(self._cross, cross, strict=True):
-            cache[rows, :, :tokens] = given
-        self.past_length[rows], self.source_length[rows] = 0, tokens
+    def allocate(self, count: int) -> IntArray:
+        """Allocates the `count` lowest free rows and returns them (count,). At least so many rows have to be free."""
+        rows = np.flatnonzero(~self._allocated)[:count]
+        self._allocated[rows] = True
+        return rows
 
-    def free(self, rows: np.ndarray) -> None:
-        """Gives rows back."""
-        self._taken[rows] = False
+    def free(self, rows: IntArray) -> None:
+        """Frees `rows`; what they hold is lost."""
+        self._allocated[rows] = False
         self.past_length[rows] = self.source_length[rows] = 0
 
-    def free_all(self) -> None:
-        self.free(np.arange(self.rows))
-
-    def reorder(self, rows: np.ndarray, parents: np.ndarray) -> None:
-        """Each of `rows` goes on from what its parent row has written; beams share a source, so the rest stays."""
-        moved = rows != parents
-        length = self.past_length[rows[0]]
-        if moved.any():
-            for cache in self._own:
-                cache[rows[moved], :, :length] = cache[parents[moved], :, :length]
-
-    def gaps(self) -> int:
-        """Free rows below the last one taken."""
-        return self.height - int(self._taken.sum())
+    @abstractmethod
+    def reorder(self, rows: IntArray, parents: IntArray) -> None:
+        """Gives each of a sequence's `rows` (beams,) the self-attention cache of its row in `parents` (beams,)."""
 
     def compact(self) -> dict[int, int]:
-        """Moves the last rows into the gaps; returns where each moved row went."""
+        """Moves the last rows into the gaps; returns {old row: new row} of the rows that moved."""
         moves = {}
-        while self.gaps():
-            target, row = int(np.flatnonzero(~self._taken)[0]), self.height - 1
-            self._move(row, target)
+        while self.gaps:
+            target, row = int(np.flatnonzero(~self._allocated)[0]), self.step_rows - 1
+            self._copy_row(row, target)
             self.past_length[target], self.source_length[target] = self.past_length[row], self.source_length[row]
-            self._taken[target] = True
+            self._allocated[target] = True
             self.free(np.array([row]))
             moves[row] = target
         return moves
 
-    def _move(self, row: int, target: int) -> None:
-        for caches, length in ((self._own, self.past_length[row]), (self._cross, self.source_length[row])):
+    @abstractmethod
+    def _copy_row(self, row: int, target: int) -> None:
+        """Copies both caches of `row` to `target`."""
+
+
+class CpuKVCache(KVCache):
+    """Caches in numpy arrays, one for each of the model's inputs.
+
+    `self_kv` are (rows, heads, SELF_CAPACITY, d_kv), `cross_kv` hold max_source_tokens + MAX_TOKENS_PER_STEP positions.
+    """
+
+    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
+        super().__init__(rows, MAX_PREFILL_TOKENS * model.encoder_workers, EFFICIENT_BATCH_ROWS)
+
+        def arrays(names: list[str], capacity: int, dtype: type) -> list[npt.NDArray[Any]]:
+            # Zeroed pages take no memory until they are written.
+            return [np.zeros((rows, model.num_heads, capacity, model.d_kv), dtype=dtype) for _ in names]
+
+        self.self_kv = arrays(model.self_kv_inputs, SELF_CAPACITY, model.self_kv_dtype)
+        self.cross_kv = arrays(model.cross_kv_inputs, max_source_tokens + MAX_TOKENS_PER_STEP, model.cross_kv_dtype)
+
+    def store_source(self, rows: IntArray, encoded: list[npt.NDArray[Any]]) -> None:
+        """Begins sequences at `rows`, all with the source whose keys and values (1, heads, tokens, d_kv) are given."""
+        tokens = encoded[0].shape[2]
+        for cache, values in zip(self.cross_kv, encoded, strict=True):
+            cache[rows, :, :tokens] = values
+        self.past_length[rows], self.source_length[rows] = 0, tokens
+
+    def reorder(self, rows: IntArray, parents: IntArray) -> None:
+        changed = rows != parents
+        length = self.past_length[rows[0]]
+        if changed.any():
+            for cache in self.self_kv:
+                cache[rows[changed], :, :length] = cache[parents[changed], :, :length]
+
+    def _copy_row(self, row: int, target: int) -> None:
+        for caches, length in ((self.self_kv, self.past_length[row]), (self.cross_kv, self.source_length[row])):
             for cache in caches:
                 cache[target, :, :length] = cache[row, :, :length]
-
-    def step(self, tokens: np.ndarray) -> np.ndarray:
-        """Feeds `tokens` (height, steps) and returns the logits (height, steps, vocabulary), valid until the next call.
-
-        More than one step is for a single row. The caller adds what it keeps of the new entries to `past_length`.
-        """
-        bound = self._bound.get(tokens.shape) or self._bind(*tokens.shape)
-        bound.ids[:] = tokens
-        self._model.decoder.run_with_iobinding(bound.binding)
-        return bound.logits
-
-    def _bind(self, height: int, steps: int) -> _Bound:
-        model, count = self._model, height * steps
-        binding = model.decoder.io_binding()
-        ids = self._ids[:count].reshape(height, steps)
-        logits = self._logits[: count * model.vocabulary].reshape(height, steps, model.vocabulary)
-        inputs = {
-            "input_ids": ids,
-            "past_length": self.past_length[:height],
-            "source_length": self.source_length[:height],
-        }
-        for name, array in inputs.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(logits))
-        names = model.own_names + model.cross_names
-        for name, cache in zip(names, self._own + self._cross, strict=True):
-            # The same memory in and out: the decoder adds its entries where they belong.
-            value = ort.OrtValue.ortvalue_from_numpy(cache[:height])
-            binding.bind_ortvalue_input(name, value)
-            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
-        bound = self._bound[height, steps] = _Bound(binding, ids, logits)
-        return bound

@@ -1,288 +1,156 @@
-"""The rows of the running batch on a GPU: caches that never leave the card, and steps that are replayed."""
-
-import itertools
-import logging
-from dataclasses import dataclass
+"""The KV cache of static graphs: all memory stays on the device, and rows are copied there in blocks."""
 
 import numpy as np
 
 from precis.params import MAX_NEW_TOKENS
-from precis.runtime.kv_cache import KVCache, Prefill
-from precis.runtime.model import Seq2SeqModel, ort
+from precis.runtime import ort
+from precis.runtime.kv_cache import IntArray, KVCache
+from precis.runtime.model import Seq2SeqModel
 
-PIECE = 64  # entries of a cache that are moved together; rooms are multiples of it
-ALIGNED = 32  # whole numbers of 8 bytes between the inputs that share a buffer
-MAX_PREFILL_TOKENS = 8192  # read at once, padding included
+BLOCK_SIZE = 64  # positions that are copied together; capacities are multiples of it
+MAX_PREFILL_TOKENS = 8192  # in one batch, with padding
 
-log = logging.getLogger("precis.engine")
-_graph_ids = itertools.count(1)  # a session may have several slots, and a captured graph knows its memory by address
-
-
-def rooms(longest: int) -> list[int]:
-    """Sizes that caches for `longest` entries may have: PIECE doubled, and the first multiple of it that holds all."""
-    last = -(-longest // PIECE) * PIECE
-    return [room for room in (PIECE << n for n in range(32)) if room < last] + [last]
+TensorView = tuple[type, tuple[int, ...], int]  # type, shape and address of a part of a device buffer
 
 
-class _Caches:
-    """All layers' keys and values of one side in one stretch of memory: (names, rows, heads, room, d_kv).
+def capacities(max_positions: int) -> list[int]:
+    """The capacities that a cache for `max_positions` may have.
 
-    How much room the rows have is a matter of how the stretch is seen. A step reads the first rows of each name's part.
+    They are BLOCK_SIZE times 1, 2, 4 ..., and last the first multiple of BLOCK_SIZE that holds `max_positions`.
+    """
+    largest = -(-max_positions // BLOCK_SIZE) * BLOCK_SIZE
+    return [capacity for capacity in (BLOCK_SIZE << n for n in range(32)) if capacity < largest] + [largest]
+
+
+class DeviceCache:
+    """Keys and values of all layers, of self-attention or of cross-attention, in one device buffer.
+
+    The buffer is seen as (inputs, rows, heads, `capacity`, d_kv). It has the size of the largest capacity; a smaller
+    one lets a step attend over fewer positions. A step over n rows reads the first n rows of each input's part.
     """
 
-    def __init__(self, model: Seq2SeqModel, names: list[str], kind: type, rows: int, longest: int) -> None:
-        self.names, self.kind, self.rows, self.heads, self.width = names, kind, rows, model.heads, model.d_kv
-        self.rooms = rooms(longest)
-        self.room = self.rooms[0]
-        # What is shut out has to be a number all the same, hence zeros.
-        shape = (len(names), rows, model.heads, self.rooms[-1], model.d_kv)
-        self.memory = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, kind), model.device, 0)
-        self.places = ort.OrtValue.ortvalue_from_numpy(np.arange(self.rooms[-1]), model.device, 0)
+    def __init__(self, model: Seq2SeqModel, inputs: list[str], dtype: type, rows: int, max_positions: int) -> None:
+        self.inputs, self.dtype, self.rows = inputs, dtype, rows
+        self.num_heads, self.d_kv = model.num_heads, model.d_kv
+        self.capacities = capacities(max_positions)
+        self.capacity = self.capacities[0]
+        # Masked positions are multiplied by zero, so they have to be finite.
+        shape = (len(inputs), rows, self.num_heads, self.capacities[-1], self.d_kv)
+        self.buffer = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype), model.device, 0)
+        self.positions = ort.OrtValue.ortvalue_from_numpy(np.arange(self.capacities[-1]), model.device, 0)
+        self._session, self._device = model.block_copy, model.device
 
-    def at_least(self, entries: int) -> int:
-        """The smallest room that holds so many entries."""
-        return next(room for room in self.rooms if room >= entries)
+    def capacity_for(self, positions: int) -> int:
+        """The smallest capacity that holds `positions`."""
+        return next(capacity for capacity in self.capacities if capacity >= positions)
 
-    def views(self, height: int) -> dict[str, tuple[type, tuple[int, ...], int]]:
-        """Type, shape and address of what a step over `height` rows reads and writes, by the inputs' names."""
-        each = self.rows * self.heads * self.room * self.width * np.dtype(self.kind).itemsize
-        shape = height, self.heads, self.room, self.width
-        return {name: (self.kind, shape, self.memory.data_ptr() + i * each) for i, name in enumerate(self.names)}
+    def views(self, rows: int) -> dict[str, TensorView]:
+        """The first `rows` rows of each input's part: {input: (type, shape, address)}."""
+        input_bytes = self.rows * self.num_heads * self.capacity * self.d_kv * np.dtype(self.dtype).itemsize
+        shape, address = (rows, self.num_heads, self.capacity, self.d_kv), self.buffer.data_ptr()
+        return {name: (self.dtype, shape, address + i * input_bytes) for i, name in enumerate(self.inputs)}
 
-    def piece_size(self) -> int:
-        """Whole numbers of 8 bytes in a piece, as which the memory is moved whatever it holds."""
-        return PIECE * self.width * np.dtype(self.kind).itemsize // 8
+    def block_ids(self, rows: IntArray, lengths: IntArray, capacity: int, buffer_rows: int) -> IntArray:
+        """The indices of the blocks that hold the first `lengths` (n,) positions of `rows` (n,) in all inputs.
 
-    def pieces(self, rows: np.ndarray, entries: np.ndarray, room: int, of: int) -> np.ndarray:
-        """Numbers of the pieces with the first entries of `rows` in all layers, where `of` rows have `room`."""
-        held = np.arange(room // PIECE) < -(-entries[:, None, None] // PIECE)
-        heads = (np.arange(len(self.names))[:, None] * of + rows)[:, :, None] * self.heads + np.arange(self.heads)
-        found = heads[..., None] * (room // PIECE) + np.arange(room // PIECE)
-        return found[np.broadcast_to(held, found.shape)]
+        They are counted in a buffer of `buffer_rows` rows of `capacity` positions.
+        """
+        row_blocks = capacity // BLOCK_SIZE
+        is_used = np.arange(row_blocks) < -(-lengths[:, None, None] // BLOCK_SIZE)
+        input_rows = np.arange(len(self.inputs))[:, None] * buffer_rows + rows
+        heads = input_rows[:, :, None] * self.num_heads + np.arange(self.num_heads)
+        blocks = heads[..., None] * row_blocks + np.arange(row_blocks)
+        return blocks[np.broadcast_to(is_used, blocks.shape)]
 
+    def copy_rows(self, rows: IntArray, targets: IntArray, lengths: IntArray) -> None:
+        """Copies the first `lengths` positions of `rows` to `targets`, all (n,); reads everything before it writes."""
+        source, target = (self.block_ids(each, lengths, self.capacity, self.rows) for each in (rows, targets))
+        self.copy_blocks(self.buffer, self.rows, self.capacity, source, target)
 
-@dataclass
-class _Bound:
-    """A step's inputs and outputs for a number of rows and rooms, and what says that its CUDA graph is replayed."""
+    def resize(self, capacity: int, rows: IntArray, lengths: IntArray) -> None:
+        """Changes the capacity to a larger one; the first `lengths` positions of `rows` move to their new blocks."""
+        source, target = (self.block_ids(rows, lengths, size, self.rows) for size in (self.capacity, capacity))
+        self.copy_blocks(self.buffer, self.rows, self.capacity, source, target)
+        self.capacity = capacity
 
-    binding: ort.IOBinding
-    options: ort.RunOptions
-    given: np.ndarray  # (3, rows or more): tokens, past_length, source_length
-    memory: ort.OrtValue
-    best: ort.OrtValue
-    logits: ort.OrtValue
-
-
-class _Logits:
-    """(height, 1, vocabulary), which stay on the card until somebody looks at them."""
-
-    def __init__(self, value: ort.OrtValue) -> None:
-        self._value, self._seen = value, None
-
-    def __getitem__(self, index):
-        if self._seen is None:
-            self._seen = self._value.numpy()
-        return self._seen[index]
+    def copy_blocks(
+        self, buffer: ort.OrtValue, buffer_rows: int, capacity: int, source: IntArray, target: IntArray
+    ) -> None:
+        """Copies blocks `source` (n,) of `buffer`, with `buffer_rows` rows of `capacity`, to blocks `target` (n,)."""
+        if not len(source):
+            return
+        # Blocks are copied as 8-byte integers, whatever they hold.
+        block = BLOCK_SIZE * self.d_kv * np.dtype(self.dtype).itemsize // 8
+        heads = len(self.inputs) * self.num_heads
+        source_shape = heads * buffer_rows * (capacity // BLOCK_SIZE), block
+        target_shape = heads * self.rows * (self.capacities[-1] // BLOCK_SIZE), block
+        binding, address = self._session.io_binding(), self.buffer.data_ptr()
+        binding.bind_input("given", self._device, 0, np.int64, source_shape, buffer.data_ptr())
+        binding.bind_input("cache", self._device, 0, np.int64, target_shape, address)
+        binding.bind_cpu_input("source", source)
+        binding.bind_cpu_input("target", target[:, None])
+        binding.bind_output("updated", self._device, 0, np.int64, target_shape, address)
+        self._session.run_with_iobinding(binding)
 
 
 class CudaKVCache(KVCache):
-    """`KVCache` whose caches are on the model's device.
+    """`self_kv` and `cross_kv` on the model's device. All rows of a cache have the capacity of the longest one."""
 
-    The decoder runs over the first power of two of rows that holds the last one taken, all of which attend over the
-    room of the longest: few shapes, each of which becomes a CUDA graph where `repeated`. One step at a time.
-    """
+    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
+        # A step on a GPU takes about the same time for any number of rows.
+        super().__init__(rows, MAX_PREFILL_TOKENS, efficient_rows=rows)
+        self.self_kv = DeviceCache(model, model.self_kv_inputs, model.self_kv_dtype, rows, MAX_NEW_TOKENS)
+        self.cross_kv = DeviceCache(model, model.cross_kv_inputs, model.cross_kv_dtype, rows, max_source_tokens)
+        self._pending: list[tuple[IntArray, IntArray, int]] = []  # reorders: rows, their parents, their length
 
-    max_steps = 1
+    def reserve(self, new_rows: IntArray, source_tokens: int, new_tokens: int) -> None:
+        """Makes the capacities sufficient for sequences that begin at `new_rows`, which are emptied.
 
-    def __init__(self, model: Seq2SeqModel, rows: int, source_tokens: int, repeated: bool) -> None:
-        self._keep_count(model, rows)
-        self._repeated = repeated
-        self._own = _Caches(model, model.own_names, model.own_type, rows, MAX_NEW_TOKENS)
-        self._cross = _Caches(model, model.cross_names, model.source_type, rows, source_tokens)
-        self._bound: dict[tuple[int, int, int], _Bound] = {}
-        self._moves: list[tuple[np.ndarray, np.ndarray, int]] = []  # rows, their parents, entries
-        self._read: ort.OrtValue | None = None  # what the encoder has written last
+        They are for sources of at most `source_tokens` tokens and at most `new_tokens` decoded tokens.
+        """
+        self.past_length[new_rows] = self.source_length[new_rows] = 0
+        others = np.setdiff1d(np.flatnonzero(self._allocated), new_rows)
+        for cache, positions, lengths in (
+            (self.self_kv, new_tokens, self.past_length),
+            (self.cross_kv, source_tokens, self.source_length),
+        ):
+            capacity = cache.capacity_for(positions)
+            if not len(others):
+                cache.capacity = capacity
+            elif capacity > cache.capacity:
+                cache.resize(capacity, others, lengths[others])
 
-    @property
-    def budget(self) -> int:
-        return MAX_PREFILL_TOKENS
+    def store_sources(self, rows: IntArray, encoded: ort.OrtValue, texts: IntArray, lengths: IntArray) -> None:
+        """Copies encoded texts into the cross-attention cache of `rows` (n,).
 
-    @property
-    def crowd(self) -> int:
-        return self.rows  # a step takes as long whatever its rows
+        `encoded` is a buffer (inputs, texts, heads, capacity, d_kv); row i gets text `texts[i]` (n,), and `lengths`
+        (texts,) are the texts' lengths in tokens.
+        """
+        cache, row_lengths = self.cross_kv, lengths[texts]
+        source = cache.block_ids(texts, row_lengths, cache.capacity, len(lengths))
+        target = cache.block_ids(rows, row_lengths, cache.capacity, self.rows)
+        cache.copy_blocks(encoded, len(lengths), cache.capacity, source, target)
+        self.source_length[rows] = row_lengths
 
-    @staticmethod
-    def bytes_per_row(model: Seq2SeqModel, source_tokens: int) -> int:
-        own = len(model.own_names) * rooms(MAX_NEW_TOKENS)[-1] * np.dtype(model.own_type).itemsize
-        source = len(model.cross_names) * rooms(source_tokens)[-1] * np.dtype(model.source_type).itemsize
-        return (own + source) * model.heads * model.d_kv
+    def reorder(self, rows: IntArray, parents: IntArray) -> None:
+        changed = rows != parents
+        if changed.any():
+            self._pending.append((rows[changed], parents[changed], int(self.past_length[rows[0]])))
 
-    def start(self, starts: list[Prefill]) -> list[Exception | None]:
-        new = np.concatenate([start.rows for start in starts])
-        self.past_length[new] = self.source_length[new] = 0
-        try:
-            self._make_room(self._own, max(start.new_tokens for start in starts), self.past_length, new)
-            self._make_room(self._cross, max(len(start.ids) for start in starts), self.source_length, new)
-        except Exception as error:
-            return [error] * len(starts)
-        outcomes: list[Exception | None] = []
-        together = max(1, MAX_PREFILL_TOKENS // self._cross.room)
-        for first in range(0, len(starts), together):
-            part = starts[first : first + together]
-            try:
-                self._encode(part)
-                outcomes += [None] * len(part)
-            except Exception as error:
-                outcomes += [error] * len(part)
-        return outcomes
+    def apply_reorders(self) -> None:
+        """Does all that `reorder` was called for since the last step, in one copy: no two sequences share a row."""
+        if self._pending:
+            rows, parents = (np.concatenate([pending[i] for pending in self._pending]) for i in (0, 1))
+            lengths = np.concatenate([np.full(len(pending[0]), pending[2]) for pending in self._pending])
+            self.self_kv.copy_rows(parents, rows, lengths)
+            self._pending.clear()
 
-    def _make_room(self, caches: _Caches, entries: int, held: np.ndarray, new: np.ndarray) -> None:
-        """Sees to room for so many entries in every row; what the rows hold moves where their room is then."""
-        room = caches.at_least(entries)
-        live = np.setdiff1d(np.flatnonzero(self._taken), new)
-        if not len(live):
-            caches.room = room
-        elif room > caches.room:
-            # The rows have as many pieces in both, and of each row the same ones.
-            source, target = (caches.pieces(live, held[live], size, self.rows) for size in (caches.room, room))
-            self._copy(caches, caches.memory, self.rows, caches.room, source, target)
-            caches.room = room
-
-    def _encode(self, starts: list[Prefill]) -> None:
-        """Reads the sources as one batch, and lets each row have its own."""
-        caches, model = self._cross, self._model
-        lengths = np.array([len(start.ids) for start in starts])
-        ids = np.zeros((len(starts), caches.room), dtype=np.int64)
-        for row, start in enumerate(starts):
-            ids[row, : len(start.ids)] = start.ids
-        shape = len(starts), caches.heads, caches.room, caches.width
-        size = int(np.prod(shape))
-        if self._read is None or self._read.shape()[0] < len(caches.names) * size:
-            most = max(MAX_PREFILL_TOKENS // caches.room * caches.room, caches.room) * caches.heads * caches.width
-            self._read = ort.OrtValue.ortvalue_from_shape_and_type(
-                [len(caches.names) * most], caches.kind, model.device, 0
-            )
-        binding = model.encoder.io_binding()
-        for name, value in (("input_ids", ids), ("source_length", lengths), ("source_places", np.arange(caches.room))):
-            binding.bind_cpu_input(name, value)
-        for number, name in enumerate(model.cross_kv_outputs):
-            address = self._read.data_ptr() + number * size * np.dtype(caches.kind).itemsize
-            binding.bind_output(name, model.device, 0, caches.kind, shape, address)
-        model.encoder.run_with_iobinding(binding)
-        read = np.concatenate([np.full(len(start.rows), number) for number, start in enumerate(starts)])
-        rows = np.concatenate([start.rows for start in starts])
-        held = lengths[read]
-        source = caches.pieces(read, held, caches.room, len(starts))
-        target = caches.pieces(rows, held, caches.room, self.rows)
-        self._copy(caches, self._read, len(starts), caches.room, source, target)
-        self.source_length[rows] = held
-
-    def _copy(
-        self, caches: _Caches, given: ort.OrtValue, given_rows: int, room: int, source: np.ndarray, target: np.ndarray
-    ) -> None:
-        """Pieces `source` of `given`, where so many rows have `room`, become pieces `target` of the caches."""
-        if not len(source):
-            return
-        model, size = self._model, caches.piece_size()
-        each = len(caches.names) * caches.heads
-        held, all_held = each * given_rows * (room // PIECE), each * self.rows * (caches.rooms[-1] // PIECE)
-        binding = model.cache.io_binding()
-        binding.bind_input("given", model.device, 0, np.int64, (held, size), given.data_ptr())
-        binding.bind_input("cache", model.device, 0, np.int64, (all_held, size), caches.memory.data_ptr())
-        binding.bind_cpu_input("source", source)
-        binding.bind_cpu_input("target", target[:, None])
-        binding.bind_output("updated", model.device, 0, np.int64, (all_held, size), caches.memory.data_ptr())
-        model.cache.run_with_iobinding(binding)
-
-    def reorder(self, rows: np.ndarray, parents: np.ndarray) -> None:
-        moved = rows != parents
-        if moved.any():
-            self._moves.append((rows[moved], parents[moved], int(self.past_length[rows[0]])))
-
-    def _reorder_now(self) -> None:
-        """All that was to be reordered since the last step, at once: no sequence has rows of another."""
-        if self._moves:
-            rows, parents = (np.concatenate([move[i] for move in self._moves]) for i in (0, 1))
-            held = np.concatenate([np.full(len(move[0]), move[2]) for move in self._moves])
-            self._move_entries(self._own, parents, rows, held)
-            self._moves.clear()
-
-    def _move_entries(self, caches: _Caches, rows: np.ndarray, targets: np.ndarray, held: np.ndarray) -> None:
-        source, target = (caches.pieces(each, held, caches.room, self.rows) for each in (rows, targets))
-        self._copy(caches, caches.memory, self.rows, caches.room, source, target)
-
-    def _move(self, row: int, target: int) -> None:
-        self._reorder_now()
-        for caches, length in ((self._own, self.past_length), (self._cross, self.source_length)):
-            self._move_entries(caches, np.array([row]), np.array([target]), length[row : row + 1])
-
-    def free(self, rows: np.ndarray) -> None:
-        # What has left goes on from nothing.
-        self._moves = [move for move in self._moves if not np.isin(move[0], rows).any()]
+    def free(self, rows: IntArray) -> None:
+        # A freed row starts empty, so its reorder is not needed.
+        self._pending = [pending for pending in self._pending if not np.isin(pending[0], rows).any()]
         super().free(rows)
 
-    def step(self, tokens: np.ndarray) -> _Logits:
-        """As `KVCache.step` for one step; `best` is what the graph chose."""
-        self._reorder_now()
-        height = len(tokens)
-        rows = min(1 << (height - 1).bit_length(), self.rows)
-        bound = self._bound.get((rows, self._own.room, self._cross.room)) or self._bind(rows)
-        bound.given[0, :height] = tokens[:, 0]
-        bound.given[1, :rows] = self.past_length[:rows]
-        # A free row has nothing to read, and the mean of nothing would be no number.
-        bound.given[2, :rows] = np.maximum(self.source_length[:rows], 1)
-        bound.memory.update_inplace(bound.given)
-        try:
-            self._model.decoder.run_with_iobinding(bound.binding, bound.options)
-        except Exception as error:
-            if not self._repeated or not self._model.captures:
-                raise
-            log.warning("Steps are not captured as CUDA graphs: %s", str(error).splitlines()[0])
-            bound = None  # with the others it keeps the session that failed
-            self._bound.clear()
-            self._model.stop_capturing()
-            return self.step(tokens)
-        self.best = bound.best.numpy()[:height, 0]
-        return _Logits(bound.logits)
-
-    def _bind(self, rows: int) -> _Bound:
-        model, stride = self._model, max(rows, ALIGNED)
-        binding, options = model.decoder.io_binding(), ort.RunOptions()
-        captured = self._repeated and model.captures
-        options.add_run_config_entry("gpu_graph_id", str(next(_graph_ids)) if captured else "-1")
-        given = np.zeros((3, stride), dtype=np.int64)
-
-        def buffer(shape: tuple[int, ...], kind: type) -> ort.OrtValue:
-            return ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, model.device, 0)
-
-        memory, best = buffer(given.shape, np.int64), buffer((rows, 1), np.int64)
-        logits = buffer((rows, 1, model.vocabulary), np.float32)
-        inputs = {
-            name: (np.int64, shape, memory.data_ptr() + number * stride * 8)
-            for number, (name, shape) in enumerate(
-                (("input_ids", (rows, 1)), ("past_length", (rows,)), ("source_length", (rows,)))
-            )
-        }
-        for name, caches in (("own_places", self._own), ("source_places", self._cross)):
-            inputs[name] = np.int64, (caches.room,), caches.places.data_ptr()
-            inputs |= caches.views(rows)
-        for name, (kind, shape, address) in inputs.items():
-            binding.bind_input(name, model.device, 0, kind, shape, address)
-        for name, (kind, shape, address) in self._own.views(rows).items():
-            # The same memory in and out: the decoder adds its entries where they belong.
-            binding.bind_output(name.replace("past_key_values", "present"), model.device, 0, kind, shape, address)
-        binding.bind_ortvalue_output("best", best)
-        binding.bind_ortvalue_output("logits", logits)
-        bound = _Bound(binding, options, given, memory, best, logits)
-        self._bound[rows, self._own.room, self._cross.room] = bound
-        return bound
-
-
-def new_kv_cache(model: Seq2SeqModel, rows: int, source_tokens: int, repeated: bool) -> KVCache:
-    """The slots that the model's graphs are for; `repeated` where their steps are many."""
-    return CudaKVCache(model, rows, source_tokens, repeated) if model.fixed else KVCache(model, rows, source_tokens)
-
-
-def bytes_per_row(model: Seq2SeqModel, source_tokens: int) -> int:
-    """Memory of a row whose caches are full."""
-    return (CudaKVCache if model.fixed else KVCache).bytes_per_row(model, source_tokens)
+    def _copy_row(self, row: int, target: int) -> None:
+        self.apply_reorders()
+        for cache, lengths in ((self.self_kv, self.past_length), (self.cross_kv, self.source_length)):
+            cache.copy_rows(np.array([row]), np.array([target]), lengths[row : row + 1])

@@ -1,56 +1,60 @@
-"""Where ONNX Runtime runs a graph's nodes, and the refusal to run the heavy ones elsewhere than asked.
+"""Which execution provider runs which nodes, and the check that heavy nodes run on the requested one.
 
-ONNX Runtime gives nodes that a provider has no kernel for to the CPU without a word (onnxruntime #23372).
+ONNX Runtime assigns nodes that a provider has no kernel for to the CPU silently (onnxruntime #23372).
 """
 
 import ctypes
 from collections import Counter
 from pathlib import Path
 
-import onnxruntime as ort
-
 from precis.errors import EngineError
+from precis.runtime import ort
 
-RECORD = {"session.record_ep_graph_assignment_info": "1"}  # a session's entries, without which it tells no placement
-# Products and attention: nearly all of the work. Shapes and indices belong on the CPU wherever the rest runs.
-HEAVY = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm", "MatMulNBits", "MatMulInteger", "MatMulIntegerToFloat"}
-HEAVY |= {"DynamicQuantizeMatMul", "MultiHeadAttention", "GroupQueryAttention", "Attention"}
-SHOWN = 3  # nodes that a refusal names
+RECORD_PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}  # session config that `node_placement` needs
+# Matrix products and attention are nearly all of the work. Shapes and indices may be computed on the CPU.
+HEAVY_OPERATORS = {
+    "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "MatMulNBits", "MatMulInteger", "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul", "MultiHeadAttention", "GroupQueryAttention", "Attention",
+}  # fmt: skip
+MAX_NAMED_NODES = 3  # in an error message
 
-Placement = dict[str, list[tuple[str, str]]]  # provider: (name, operator) of its nodes
+Placement = dict[str, list[tuple[str, str]]]  # {provider: [(node name, operator)]}
 
 
-def placement(session: ort.InferenceSession) -> Placement:
-    """The nodes of a loaded graph, as ONNX Runtime has fused them, by the provider that runs them."""
-    found: Placement = {}
+def node_placement(session: ort.InferenceSession) -> Placement:
+    """The nodes of a loaded graph, after ONNX Runtime's fusions, by the provider that runs them."""
+    placement: Placement = {}
     for part in session.get_provider_graph_assignment_info():
-        found.setdefault(part.ep_name, []).extend((node.name, node.op_type) for node in part.get_nodes())
-    return found
+        placement.setdefault(part.ep_name, []).extend((node.name, node.op_type) for node in part.get_nodes())
+    return placement
 
 
-def counted(placed: Placement) -> dict[str, dict[str, int]]:
-    """How many nodes of each operator a provider runs, the commonest first."""
-    return {provider: dict(Counter(kind for _, kind in nodes).most_common()) for provider, nodes in placed.items()}
+def operator_counts(placement: Placement) -> dict[str, dict[str, int]]:
+    """How many nodes of each operator a provider runs, the most frequent first: {provider: {operator: nodes}}."""
+    counts = {provider: Counter(operator for _, operator in nodes) for provider, nodes in placement.items()}
+    return {provider: dict(counter.most_common()) for provider, counter in counts.items()}
 
 
-def check_placement(placed: Placement, provider: str, graph: str) -> None:
-    """Raises EngineError that names heavy nodes which do not run on `provider`."""
-    away = [
-        f"{name} ({kind}, {where})"
-        for where, nodes in placed.items()
-        for name, kind in nodes
-        if where != provider and kind in HEAVY
+def check_placement(placement: Placement, provider: str, graph: str) -> None:
+    """Raises EngineError that names the heavy nodes of `graph` which do not run on `provider`."""
+    misplaced = [
+        f"{name} ({operator}, {other})"
+        for other, nodes in placement.items()
+        for name, operator in nodes
+        if other != provider and operator in HEAVY_OPERATORS
     ]
-    if away:
-        more = f" and {len(away) - SHOWN} more" if len(away) > SHOWN else ""
+    if misplaced:
+        more = f" and {len(misplaced) - MAX_NAMED_NODES} more" if len(misplaced) > MAX_NAMED_NODES else ""
         raise EngineError(
-            f"{provider} was asked for, and {len(away)} heavy nodes of {graph} do not run on it: "
-            f"{', '.join(away[:SHOWN])}{more}."
+            f"{provider} was requested, and {len(misplaced)} heavy nodes of {graph} do not run on it: "
+            f"{', '.join(misplaced[:MAX_NAMED_NODES])}{more}."
         )
 
 
-def missing_library(library: Path) -> str | None:
-    """Why the shared `library` of a provider cannot be loaded, in the loader's words, which name what is missing."""
+def library_error(provider: str) -> str | None:
+    """Why the shared library of `provider` in ONNX Runtime's wheel cannot be loaded, or None if it can."""
+    name = provider.removesuffix("ExecutionProvider").lower()
+    library = Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"
     if not library.is_file():
         return f"{library} is not there"
     try:
@@ -58,9 +62,3 @@ def missing_library(library: Path) -> str | None:
     except OSError as error:
         return str(error)
     return None
-
-
-def provider_library(provider: str) -> Path:
-    """Where ONNX Runtime's wheel has the shared library of `provider`."""
-    short = provider.removesuffix("ExecutionProvider").lower()
-    return Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{short}.so"

@@ -1,37 +1,43 @@
-"""What this machine lets us use: threads, and how many rows fit."""
+"""How many threads this process should use: physical cores, within its container's CPU quota."""
 
 import math
 import os
 from pathlib import Path
 
-GROUPS = Path("/sys/fs/cgroup")
-CORES = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+CGROUP_FOLDER = Path("/sys/fs/cgroup")
+CORE_SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def default_threads() -> int:
-    """One a physical core that this process may run on, at most its container's quota of processor time.
+    """One thread a physical core that this process may use, at most the container's CPU quota rounded up.
 
-    ONNX Runtime's own default counts the host's cores, whatever share of them a container has been given.
+    ONNX Runtime's own default counts the host's cores, whatever share of them the container has.
     """
-    allowed = os.sched_getaffinity(0)
-    try:
-        cores = len({Path(CORES.format(number)).read_text() for number in allowed})
-    except OSError:
-        cores = len(allowed)
-    quota = _quota()
+    cores = _physical_cores()
+    quota = _cpu_quota()
     return max(1, min(cores, math.ceil(quota))) if quota else max(1, cores)
 
 
-def _quota() -> float | None:
-    """How many processors' time the container may use, by control groups of version 2 or 1; None without a bound."""
+def _physical_cores() -> int:
+    if not hasattr(os, "sched_getaffinity"):  # macOS
+        return os.cpu_count() or 1
+    processors = os.sched_getaffinity(0)
     try:
-        share, period = (GROUPS / "cpu.max").read_text().split()
+        return len({Path(CORE_SIBLINGS.format(number)).read_text() for number in processors})
+    except OSError:
+        return len(processors)
+
+
+def _cpu_quota() -> float | None:
+    """How many processors' time the container may use, from cgroup version 2 or 1; None if there is no limit."""
+    try:
+        quota, period = (CGROUP_FOLDER / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            share, period = ((GROUPS / f"cpu/cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            quota, period = ((CGROUP_FOLDER / f"cpu/cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         except OSError:
             return None
     try:
-        return int(share) / int(period) if int(share) > 0 else None  # version 1 says -1 for none, version 2 "max"
+        return int(quota) / int(period) if int(quota) > 0 else None  # no limit is -1 in version 1, "max" in version 2
     except (ValueError, ZeroDivisionError):
         return None

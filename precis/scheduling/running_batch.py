@@ -1,175 +1,153 @@
-"""Continuous batching: sequences join and leave the running batch between two steps of the decoder."""
+"""Continuous batching: sequences join and leave the running batch between two decode steps."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from precis.decoding import Search, new_search
+from precis.decoding.greedy import GreedySearch
 from precis.decoding.prompt_lookup import PromptLookup
-from precis.decoding.search import Beam, Greedy, new_search
-from precis.params import ResolvedParams
-from precis.runtime.kv_cache import MAX_STEPS, Prefill
-from precis.runtime.kv_cache_cuda import new_kv_cache
+from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
-
-
-@dataclass(eq=False)
-class Sequence:
-    """One piece of text to decode. `grown` hears the tokens so far after each step; `gone` tells that nobody waits."""
-
-    ids: list[int]
-    settings: ResolvedParams
-    gone: Callable[[], bool]
-    grown: Callable[[list[int]], None] | None = None
-    tokens: list[int] = field(default_factory=list)
-    finish_reason: str = ""
-    first_token: float | None = None  # time.monotonic() when it was there
+from precis.runtime.model_runner import new_model_runner
+from precis.scheduling.sequence import Sequence
 
 
 @dataclass(eq=False)
 class _ActiveSequence:
-    """A job in the batch: its search, and its rows, one a beam."""
+    """A sequence in the batch: its search, its rows (beams,), and the token that each row decodes next (beams,)."""
 
-    job: Sequence
-    search: Greedy | Beam
-    rows: np.ndarray
-    fed: np.ndarray  # the token each row reads next
-    lookup: PromptLookup | None
+    sequence: Sequence
+    search: Search
+    rows: IntArray
+    next_tokens: npt.NDArray[np.int64]
+    lookup: PromptLookup | None  # for greedy search, where the runner supports drafts
 
 
 class RunningBatch:
-    """Owns the slots. Not thread-safe: one thread admits and steps."""
+    """The sequences that are being decoded and their rows of the KV cache. Not thread-safe."""
 
-    def __init__(self, model: Seq2SeqModel, rows: int, source_tokens: int) -> None:
-        self._model = model
-        self._slots = new_kv_cache(model, rows, source_tokens, repeated=True)
-        self._running: list[_ActiveSequence] = []
-
-    @property
-    def running(self) -> list[Sequence]:
-        return [sequence.job for sequence in self._running]
+    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
+        """An empty batch of at most `rows` rows, for sources of at most `max_source_tokens` tokens."""
+        self.runner = new_model_runner(model, rows, max_source_tokens)
+        self.kv_cache = self.runner.kv_cache
+        self._active: list[_ActiveSequence] = []
 
     @property
-    def rows(self) -> int:
-        return self._slots.rows
+    def sequences(self) -> list[Sequence]:
+        """The sequences in the batch, in the order in which they joined."""
+        return [active.sequence for active in self._active]
 
     @property
     def running_rows(self) -> int:
-        return self._slots.rows - self._slots.free_rows
+        """The number of rows in use."""
+        return self.kv_cache.rows - self.kv_cache.free_rows
 
-    @property
-    def budget(self) -> int:
-        """Tokens to be admitted between two steps at most."""
-        return self._slots.budget
+    def admit(self, sequences: list[Sequence]) -> dict[Sequence, Exception]:
+        """Prefills `sequences` and adds them to the batch; there have to be free rows for all their beams.
 
-    def has_room(self, *jobs: Sequence) -> bool:
-        """Whether there are rows for the beams of all the jobs."""
-        return self._slots.free_rows >= _beams(jobs)
-
-    def is_crowd(self, *jobs: Sequence) -> bool:
-        """Whether the batch would gain little by the last of the jobs, the others having joined."""
-        return self.running_rows + _beams(jobs[:-1]) >= self._slots.crowd
-
-    def admit(self, *jobs: Sequence) -> dict[Sequence, Exception]:
-        """Encodes the jobs' texts and gives them their rows, for which there has to be room.
-
-        Returns the jobs that failed and why.
+        Returns the sequences that could not be prefilled with their exceptions.
         """
-        if not jobs:
+        if not sequences:
             return {}
+        prefills = [
+            Prefill(self.kv_cache.allocate(sequence.rows), sequence.input_ids, sequence.params.max_new_tokens)
+            for sequence in sequences
+        ]
         failed = {}
-        taken = [self._slots.take(job.settings.num_beams) for job in jobs]
-        starts = [Prefill(rows, job.ids, job.settings.max_new_tokens) for job, rows in zip(jobs, taken, strict=True)]
-        for job, rows, error in zip(jobs, taken, self._slots.start(starts), strict=True):
+        for sequence, prefill, error in zip(sequences, prefills, self.runner.prefill(prefills), strict=True):
             if error is not None:
-                failed[job] = error
-                self._slots.free(rows)
+                failed[sequence] = error
+                self.kv_cache.free(prefill.rows)
                 continue
-            search = new_search(job.settings)
-            lookup = PromptLookup(job.ids) if isinstance(search, Greedy) and self._slots.max_steps > 1 else None
-            fed = np.full(len(rows), job.settings.start)
-            self._running.append(_ActiveSequence(job, search, rows, fed, lookup))
+            search = new_search(sequence.params)
+            drafts = isinstance(search, GreedySearch) and self.runner.max_tokens_per_step > 1
+            lookup = PromptLookup(sequence.input_ids) if drafts else None
+            next_tokens = np.full(len(prefill.rows), sequence.params.decoder_start_token_id, dtype=np.int64)
+            self._active.append(_ActiveSequence(sequence, search, prefill.rows, next_tokens, lookup))
         return failed
 
     def step(self) -> list[Sequence]:
-        """One step of all sequences; returns the jobs that left: done, or gone and without a finish_reason."""
-        gone = [sequence for sequence in self._running if sequence.job.gone()]
-        self._leave(gone)
-        if not self._running:
-            return [sequence.job for sequence in gone]
-        if len(self._running) == 1 and self._running[0].lookup:
-            self._compact()
-            self._step_alone(self._running[0])
-        else:
-            self._step_together()
-        now = time.monotonic()
-        for sequence in self._running:
-            sequence.job.first_token = sequence.job.first_token or now
-        done = [sequence for sequence in self._running if sequence.search.finished]
-        for sequence in done:
-            sequence.job.tokens = sequence.search.tokens()
-            sequence.job.finish_reason = sequence.search.finish_reason
-        self._leave(done)
-        for sequence in self._running:
-            if sequence.job.grown is not None:
-                sequence.job.grown(sequence.search.tokens())
-        return [sequence.job for sequence in gone + done]
+        """Runs one decode step of all sequences.
 
-    def drop_all(self) -> list[Sequence]:
-        """Empties the batch and returns whose jobs those were."""
-        jobs = self.running
-        self._running.clear()
-        self._slots.free_all()
-        return jobs
-
-    def tidy(self) -> None:
-        """Closes gaps that nobody is waiting to fill, once a quarter of the rows would run for nothing."""
-        if self._slots.gaps() > self._slots.height // 4:
-            self._compact()
-
-    def _step_together(self) -> None:
-        slots = self._slots
-        tokens = np.zeros((slots.height, 1), dtype=np.int64)
-        for sequence in self._running:
-            tokens[sequence.rows, 0] = sequence.fed
-        logits = slots.step(tokens)
-        for sequence in self._running:
-            rows, search = sequence.rows, sequence.search
-            slots.past_length[rows] += 1
-            if slots.best is not None and search.accepts_argmax:
-                sequence.fed, parents = search.take(int(slots.best[rows[0]]))
-            else:
-                sequence.fed, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
-            if len(rows) > 1:
-                slots.reorder(rows, rows[parents])
-
-    def _step_alone(self, sequence: _ActiveSequence) -> None:
-        """A sequence by itself reads its next token and a guess at those that follow; what the guess got right is kept.
-
-        Each token is still the search's own choice after the tokens before it, so the summary is the same.
+        Returns the sequences that left the batch: finished ones, and cancelled ones without a finish_reason.
         """
-        search, slots = sequence.search, self._slots
-        room = min(MAX_STEPS - 1, search.settings.max_new_tokens - len(search.sequence))
-        draft = sequence.lookup.draft(search.sequence, room)
-        logits = slots.step(np.array([[*sequence.fed, *draft]]))
-        for place, guess in enumerate([*draft, None]):
-            sequence.fed, _ = search.advance(logits[:, place])
-            slots.past_length[0] += 1
-            if search.finished or sequence.fed[0] != guess:
+        cancelled = [active for active in self._active if active.sequence.is_cancelled()]
+        self._remove(cancelled)
+        if not self._active:
+            return [active.sequence for active in cancelled]
+        if len(self._active) == 1 and self._active[0].lookup:
+            self._compact()
+            self._step_with_draft(self._active[0], self._active[0].lookup)
+        else:
+            self._step_all()
+        now = time.monotonic()
+        for active in self._active:
+            active.sequence.first_token_at = min(active.sequence.first_token_at, now)
+        finished = [active for active in self._active if active.search.finished]
+        for active in finished:
+            active.sequence.token_ids = active.search.token_ids()
+            active.sequence.finish_reason = active.search.finish_reason
+        self._remove(finished)
+        for active in self._active:
+            if active.sequence.on_tokens is not None:
+                active.sequence.on_tokens(active.search.token_ids())
+        return [active.sequence for active in cancelled + finished]
+
+    def clear(self) -> list[Sequence]:
+        """Removes all sequences and returns them."""
+        sequences = self.sequences
+        self._active.clear()
+        self.kv_cache.free(np.arange(self.kv_cache.rows))
+        return sequences
+
+    def compact_if_sparse(self) -> None:
+        """Closes the gaps between the rows if more than a quarter of the rows of a step are free."""
+        if self.kv_cache.gaps > self.kv_cache.step_rows // 4:
+            self._compact()
+
+    def _step_all(self) -> None:
+        runner, cache = self.runner, self.kv_cache
+        input_ids = np.zeros((cache.step_rows, 1), dtype=np.int64)
+        for active in self._active:
+            input_ids[active.rows, 0] = active.next_tokens
+        logits, argmax = runner.decode(input_ids), runner.argmax_tokens
+        for active in self._active:
+            rows, search = active.rows, active.search
+            cache.past_length[rows] += 1
+            if argmax is not None and isinstance(search, GreedySearch) and search.accepts_argmax:
+                active.next_tokens, parents = search.append(int(argmax[rows[0]]))
+            else:
+                active.next_tokens, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
+            if len(rows) > 1:
+                cache.reorder(rows, rows[parents])
+
+    def _step_with_draft(self, active: _ActiveSequence, lookup: PromptLookup) -> None:
+        """Decodes the next token of the only sequence, in row 0, together with a draft of those that follow.
+
+        The search chooses every token from the logits after the tokens before it, so the summary stays the same; the
+        draft's tokens are accepted up to the first one that the search does not choose.
+        """
+        search, cache = active.search, self.kv_cache
+        assert isinstance(search, GreedySearch)
+        remaining = search.params.max_new_tokens - len(search.sequence)
+        draft = lookup.draft(search.sequence, min(self.runner.max_tokens_per_step - 1, remaining))
+        logits = self.runner.decode(np.array([[*active.next_tokens, *draft]]))
+        for position, drafted in enumerate([*draft, None]):
+            active.next_tokens, _ = search.advance(logits[:, position])
+            cache.past_length[0] += 1
+            if search.finished or active.next_tokens[0] != drafted:
                 break
 
-    def _leave(self, sequences: list[_ActiveSequence]) -> None:
-        for sequence in sequences:
-            self._slots.free(sequence.rows)
-            self._running.remove(sequence)
+    def _remove(self, removed: list[_ActiveSequence]) -> None:
+        for active in removed:
+            self.kv_cache.free(active.rows)
+            self._active.remove(active)
 
     def _compact(self) -> None:
-        moves = self._slots.compact()
+        moves = self.kv_cache.compact()
         if moves:
-            for sequence in self._running:
-                sequence.rows = np.array([moves.get(int(row), int(row)) for row in sequence.rows])
-
-
-def _beams(jobs: tuple[Sequence, ...]) -> int:
-    return sum(job.settings.num_beams for job in jobs)
+            for active in self._active:
+                active.rows = np.array([moves.get(int(row), int(row)) for row in active.rows])

@@ -1,26 +1,57 @@
-"""Cuts a text into sentences, by rules for English and its neighbours."""
+"""Splits a text into sentences, by rules for English and its neighbours and for Chinese and Japanese."""
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
+# A full stop, with closing quotes and brackets, before whitespace; a CJK stop anywhere; or line breaks.
+_END = re.compile(
+    r"[.!?…](?P<closing>[\"'”’)\]»]*+)(?=\s)|[。！？]++[」』”’）]*+|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]++"
+)
+_OPENING = re.compile(r"\s*+[\"'“‘(\[«]*+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|Sen|Sens|Rep|Reps|Gov|Gen|Col|Lt|Sgt|Capt|Rev|Hon|St|Jr|Sr|Inc|Co|Corp|Ltd|No|Nos|Vol|vs"
     r"|etc|e\.g|i\.e|cf|al|approx|Fig|Figs|Eq|Eqs|Sec|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec|a\.m|p\.m)"
-    r"|\b[A-Z]|\b(?:[A-Z]\.)+[A-Z])\.$"
+    r"|\b[A-ZÀ-ÖØ-Þ])\.$"  # a single capital: "J. Smith", and the last letter of "U.S."
 )
-_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
+_LONGEST_ABBREVIATION = 8  # characters, with its full stop
 
 
-def sentences(text: str) -> list[str]:
-    """The sentences of `text`; lines are sentence ends, abbreviations are not."""
-    found = []
-    for line in text.splitlines():
-        line = " ".join(unicodedata.normalize("NFC", line).split())
-        start = 0
-        for match in _END.finditer(line):
-            if not _ABBREVIATION.search(line[start : match.start()].rstrip("\"'”’)]")):
-                found.append(line[start : match.end()].strip())
-                start = match.end()
-        if line[start:].strip():
-            found.append(line[start:].strip())
-    return found
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yields (start, end) of each sentence in `text`, without the whitespace around it, in linear time.
+
+    A line break ends a sentence. An abbreviation does not, nor does a mark that a sentence goes on after: a closing
+    quote, a bracket or an ellipsis before a small letter.
+    """
+    start = 0
+    for match in _END.finditer(text):
+        if _ends_sentence(text, match):
+            yield from _stripped(text, start, match.end())
+            start = match.end()
+    yield from _stripped(text, start, len(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of `text` in Unicode's form NFC, each run of whitespace in them one space."""
+    text = unicodedata.normalize("NFC", text)
+    return [" ".join(text[start:end].split()) for start, end in sentence_spans(text)]
+
+
+def _ends_sentence(text: str, match: re.Match[str]) -> bool:
+    mark = text[match.start()]
+    if mark not in ".!?…":
+        return True
+    following = _OPENING.match(text, match.end())
+    goes_on = following is not None and text[following.end() : following.end() + 1].islower()
+    if goes_on and (mark == "…" or match["closing"] or text[match.start() - 1 : match.start()] == "."):
+        return False
+    stop = match.start() + 1
+    return mark != "." or not _ABBREVIATION.search(text, max(0, stop - _LONGEST_ABBREVIATION), stop)
+
+
+def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The span without surrounding whitespace, if anything remains."""
+    part = text[start:end]
+    if stripped := part.strip():
+        first = start + len(part) - len(part.lstrip())
+        yield first, first + len(stripped)

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from finetune.errors import UserError
-from finetune.recipe import read_recipe
+from finetune.recipe_io import read_recipe
 from research.pretrain.recipe import PretrainRecipe
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from finetune.errors import UserError
 from finetune.reports.progress import track
-from precis.text.sentences import sentences
+from precis.text.sentences import split_sentences
 from research.pretrain.recipe import Corpus
 
 SHARED_WORDS = 13  # a run of so many words in common marks evaluation text, as in GPT-3's decontamination
@@ -133,7 +133,7 @@ def _summary(row: dict) -> str | None:
 
 def _clean(name: str, row: dict, title: str | None, apart: set[int], beginnings: set[int]):
     """The cleaned document of a row, or None, and the reason in a word."""
-    found = sentences(row["document"])
+    found = split_sentences(row["document"])
     if found:
         found[0] = _DATELINE.sub("", found[0])
     opening = bool(found) and is_prose(found[0])

@@ -11,12 +11,12 @@ from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from finetune.files import replaced_folder, write_json
 from finetune.provenance import versions
-from finetune.reports.plots import pretraining_curves
 from finetune.reports.progress import console
 from research.pretrain import corpus
 from research.pretrain.batches import Steps, grouped, padded
 from research.pretrain.fast_tokenizer import fast_tokenizer
 from research.pretrain.initialisation import SENTINELS, fresh_model
+from research.pretrain.plots import pretraining_curves
 from research.pretrain.recipe import PretrainRecipe
 from research.pretrain.tasks import Tasks
 from research.pretrain.training import losses, train

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import T5ForConditionalGeneration
 
 from finetune.files import replaced_folder
-from finetune.reports.progress import bar
+from finetune.reports.progress import progress_bar
 from finetune.training.precision import use_bf16
 from research.pretrain.batches import Batch, Steps
 from research.pretrain.recipe import PretrainRecipe, Training
@@ -97,7 +97,7 @@ def train(
     began = told = time.monotonic()
     recent: list[torch.Tensor] = []
     tokens = 0
-    with bar() as progress:
+    with progress_bar() as progress:
         line = progress.add_task("pre-training (steps)", total=len(steps), completed=start, note="")
         for step, batches in enumerate(loader, start + 1):
             factor = rate(step / len(steps), training)

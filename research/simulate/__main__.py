@@ -62,23 +62,24 @@ def words(tokens: int, draw: random.Random) -> str:
 def measured_costs(bundle: Path, threads: int) -> Costs:
     """What reading and steps take in an engine that has work for its rows."""
     engine = Engine.load(bundle, threads=threads)
-    scheduler, reads, steps = engine._scheduler.scheduler, [], defaultdict(list)
-    admit, step = scheduler.admit, scheduler.step
+    batch, reads, steps = engine._scheduler.batch, [], defaultdict(list)
+    admit, step = batch.admit, batch.step
 
-    def timed_admit(*jobs):
+    def timed_admit(sequences):
         began = time.perf_counter()
-        failed = admit(*jobs)
-        if jobs:
-            reads.append((len(jobs), sum(len(job.ids) for job in jobs), time.perf_counter() - began))
+        failed = admit(sequences)
+        if sequences:
+            tokens = sum(len(sequence.input_ids) for sequence in sequences)
+            reads.append((len(sequences), tokens, time.perf_counter() - began))
         return failed
 
     def timed_step():
-        rows, began = scheduler.running_rows, time.perf_counter()
+        rows, began = batch.running_rows, time.perf_counter()
         left = step()
         steps[rows].append(time.perf_counter() - began)
         return left
 
-    scheduler.admit, scheduler.step = timed_admit, timed_step
+    batch.admit, batch.step = timed_admit, timed_step
     draw = random.Random(7)
     for rows in (1, 2, 4, 8, 16, 32, 32):
         new = GenerationParams(min_new_tokens=24, max_new_tokens=24)
@@ -91,8 +92,8 @@ def measured_costs(bundle: Path, threads: int) -> Costs:
         max(0.0, float(each)),
         float(token),
         medians,
-        rows=scheduler.rows,
-        readers=scheduler.budget // MAX_PREFILL_TOKENS,
+        rows=batch.kv_cache.rows,
+        readers=batch.kv_cache.max_prefill_tokens // MAX_PREFILL_TOKENS,
         most_waiting=SERVED,
     )
 

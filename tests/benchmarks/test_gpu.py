@@ -144,7 +144,7 @@ def test_operations_of_a_training_step_are_those_that_pytorch_counts():
     from transformers import T5Config, T5ForConditionalGeneration
 
     from finetune.recipe import Lora
-    from finetune.training.train import add_adapter
+    from finetune.training.model import add_adapter
 
     document, summary, lora = 96, 32, Lora()
     config = T5Config(decoder_start_token_id=0, vocab_size=2048, d_model=256, d_kv=32, d_ff=512, num_layers=3)

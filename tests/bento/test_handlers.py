@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bento.handlers import with_heartbeats
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
 
 DOCUMENTS = [row["document"] for row in gazette("validation")[:8]]
@@ -132,7 +132,7 @@ def test_timeout_answers_504_in_time(client):
 def test_evidence_offsets_point_into_the_text(client):
     text = "🎉 " + DOCUMENTS[1]
     response = client.post("/summarize", json={"text": text, "evidence": True}).json()
-    expected = support(text, response["summary"])
+    expected = find_evidence(text, response["summary"])
     assert expected.sentences, "the summary shares words with its text"
     assert [s["score"] for s in response["evidence"]["sentences"]] == [s.score for s in expected.sentences]
     for sentence in response["evidence"]["sentences"]:

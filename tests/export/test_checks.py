@@ -1,4 +1,4 @@
-"""What cannot be exported ends in one sentence, and the bundle that was there stays."""
+"""A run that cannot be exported: one sentence, and the previous bundle stays."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from export.__main__ import main
 from tests.conftest import ROOT
+from tests.export.support import edit_run
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def state(run):
     return {path.name: path.read_bytes() for path in (run / "bundle").iterdir()}
 
 
-def refused(run, capsys, *options):
-    """The one sentence; nothing has changed."""
+def refusal(run, capsys, *options):
+    """The sentence that the export ends with; nothing on disk has changed."""
     before = state(run)
     assert main([str(run), "--precision", "fp32", *options]) == 1
     assert state(run) == before
@@ -35,18 +36,18 @@ def refused(run, capsys, *options):
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_weights_that_are_no_numbers(run, capsys):
+def test_weights_with_nan_are_refused_by_name(run, capsys):
     model = AutoModelForSeq2SeqLM.from_pretrained(run / "merged")
     with torch.no_grad():
         model.decoder.block[1].layer[0].SelfAttention.q.weight[3, 3] = torch.nan
     model.save_pretrained(run / "merged")
-    sentence = refused(run, capsys)
+    sentence = refusal(run, capsys)
     assert "decoder.block.1.layer.0.SelfAttention.q.weight" in sentence
     assert "learning_rate" in sentence
 
 
 @pytest.mark.parametrize("how", ["too large", "other words", "another end"])
-def test_a_tokenizer_that_belongs_to_another_model(run, capsys, how):
+def test_tokenizer_of_another_model_is_refused(run, capsys, how):
     folder = run / "merged"
     if how == "too large":
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -60,7 +61,7 @@ def test_a_tokenizer_that_belongs_to_another_model(run, capsys, how):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         tokenizer.eos_token = "<unk>"
         tokenizer.save_pretrained(folder)
-    assert "does not belong to the model" in refused(run, capsys)
+    assert "does not belong to the model" in refusal(run, capsys)
 
 
 def worse(run, interval):
@@ -70,14 +71,14 @@ def worse(run, interval):
     (run / "rouge.json").write_text(json.dumps(rouge))
 
 
-def test_a_model_that_fine_tuning_made_worse(run, capsys):
+def test_model_that_fine_tuning_made_worse_is_refused(run, capsys):
     worse(run, [-3.1, -0.9])
-    sentence = refused(run, capsys)
+    sentence = refusal(run, capsys)
     assert "made ROUGE-L worse: 14.00 before, 12.00 after (95% interval of the difference [-3.10, -0.90])" in sentence
     assert "--accept-worse" in sentence
 
 
-def test_a_model_that_is_worse_by_chance_or_knowingly_is_exported(run, capsys):
+def test_model_that_is_worse_by_chance_is_exported_with_a_warning(run, capsys):
     worse(run, [-3.1, 0.2])
     before = state(run)
     assert main([str(run), "--precision", "fp32"]) == 0
@@ -85,27 +86,25 @@ def test_a_model_that_is_worse_by_chance_or_knowingly_is_exported(run, capsys):
     assert state(run) != before
 
 
-def test_a_base_that_is_gone(run, capsys):
-    info = json.loads((run / "run.json").read_text())
-    info["recipe"]["model"]["name"] = str(run / "gone")
-    (run / "run.json").write_text(json.dumps(info))
-    assert "model.name" in refused(run, capsys)
+def test_missing_base_model_is_refused(run, capsys):
+    edit_run(run, lambda info: info["recipe"]["model"].update(name=str(run / "missing")))
+    assert "model.name" in refusal(run, capsys)
 
 
-def test_cuda_where_there_is_none(run, capsys):
+def test_cuda_device_without_cuda_is_refused(run, capsys):
     if "CUDAExecutionProvider" in __import__("onnxruntime").get_available_providers():
         pytest.skip("this machine has it")
-    assert "CUDAExecutionProvider" in refused(run, capsys, "--device", "cuda")
+    assert "CUDAExecutionProvider" in refusal(run, capsys, "--device", "cuda")
 
 
-def test_a_full_disk(run, capsys):
-    """A limit on the size of files stands for it: the system refuses the write halfway through the weights."""
+def test_full_disk_is_one_sentence(run, capsys):
+    """Simulated by a limit on file sizes: the system refuses the write halfway through the weights."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     size = (run / "bundle/shared.onnx_data").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, hard))
     try:
-        sentence = refused(run, capsys)
+        sentence = refusal(run, capsys)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
@@ -114,7 +113,7 @@ def test_a_full_disk(run, capsys):
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle(run):
+def test_kill_during_export_keeps_the_bundle_and_the_next_export_cleans_up(run):
     before = state(run)
     process = subprocess.Popen(
         [sys.executable, "-m", "export", str(run), "--precision", "fp32"], cwd=ROOT, stderr=subprocess.DEVNULL
@@ -129,3 +128,12 @@ def test_a_kill_in_the_middle(run):
     assert state(run) == before
     assert main([str(run), "--precision", "fp32"]) == 0
     assert not list(run.glob(".*"))
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()], ids=["missing", "empty"])
+def test_folder_that_is_no_run_is_one_sentence(tmp_path, capsys, make):
+    make(tmp_path / "run")
+    assert main([str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "run" in error

@@ -1,4 +1,4 @@
-"""Optimum's layout: its own runtime loads the folder and says what PyTorch says."""
+"""Optimum's layout: its own runtime loads the folder and generates what PyTorch generates."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def laid_out(tiny_run, tmp_path_factory):
     return run
 
 
-def test_the_folder_loads_in_optimum_and_says_the_same(laid_out):
+def test_folder_loads_in_optimum_and_generates_the_same(laid_out):
     tokenizer = AutoTokenizer.from_pretrained(laid_out / "merged")
     pytorch = AutoModelForSeq2SeqLM.from_pretrained(laid_out / "merged").eval()
     onnx = ORTModelForSeq2SeqLM.from_pretrained(laid_out / "optimum")
@@ -29,7 +29,7 @@ def test_the_folder_loads_in_optimum_and_says_the_same(laid_out):
     assert torch.equal(onnx.generate(**batch), pytorch.generate(**batch))
 
 
-def test_its_parity_is_measured_in_optimums_runtime(laid_out, tiny_run):
+def test_parity_is_measured_in_optimums_runtime(laid_out, tiny_run):
     parity = json.loads((laid_out / "optimum/parity.json").read_text())
     assert [link["link"] for link in parity["links"]] == ["base + adapter = merged", "merged = ONNX by Optimum"]
     assert parity["passed"] is True
@@ -37,7 +37,7 @@ def test_its_parity_is_measured_in_optimums_runtime(laid_out, tiny_run):
     assert (laid_out / "bundle/manifest.json").read_bytes() == (tiny_run / "bundle/manifest.json").read_bytes()
 
 
-def test_heads_that_are_wider_than_the_model_divides_are_read_right(tmp_path):
+def test_heads_wider_than_d_model_by_heads_are_correct(tmp_path):
     folder = tiny_t5(tmp_path / "wide", "v1.1")
     write_optimum(folder, tmp_path / "optimum")
     source = torch.tensor([[5, 90, 300, 17, 1]])

@@ -1,4 +1,4 @@
-"""A bundle is what its manifest says, and signed where a key asks for it: by the commands and at load."""
+"""Bundles that do or do not match their manifest and signature, by the commands and at load."""
 
 import json
 import shutil
@@ -30,14 +30,14 @@ def keys(tmp_path_factory):
     return folder
 
 
-def test_a_bundle_verifies_and_tells_where_it_comes_from(bundle, capsys):
+def test_verify_prints_where_the_bundle_comes_from(bundle, capsys):
     assert main(["verify", str(bundle)]) == 0
-    told = capsys.readouterr().out
-    assert "fp32" in told
-    assert "parity passed on 64 documents" in told
+    output = capsys.readouterr().out
+    assert "fp32" in output
+    assert "parity passed on 64 documents" in output
 
 
-def spoiled(bundle, how):
+def alter(bundle, how):
     if how == "a changed byte":
         with (bundle / "shared.onnx_data").open("r+b") as file:
             file.seek(5000)
@@ -65,8 +65,8 @@ def spoiled(bundle, how):
         ("a link that leads out", "shared.onnx_data"),
     ],
 )
-def test_a_spoiled_bundle_is_one_sentence_that_names_the_file(bundle, how, named, capsys):
-    spoiled(bundle, how)
+def test_altered_bundle_is_one_sentence_that_names_the_file(bundle, how, named, capsys):
+    alter(bundle, how)
     assert main(["verify", str(bundle)]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -75,13 +75,13 @@ def test_a_spoiled_bundle_is_one_sentence_that_names_the_file(bundle, how, named
         open_bundle(bundle)
 
 
-def test_the_file_that_bentoml_adds_to_its_store_is_no_stranger(bundle):
+def test_file_that_bentoml_adds_to_its_store_is_allowed(bundle):
     (bundle / "model.yaml").write_text("name: precis\n")
     open_bundle(bundle)
 
 
-def test_a_graph_that_reads_outside_the_bundle_is_refused(bundle, capsys):
-    """Even where the manifest has been made to fit; ONNX Runtime refuses to load such a graph, too."""
+def test_graph_that_reads_outside_the_bundle_is_refused(bundle, capsys):
+    """Also with a manifest that fits; ONNX Runtime refuses to load such a graph as well."""
     shutil.copy(bundle / "shared.onnx_data", bundle.parent / "shared.onnx_data")
     graph = onnx.load(bundle / "decoder_model_merged.onnx", load_external_data=False)
     for tensor in graph.graph.initializer:
@@ -100,14 +100,14 @@ def test_a_graph_that_reads_outside_the_bundle_is_refused(bundle, capsys):
         Engine.load(bundle)
 
 
-def test_a_signed_bundle_is_taken_by_its_key_alone(bundle, keys, monkeypatch, capsys):
+def test_signed_bundle_opens_with_its_own_key_only(bundle, keys, monkeypatch, capsys):
     monkeypatch.setenv("PRECIS_PUBLIC_KEY", str(keys / "ours.pub"))
     with pytest.raises(BundleError, match="is not signed"):
         open_bundle(bundle)
     monkeypatch.delenv("PRECIS_PUBLIC_KEY")
     assert main(["sign", str(bundle), "--key", str(keys / "ours.pem")]) == 0
-    open_bundle(bundle)  # without a key the signature is a file like any other
-    assert main(["verify", str(bundle), "--public-key", str(keys / "ours.pub")]) == 0
+    open_bundle(bundle)  # without a key the signature is ignored
+    assert main(["verify", str(bundle), "--key", str(keys / "ours.pub")]) == 0
     monkeypatch.setenv("PRECIS_PUBLIC_KEY", str(keys / "ours.pub"))
     open_bundle(bundle)
     monkeypatch.setenv("PRECIS_PUBLIC_KEY", str(keys / "other.pub"))
@@ -115,7 +115,7 @@ def test_a_signed_bundle_is_taken_by_its_key_alone(bundle, keys, monkeypatch, ca
         open_bundle(bundle)
 
 
-def test_a_manifest_changed_after_signing_is_refused(bundle, keys, monkeypatch):
+def test_manifest_changed_after_signing_is_refused(bundle, keys, monkeypatch):
     assert main(["sign", str(bundle), "--key", str(keys / "ours.pem")]) == 0
     manifest = json.loads((bundle / MANIFEST).read_text())
     (bundle / MANIFEST).write_text(json.dumps({**manifest, "prefix": "lie: "}))
@@ -125,7 +125,7 @@ def test_a_manifest_changed_after_signing_is_refused(bundle, keys, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["missing.pem", "ours.pub", "rsa.pem"])
-def test_a_key_that_cannot_sign_is_one_sentence(bundle, keys, key, capsys):
+def test_key_that_cannot_sign_is_one_sentence(bundle, keys, key, capsys):
     if key == "rsa.pem":
         subprocess.run(["openssl", "genpkey", "-algorithm", "rsa", "-out", keys / key, "-quiet"], check=True)
     assert main(["sign", str(bundle), "--key", str(keys / key)]) == 1
@@ -135,7 +135,7 @@ def test_a_key_that_cannot_sign_is_one_sentence(bundle, keys, key, capsys):
     assert not (bundle / "manifest.sig").exists()
 
 
-def test_a_public_key_that_is_none_keeps_a_bundle_from_loading(bundle, keys, monkeypatch):
+def test_unreadable_public_key_keeps_a_bundle_from_loading(bundle, keys, monkeypatch):
     for key, reason in (("ours.pem", "cannot be read"), ("missing", "No such file")):
         monkeypatch.setenv("PRECIS_PUBLIC_KEY", str(keys / key))
         with pytest.raises(BundleError, match=reason):

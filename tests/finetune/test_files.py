@@ -1,4 +1,4 @@
-"""A folder is replaced whole or not at all."""
+"""Folders are replaced atomically."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ from finetune.files import replaced_folder, write_json
 from tests.conftest import ROOT
 
 
-def test_a_folder_appears_when_all_is_written(tmp_path):
+def test_folder_appears_when_everything_is_written(tmp_path):
     place = tmp_path / "bundle"
     with replaced_folder(place) as folder:
         (folder / "a").write_text("1")
@@ -60,7 +60,7 @@ def test_a_kill_leaves_the_old_folder_and_the_next_run_cleans_up(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_readers_see_one_of_the_two_folders_at_any_moment(tmp_path):
+def test_readers_always_see_the_old_or_the_new_folder(tmp_path):
     place = tmp_path / "bundle"
     with replaced_folder(place) as folder:
         (folder / "value").write_text("x")
@@ -79,7 +79,7 @@ def test_readers_see_one_of_the_two_folders_at_any_moment(tmp_path):
     assert b"bundle/value" not in errors
 
 
-def test_json_has_no_nan(tmp_path):
+def test_nan_is_refused_in_json(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     write_json(tmp_path / "x.json", {"a": "é"})

@@ -3,7 +3,7 @@
 import pytest
 import sentencepiece
 
-from finetune.recipe import read_recipe
+from finetune.recipe_io import read_recipe
 from research.pretrain import corpus
 from research.pretrain.recipe import PretrainRecipe
 from research.pretrain.tasks import Tasks

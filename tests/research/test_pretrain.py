@@ -24,17 +24,6 @@ from tests.research.conftest import TASKS, recipe
 # The corpus
 
 
-def test_sentences_end_where_a_reader_would_end_them():
-    text = 'Dr. Lund met Sen. J. K. Ask in the U.S. Capitol. "We agree." They left at 4 p.m. on Jan. 3.'
-    assert corpus.sentences(text + "\nA heading\nIt rained.") == [
-        "Dr. Lund met Sen. J. K. Ask in the U.S. Capitol.",
-        '"We agree."',
-        "They left at 4 p.m. on Jan. 3.",
-        "A heading",
-        "It rained.",
-    ]
-
-
 @pytest.mark.parametrize(
     ("sentence", "prose"),
     [

@@ -1,4 +1,4 @@
-"""Fixtures for tests of the page: one Chromium for all, and visitors who come and go."""
+"""Fixtures for tests of the page: a headless Chromium, and a function that opens the page as a new visitor."""
 
 import shutil
 
@@ -10,9 +10,9 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-SECONDS = 60  # in which the page has to do what it is asked, on a machine with other work too
+TIMEOUT_SECONDS = 60  # generous, since the machine runs other work too
 
-expect.set_options(timeout=SECONDS * 1000)
+expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
 
 
 @pytest.fixture(scope="module")  # Playwright leaves its event loop running, and tests of other modules start their own
@@ -20,29 +20,29 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
 def visit(browser, service):
-    """Opens the page as a new visitor; afterwards nobody may have asked another server for anything."""
-    asked, contexts = [], []
+    """A function that opens the page as a new visitor. No page may send a request to any other server."""
+    urls, contexts = [], []
 
-    def come(path: str = "/ui/", **how):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **how})
+    def open_page(path: str = "/ui/", **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(SECONDS * 1000)
-        page.on("request", lambda request: asked.append(request.url))
+        page.set_default_timeout(TIMEOUT_SECONDS * 1000)
+        page.on("request", lambda request: urls.append(request.url))
         page.text, page.go, page.stop = page.locator("#text textarea"), page.locator("#go"), page.locator("#stop")
         page.gist, page.status = page.locator("#summary .gist"), page.locator("#status")
         page.goto(service.url + path, wait_until="domcontentloaded", timeout=60_000)
         page.go.wait_for(timeout=60_000)
         return page
 
-    yield come
+    yield open_page
     for context in contexts:
         context.close()
-    assert [address for address in asked if not address.startswith((service.url, "data:", "blob:"))] == []
+    assert [url for url in urls if not url.startswith((service.url, "data:", "blob:"))] == []

@@ -1,32 +1,32 @@
-"""Files of each kind a visitor may drop, made without the readers that are tested."""
+"""Writes a file of every format the page reads, without the libraries that read them."""
 
 import zipfile
 from pathlib import Path
 
 
 def pdf(path: Path, pages: list[str]) -> Path:
-    """A minimal PDF, one line of ASCII a page, as the format's reference builds it."""
-    kids = " ".join(f"{4 + 2 * at} 0 R" for at in range(len(pages)))
+    """A minimal PDF with one line of ASCII a page."""
+    kids = " ".join(f"{4 + 2 * page} 0 R" for page in range(len(pages)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
-    for at, text in enumerate(pages):
+    for page, text in enumerate(pages):
         stream = f"BT /F1 11 Tf 40 780 Td ({text}) Tj ET"
         objects += [
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * at} 0 R "
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * page} 0 R "
             "/Resources << /Font << /F1 3 0 R >> >> >>",
             f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
         ]
-    out, places = "%PDF-1.4\n", []
+    out, offsets = "%PDF-1.4\n", []
     for number, content in enumerate(objects, 1):
-        places.append(len(out))
+        offsets.append(len(out))
         out += f"{number} 0 obj\n{content}\nendobj\n"
-    table = "".join(f"{place:010d} 00000 n \n" for place in places)
+    xref = len(out)
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
     out += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
-    at = out.rindex("xref\n0")
-    out += f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{at}\n%%EOF\n"
+    out += f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{xref}\n%%EOF\n"
     path.write_bytes(out.encode("ascii"))
     return path
 
@@ -35,12 +35,12 @@ def docx(path: Path, paragraphs: list[str]) -> Path:
     """A minimal Word document."""
     formats = "http://schemas.openxmlformats.org"
     body = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
-    kind = "application/vnd.openxmlformats-package.relationships+xml"
+    relationships = "application/vnd.openxmlformats-package.relationships+xml"
     main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
     relation = f'Type="{formats}/officeDocument/2006/relationships/officeDocument" Target="word/document.xml"'
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{formats}/package/2006/content-types">'
-        f'<Default Extension="rels" ContentType="{kind}"/>'
+        f'<Default Extension="rels" ContentType="{relationships}"/>'
         f'<Override PartName="/word/document.xml" ContentType="{main}"/></Types>',
         "_rels/.rels": f'<Relationships xmlns="{formats}/package/2006/relationships">'
         f'<Relationship Id="rId1" {relation}/></Relationships>',
@@ -53,7 +53,7 @@ def docx(path: Path, paragraphs: list[str]) -> Path:
     return path
 
 
-def every_kind(folder: Path, sentences: list[str]) -> list[Path]:
+def every_format(folder: Path, sentences: list[str]) -> list[Path]:
     """The sentences (plain ASCII) as txt, md, html, pdf and docx."""
     text, markdown, html = folder / "plain.txt", folder / "marked.md", folder / "web.html"
     text.write_text("\n".join(sentences))

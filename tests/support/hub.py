@@ -1,4 +1,4 @@
-"""A loopback server that answers as the Hugging Face hub does, as far as loading, load_dataset and uploads ask."""
+"""A local stand-in for the Hugging Face hub: the requests of from_pretrained, load_dataset and uploads."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
-# A data set has only the branch of the hub's Parquet conversion: whoever forgets the revision finds nothing.
+# Data sets have only the branch of the hub's Parquet conversion, so that a request without the revision fails.
 BRANCHES = {"models": "main", "datasets": "refs/convert/parquet"}
 SCRIPT_COMMIT = "5c" * 20
 REVISION = r"(?P<revision>refs/convert/\w+|[^/]+)"
@@ -21,20 +21,20 @@ API = re.compile(
 
 
 class HubStandIn:
-    """Serves folders as repositories for as long as the `with` block lasts.
+    """Serves folders as repositories inside the `with` block.
 
-    `folders` is {"models": {"owner/name": folder}, "datasets": {"owner/name": folder}}. `url` is what HF_ENDPOINT
-    should be. Data sets named in `scripts` have a main branch too, with a loading script in it. `asked` holds
-    (method, path, status) of every GET and HEAD; status 501 marks a path it does not know.
+    `folders` is {"models": {"owner/name": folder}, "datasets": {"owner/name": folder}}. `url` is the value for
+    HF_ENDPOINT. Data sets named in `scripts` also have a main branch with a loading script. `requests` holds
+    (method, path, status) of every request; status 501 marks a path that the stand-in does not know.
     """
 
     def __init__(self, folders: dict[str, dict[str, Path]], scripts: set[str] = frozenset()) -> None:
         self.folders = folders
         self.scripts = scripts
-        self.asked: list[tuple[str, str, int]] = []
+        self.requests: list[tuple[str, str, int]] = []
         self.uploads: Path | None = None
         self.tokens: set[str | None] = set()
-        self.objects: dict[str, bytes] = {}  # large files by their SHA-256, before a commit names them
+        self.objects: dict[str, bytes] = {}  # uploaded large files by SHA-256, until a commit names them
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -43,7 +43,7 @@ class HubStandIn:
         return hashlib.sha1(f"{kind}/{name}".encode()).hexdigest()
 
     def accept_uploads(self, folder: Path) -> None:
-        """From now on repositories may be made, their files in `folder`/owner/name; `tokens` holds the tokens sent."""
+        """Allows uploads. Files go to `folder`/owner/name; `tokens` holds the tokens that clients sent."""
         self.uploads = folder
 
     def __enter__(self) -> "HubStandIn":
@@ -64,36 +64,36 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         path = unquote(address.path)
-        if asked := FILE.fullmatch(path):
-            kind = "datasets" if asked["kind"] else "models"
-        elif asked := API.fullmatch(path):
-            kind = asked["kind"]
+        if match := FILE.fullmatch(path):
+            kind = "datasets" if match["kind"] else "models"
+        elif match := API.fullmatch(path):
+            kind = match["kind"]
         else:
             return self.answer(501)
-        folder = self.hub.folders[kind].get(asked["name"])
+        folder = self.hub.folders[kind].get(match["name"])
         if folder is None:
-            # The hub does not tell a stranger whether a repository is private or is not there: 401 for both.
+            # The hub answers 401 for a private and for a missing repository alike.
             return self.answer(401, error="RepoNotFound")
-        if asked["name"] in self.hub.scripts and asked["revision"] in (None, "main", SCRIPT_COMMIT):
-            script = f"{asked['name'].split('/')[1]}.py"
-            if asked.re is FILE and asked["path"] != script:
+        if match["name"] in self.hub.scripts and match["revision"] in (None, "main", SCRIPT_COMMIT):
+            script = f"{match['name'].split('/')[1]}.py"
+            if match.re is FILE and match["path"] != script:
                 return self.answer(404, error="EntryNotFound", commit=SCRIPT_COMMIT)
-            body = b"import datasets" if asked.re is FILE else json.dumps({"id": asked["name"], "sha": SCRIPT_COMMIT})
+            body = b"import datasets" if match.re is FILE else json.dumps({"id": match["name"], "sha": SCRIPT_COMMIT})
             return self.answer(200, body if isinstance(body, bytes) else body.encode(), SCRIPT_COMMIT)
-        commit = self.hub.commit(kind, asked["name"])
-        if asked["revision"] not in (None, BRANCHES[kind], commit):
+        commit = self.hub.commit(kind, match["name"])
+        if match["revision"] not in (None, BRANCHES[kind], commit):
             return self.answer(404, error="RevisionNotFound", commit=commit)
-        place = folder / (asked["path"] or "")
-        if not (place.is_file() if asked.re is FILE else place.is_dir()):
+        target = folder / (match["path"] or "")
+        if not (target.is_file() if match.re is FILE else target.is_dir()):
             return self.answer(404, error="EntryNotFound", commit=commit)
-        if asked.re is FILE:
-            return self.answer(200, place.read_bytes(), commit)
-        if asked["verb"] == "tree":
+        if match.re is FILE:
+            return self.answer(200, target.read_bytes(), commit)
+        if match["verb"] == "tree":
             recursive = parse_qs(address.query).get("recursive") == ["True"]
-            found = [_entry(folder, below) for below in sorted(place.rglob("*") if recursive else place.iterdir())]
+            content = [_entry(folder, below) for below in sorted(target.rglob("*") if recursive else target.iterdir())]
         else:
-            found = {"id": asked["name"], "sha": commit}
-        return self.answer(200, json.dumps(found).encode(), commit, "application/json")
+            content = {"id": match["name"], "sha": commit}
+        return self.answer(200, json.dumps(content).encode(), commit, "application/json")
 
     do_HEAD = do_GET
 
@@ -103,14 +103,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.uploads is None:
             return self.answer(403)
         if self.path == "/api/repos/create":
-            asked = json.loads(body)
-            name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+            request = json.loads(body)
+            name = f"{request['organization']}/{request['name']}" if request.get("organization") else request["name"]
             self.hub.folders["models"][name] = self.hub.uploads / name
             return self.json({"url": f"{self.hub.url}/{name}"})
         if self.path == "/api/validate-yaml":
             return self.json({"errors": [], "warnings": []})
         if self.path.endswith("/preupload/main"):
-            # As the hub does it: weights and other large or binary files go by Git LFS, text goes along.
+            # As on the hub, weights and other large or binary files are uploaded by Git LFS.
             large = (".safetensors", ".onnx", ".data", ".png", ".model")
             modes = [
                 {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(large) else "regular"}
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
                 for item in json.loads(body)["objects"]
             ]
             return self.json({"transfer": "basic", "objects": objects})
-        if found := re.fullmatch(r"/api/models/(.+)/commit/main", self.path):
+        if match := re.fullmatch(r"/api/models/(.+)/commit/main", self.path):
             for line in map(json.loads, body.splitlines()):
                 value = line["value"]
                 if line["key"] == "file":
@@ -132,11 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
                     content = self.hub.objects[value["oid"]]
                 else:
                     continue
-                place = self.hub.uploads / found[1] / value["path"]
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
-            commit = self.hub.commit("models", found[1])
-            return self.json({"commitUrl": f"{self.hub.url}/{found[1]}/commit/{commit}", "commitOid": commit})
+                target = self.hub.uploads / match[1] / value["path"]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            commit = self.hub.commit("models", match[1])
+            return self.json({"commitUrl": f"{self.hub.url}/{match[1]}/commit/{commit}", "commitOid": commit})
         return self.answer(501)
 
     def do_PUT(self) -> None:
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind: str = "application/octet-stream",
         error: str | None = None,
     ) -> None:
-        self.hub.asked.append((self.command, self.path, status))
+        self.hub.requests.append((self.command, self.path, status))
         self.send_response(status)
         headers = {"X-Repo-Commit": commit, "X-Error-Code": error, "Content-Type": kind, "Accept-Ranges": "none"}
         if status == 200:
@@ -169,13 +169,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing; `asked` holds it all."""
+        """No log; `requests` holds everything."""
 
 
-def _entry(folder: Path, place: Path) -> dict[str, object]:
-    """A file or folder as the hub's tree lists it."""
-    path = str(place.relative_to(folder))
+def _entry(folder: Path, target: Path) -> dict[str, object]:
+    """A file or folder as an entry of the hub's tree."""
+    path = str(target.relative_to(folder))
     oid = hashlib.sha1(path.encode()).hexdigest()
-    if place.is_dir():
+    if target.is_dir():
         return {"type": "directory", "path": path, "oid": oid, "size": 0}
-    return {"type": "file", "path": path, "oid": oid, "size": place.stat().st_size}
+    return {"type": "file", "path": path, "oid": oid, "size": target.stat().st_size}

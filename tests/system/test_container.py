@@ -1,4 +1,4 @@
-"""A built image, run as an operator would: PRECIS_IMAGE names it (make image-test). Needs a container engine."""
+"""A built image, run as an operator would run it: `make image-test` sets PRECIS_IMAGE. Needs a container engine."""
 
 import json
 import os
@@ -16,9 +16,9 @@ import pytest
 from tests.conftest import gazette
 
 IMAGE = os.environ.get("PRECIS_IMAGE", "")
-pytestmark = pytest.mark.skipif(not IMAGE, reason="PRECIS_IMAGE names no image; make image-test does")
+pytestmark = pytest.mark.skipif(not IMAGE, reason="PRECIS_IMAGE is not set; make image-test sets it")
 
-LOCKED = [
+RESTRICTIONS = [
     *("--read-only", "--tmpfs", "/tmp", "--user", "1000", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *("--memory", "1g", "--pids-limit", "256"),
 ]
@@ -26,34 +26,34 @@ LOCKED = [
 
 @pytest.fixture(autouse=True, scope="module")
 def gpus():
-    """A GPU for an image that wants one."""
-    if inspected(IMAGE)["Config"]["Labels"]["precis.device"] == "cuda":
-        LOCKED.extend(["--gpus", "all"])
+    """Adds a GPU for an image that needs one."""
+    if inspect(IMAGE)["Config"]["Labels"]["precis.device"] == "cuda":
+        RESTRICTIONS.extend(["--gpus", "all"])
 
 
 def docker(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout)
 
 
-def inspected(thing: str) -> dict:
+def inspect(thing: str) -> dict:
     return json.loads(docker("inspect", thing).stdout)[0]
 
 
 @contextmanager
 def container(*arguments: str) -> Iterator[tuple[str, str]]:
-    """Name and address of a started, locked down container."""
-    started = docker("run", "--detach", "--publish", "127.0.0.1::3000", *LOCKED, *arguments, IMAGE)
+    """Starts a restricted container; yields its name and URL."""
+    started = docker("run", "--detach", "--publish", "127.0.0.1::3000", *RESTRICTIONS, *arguments, IMAGE)
     assert started.returncode == 0, started.stderr
     name = started.stdout.strip()
     try:
-        port = inspected(name)["NetworkSettings"]["Ports"]["3000/tcp"][0]["HostPort"]
+        port = inspect(name)["NetworkSettings"]["Ports"]["3000/tcp"][0]["HostPort"]
         yield name, f"http://127.0.0.1:{port}"
     finally:
         docker("rm", "--force", name)
 
 
 def wait_until_ready(url: str, seconds: float = 60) -> float:
-    """Seconds until /readyz answered."""
+    """Seconds until /readyz answers 200."""
     began = time.monotonic()
     while time.monotonic() < began + seconds:
         try:
@@ -83,17 +83,17 @@ def inside(name: str, command: str) -> str:
     return docker("exec", name, "sh", "-c", command).stdout.strip()
 
 
-def test_the_image_is_small():
-    """CUDA's libraries alone are more."""
-    image = inspected(IMAGE)
+def test_image_size():
+    """The CUDA libraries alone are larger than the CPU image."""
+    image = inspect(IMAGE)
     assert image["Size"] <= {"cpu": 600e6, "cuda": 4e9}[image["Config"]["Labels"]["precis.device"]]
 
 
-def test_the_image_says_what_it_holds(running):
-    labels = inspected(IMAGE)["Config"]["Labels"]
+def test_image_labels_match_the_served_model(running):
+    labels = inspect(IMAGE)["Config"]["Labels"]
     for name in ("title", "description", "licenses", "revision", "base.name"):
         assert labels[f"org.opencontainers.image.{name}"]
-    assert inspected(IMAGE)["Config"]["User"] == "1000"
+    assert inspect(IMAGE)["Config"]["User"] == "1000"
     with urllib.request.urlopen(f"{running[1]}/model") as answer:
         manifest = json.load(answer)
     assert labels["precis.model.name"] == manifest["name"]
@@ -102,7 +102,7 @@ def test_the_image_says_what_it_holds(running):
     assert labels["precis.model.data.sha256"] == manifest["data"]["train_sha256"]
 
 
-def test_no_root_no_compiler_no_installer_no_training(running):
+def test_image_has_no_root_compiler_installer_or_training_packages(running):
     name, _ = running
     assert inside(name, "id -u") == "1000"
     assert inside(name, "command -v gcc cc git pip pip3 uv curl wget") == ""
@@ -112,15 +112,15 @@ def test_no_root_no_compiler_no_installer_no_training(running):
     assert not {"torch", "transformers", "optimum", "peft", "finetune", "export", "tests"} & set(listed.split())
 
 
-def test_it_becomes_healthy(running):
+def test_health_check_passes(running):
     name, _ = running
     end = time.monotonic() + 30
-    while inspected(name)["State"]["Health"]["Status"] != "healthy":
-        assert time.monotonic() < end, inspected(name)["State"]["Health"]
+    while inspect(name)["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < end, inspect(name)["State"]["Health"]
         time.sleep(0.2)
 
 
-def test_it_ends_on_sigterm_after_the_answers_it_owes():
+def test_sigterm_finishes_running_requests():
     documents = [row["document"] for row in gazette("validation")[:8]]
     patience = ("--env", "PRECIS_GRACE_SECONDS=200", "--env", "PRECIS_TIMEOUT_SECONDS=200")
     with container(*patience) as (name, url), ThreadPoolExecutor(8) as pool:
@@ -130,13 +130,13 @@ def test_it_ends_on_sigterm_after_the_answers_it_owes():
         assert not all(answer.done() for answer in answers)
         docker("stop", "--time", "250", name, timeout=260)
         assert all(answer.result()[0] == 200 for answer in answers)
-        state = inspected(name)["State"]
+        state = inspect(name)["State"]
         assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
 
 
-def test_the_stated_memory_is_enough_under_load():
-    """As much as the start asks for, the page loaded, and all rows of the engine in use."""
-    refused = docker("run", "--rm", *LOCKED, "--memory", "256m", IMAGE)
+def test_stated_memory_suffices_under_load():
+    """The memory that the start check demands, with the page loaded and every row of the engine in use."""
+    refused = docker("run", "--rm", *RESTRICTIONS, "--memory", "256m", IMAGE)
     limit = re.search(r"needs (\d+) MiB", refused.stderr)[1] + "m"
     documents = [row["document"] * 3 for row in gazette("validation")[:64]]
     limits = ("--memory", limit, "--memory-swap", limit, "--env", "PRECIS_TIMEOUT_SECONDS=300")
@@ -145,28 +145,28 @@ def test_the_stated_memory_is_enough_under_load():
         urllib.request.urlopen(f"{url}/ui/", timeout=60).close()
         answers = list(pool.map(lambda text: summarize(url, text=text, max_new_tokens=64), documents))
         assert all(status == 200 for status, _ in answers)
-        assert not inspected(name)["State"]["OOMKilled"]
+        assert not inspect(name)["State"]["OOMKilled"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--env", "PRECIS_BUNDLE=/nowhere"], "There is no bundle folder /nowhere."),
-        (["--env", "PRECIS_DEVICE=cuda"], "The device is cuda|an int8 bundle; on the device cuda"),
+        (["--env", "PRECIS_DEVICE=cuda"], "The device is cuda|an int8 bundle; the device cuda"),
         (["--env", "BENTOML_HOME=/app/cache"], "/app/cache cannot be written to"),
         (["--memory", "256m"], "This container may use 256 MiB of memory"),
     ],
 )
-def test_what_cannot_start_says_one_sentence_and_exits(arguments, said):
-    done = docker("run", "--rm", *LOCKED, *arguments, IMAGE)
+def test_failed_start_prints_one_sentence(arguments, message):
+    done = docker("run", "--rm", *RESTRICTIONS, *arguments, IMAGE)
     assert done.returncode not in (0, 137), done.stderr
     assert done.stderr.startswith("Not started: ")
-    assert re.search(said, done.stderr)
+    assert re.search(message, done.stderr)
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_taken_port_is_told(running):
+def test_taken_port_prints_one_sentence(running):
     name, _ = running
-    done = docker("run", "--rm", "--network", f"container:{name}", *LOCKED, IMAGE)
+    done = docker("run", "--rm", "--network", f"container:{name}", *RESTRICTIONS, IMAGE)
     assert done.returncode == 1
     assert done.stderr.strip() == "Not started: Port 3000 cannot be served on 0.0.0.0: address already in use."

@@ -1,4 +1,4 @@
-"""The manifests, the compose file and the workflows: that their parts fit each other, and the code."""
+"""The Kubernetes manifests, the compose file and the workflows agree with each other and with the code."""
 
 import re
 import shutil
@@ -25,12 +25,12 @@ def pod() -> dict:
     return manifests()["deployment"]["spec"]["template"]
 
 
-def test_the_kustomization_lists_every_manifest():
+def test_kustomization_lists_every_manifest():
     listed = manifests()["kustomization"]["resources"]
     assert sorted(listed) == sorted(f"{name}.yaml" for name in manifests() if name != "kustomization")
 
 
-def test_all_select_the_pods():
+def test_selectors_match_the_pods():
     labels = pod()["metadata"]["labels"]
     selectors = [
         manifests()["deployment"]["spec"]["selector"]["matchLabels"],
@@ -43,8 +43,8 @@ def test_all_select_the_pods():
     assert (target["kind"], target["name"]) == ("Deployment", manifests()["deployment"]["metadata"]["name"])
 
 
-def test_the_autoscaler_and_its_adapter_read_gauges_that_the_service_has():
-    """The queue tells of a burst, the running rows hold what a load below it needs (docs/scale.md)."""
+def test_autoscaler_uses_gauges_of_the_service():
+    """Queued tokens show a burst; running rows show the load while the queue is empty (docs/scale.md)."""
     from bento import metrics
     from precis import Stats
 
@@ -52,18 +52,18 @@ def test_the_autoscaler_and_its_adapter_read_gauges_that_the_service_has():
         def stats(self):
             return Stats(8, 0, 0, 0, 1, 1.0, 1)
 
-    ours = {family.name for family in metrics.EngineCollector(Idle()).collect()}
+    exposed = {family.name for family in metrics.EngineCollector(Idle()).collect()}
     scaled = {
         entry["pods"]["metric"]["name"]: entry["pods"]["target"]["averageValue"]
         for entry in manifests()["autoscaler"]["spec"]["metrics"]
     }
     assert scaled == {"precis_queue_tokens": "4k", "precis_rows_running": "4"}
-    assert scaled.keys() <= ours
+    assert scaled.keys() <= exposed
     [query] = re.findall(r"seriesQuery: '\{__name__=~\"([^\"]+)", (ROOT / "docs/deploy.md").read_text())
     assert set(query.split("|")) == scaled.keys()
 
 
-def test_ports_are_the_services():
+def test_ports_match_the_service():
     container = pod()["spec"]["containers"][0]
     assert container["ports"] == [{"name": "http", "containerPort": 3000}]
     assert manifests()["service"]["spec"]["ports"][0]["targetPort"] == "http"
@@ -71,13 +71,13 @@ def test_ports_are_the_services():
     assert "EXPOSE 3000" in (ROOT / "Dockerfile").read_text()
 
 
-def test_a_pod_ends_after_its_service_has():
+def test_pod_grace_period_covers_the_drain():
     values = {entry["name"]: float(entry["value"]) for entry in pod()["spec"]["containers"][0]["env"]}
     ends = values["PRECIS_LINGER_SECONDS"] + values["PRECIS_GRACE_SECONDS"]
     assert pod()["spec"]["terminationGracePeriodSeconds"] >= ends + 5
 
 
-def test_the_composed_container_is_as_locked_down_as_the_pod():
+def test_compose_and_pod_have_the_same_restrictions():
     service = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]["precis"]
     security = pod()["spec"]["containers"][0]["securityContext"]
     assert service["read_only"] is security["readOnlyRootFilesystem"] is True
@@ -87,9 +87,9 @@ def test_the_composed_container_is_as_locked_down_as_the_pod():
     assert pod()["spec"]["securityContext"]["runAsNonRoot"] is True
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on this machine to render with")
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize("overlay", ["base", "gpu"])
-def test_the_rendered_manifests_are_valid(overlay):
+def test_rendered_manifests_are_valid(overlay):
     command = ["kubectl", "kustomize", str(BASE.parent / overlay)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -103,14 +103,14 @@ def test_the_rendered_manifests_are_valid(overlay):
 
 
 def steps() -> list[tuple[str, dict]]:
-    found = [(ACTION.name, step) for step in yaml.safe_load(ACTION.read_text())["runs"]["steps"]]
+    result = [(ACTION.name, step) for step in yaml.safe_load(ACTION.read_text())["runs"]["steps"]]
     for path in WORKFLOWS:
         for job in yaml.safe_load(path.read_text())["jobs"].values():
-            found += [(path.name, step) for step in job["steps"]]
-    return found
+            result += [(path.name, step) for step in job["steps"]]
+    return result
 
 
-def test_every_command_of_the_workflows_is_a_target_of_make():
+def test_workflow_commands_are_make_targets():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     commands = [(name, step["run"]) for name, step in steps() if "run" in step]
     assert len(commands) > 15
@@ -121,19 +121,19 @@ def test_every_command_of_the_workflows_is_a_target_of_make():
         assert all(re.fullmatch(r"[A-Z]+=\S+", variable) for variable in variables)
 
 
-def test_every_target_that_the_page_on_deployment_names_is_there():
+def test_deployment_page_names_existing_targets():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "docs/deploy.md").read_text()))
     assert {"image", "image-test", "sbom", "audit"} <= named <= targets
 
 
-def test_every_action_is_pinned_by_commit():
-    used = [step["uses"] for _, step in steps() if "uses" in step]
-    assert all(re.fullmatch(r"\./\.github/actions/environment|[\w-]+/[\w-]+@[0-9a-f]{40}", name) for name in used)
+def test_actions_are_pinned_by_commit():
+    actions = [step["uses"] for _, step in steps() if "uses" in step]
+    assert all(re.fullmatch(r"\./\.github/actions/environment|[\w-]+/[\w-]+@[0-9a-f]{40}", name) for name in actions)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows_have_least_rights_limits_and_one_run_at_a_time(path):
+def test_workflows_have_least_permissions_timeouts_and_concurrency(path):
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {}
     assert workflow["concurrency"]["group"]

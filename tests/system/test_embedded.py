@@ -1,4 +1,4 @@
-"""The model that `make run` serves: its figures, as its own files tell them."""
+"""The model that `make run` serves: the figures in its own files."""
 
 import json
 
@@ -12,13 +12,13 @@ from tests.conftest import ROOT, gazette
 KINDS = ("rouge1", "rouge2", "rougeL")
 
 
-def test_fine_tuning_beats_the_base_on_every_rouge(embedded):
+def test_finetuned_model_beats_base_on_every_rouge(embedded):
     rouge = json.loads((embedded / "rouge.json").read_text())
     assert rouge["documents"] == 100
     assert all(rouge["finetuned"][kind] > rouge["base"][kind] for kind in KINDS), rouge
 
 
-def test_the_bundle_is_equal_to_pytorch(embedded):
+def test_bundle_equals_pytorch(embedded):
     parity = json.loads((embedded / "bundle/parity.json").read_text())
     assert parity["passed"] is True
     assert parity["documents"] >= 100
@@ -28,8 +28,8 @@ def test_the_bundle_is_equal_to_pytorch(embedded):
         assert all(parity["delta"][kind] == 0 for kind in KINDS)
 
 
-def test_the_figures_can_be_had_again_from_the_merged_model(embedded):
-    """A few summaries by plain transformers, scored here, against the manifest's mean within their own spread."""
+def test_rouge_is_reproducible_from_the_merged_model(embedded):
+    """Summaries by plain transformers, scored here, agree with rouge.json within three standard errors."""
     rows = gazette("validation")[::6]
     tokenizer = AutoTokenizer.from_pretrained(embedded / "merged")
     model = AutoModelForSeq2SeqLM.from_pretrained(embedded / "merged").eval()
@@ -40,9 +40,9 @@ def test_the_figures_can_be_had_again_from_the_merged_model(embedded):
         with torch.inference_mode():
             summaries.append(tokenizer.decode(model.generate(**batch)[0], skip_special_tokens=True))
     scores = rouge_by_document(summaries, [row["summary"] for row in rows])["rougeL"]
-    told = json.loads((embedded / "rouge.json").read_text())["finetuned"]["rougeL"]
-    assert abs(scores.mean() - told) < 3 * scores.std() / np.sqrt(len(rows))
+    reported = json.loads((embedded / "rouge.json").read_text())["finetuned"]["rougeL"]
+    assert abs(scores.mean() - reported) < 3 * scores.std() / np.sqrt(len(rows))
 
 
-def test_the_base_is_small_enough_to_carry():
+def test_base_model_is_under_30_mb():
     assert sum(path.stat().st_size for path in (ROOT / "models/base").iterdir()) < 30e6

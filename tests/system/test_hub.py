@@ -1,4 +1,4 @@
-"""The reference recipe as it stands, from a hub: names, revisions and splits reach it, and a wrong name is told."""
+"""The XSum recipe against a stand-in for the hub: names, revisions and splits, and the message for a wrong name."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.conftest import ROOT, gazette, tiny_t5
 from tests.support.hub import HubStandIn
 
 MODEL, DATA = "google-t5/t5-small", "EdinburghNLP/xsum"
-ROWS = {"train": 30, "validation": 12, "test": 5}  # unlike, so that the wrong split is seen in the count
+ROWS = {"train": 30, "validation": 12, "test": 5}  # different, so that the count shows which split was read
 SMALL = [
     "training.max_steps=2",
     "training.batch_size=2",
@@ -22,7 +22,7 @@ SMALL = [
     "generation.max_new_tokens=8",
 ]
 LOAD = f"""
-from finetune.data import load_pairs
+from finetune.data.loading import load_pairs
 from finetune.recipe import Data
 pairs = load_pairs(Data(name="{DATA}", train="train", validation="validation"), seed=0)
 print(pairs.revision, len(pairs.train))
@@ -32,7 +32,7 @@ print(pairs.revision, len(pairs.train))
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     folder = tiny_t5(tmp_path_factory.mktemp("hub") / "t5", "v1.0")
-    # The hub's own t5-small has a pickled checkpoint beside the safe one; it must stay where it is.
+    # The hub's own t5-small has a pickled checkpoint next to the safetensors file; it must not be loaded.
     (folder / "pytorch_model.bin").write_bytes(b"a pickle that could run code")
     return folder
 
@@ -57,13 +57,13 @@ def hub(model, data):
 
 
 def finetune(hub: HubStandIn, home: Path, *overrides: str) -> subprocess.CompletedProcess:
-    """The command in a process of its own that knows no hub but the stand-in and has nothing of it in store."""
+    """Runs the command in a process of its own, with the stand-in as its hub and an empty cache in `home`."""
     return python(hub, home, "-m", "finetune", "recipes/t5-small-xsum.yaml", *SMALL, *overrides)
 
 
-def python(hub: HubStandIn, home: Path, *words: str) -> subprocess.CompletedProcess:
-    # The suite is offline by HF_HUB_OFFLINE, and caches have variables of their own beside HF_HOME.
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+def python(hub: HubStandIn, home: Path, *arguments: str) -> subprocess.CompletedProcess:
+    # The test suite sets HF_HUB_OFFLINE, and caches have variables besides HF_HOME.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     settings = {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(home),
@@ -71,11 +71,11 @@ def python(hub: HubStandIn, home: Path, *words: str) -> subprocess.CompletedProc
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",
     }
-    command = [sys.executable, *words]
-    return subprocess.run(command, cwd=ROOT, env=own | settings, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment | settings, capture_output=True, text=True, timeout=300)
 
 
-def test_the_reference_recipe_trains_on_the_hubs_model_and_data_set(hub, model, tmp_path):
+def test_xsum_recipe_trains_on_model_and_data_set_of_the_hub(hub, model, tmp_path):
     output = tmp_path / "run"
     done = finetune(hub, tmp_path / "home", f"output={output}")
     assert done.returncode == 0, done.stderr
@@ -89,19 +89,19 @@ def test_the_reference_recipe_trains_on_the_hubs_model_and_data_set(hub, model, 
     served, merged = (load_file(folder / "model.safetensors") for folder in (model, output / "merged"))
     assert served.keys() == merged.keys()
     assert any((served[name] != merged[name]).any() for name in served), "training changed nothing"
-    assert not [path for _, path, status in hub.asked if status == 501], "the stand-in does not know these"
-    fetched = [path for method, path, status in hub.asked if method == "GET" and status == 200]
+    assert not [path for _, path, status in hub.requests if status == 501], "unknown to the stand-in"
+    fetched = [path for method, path, status in hub.requests if method == "GET" and status == 200]
     assert any(path.endswith("/model.safetensors") for path in fetched)
     assert not [path for path in fetched if path.endswith((".bin", ".pt", ".pth", ".pkl"))]
 
 
 @pytest.mark.slow
-def test_a_set_that_is_a_loading_script_is_read_by_its_parquet_branch(model, data, tmp_path):
+def test_loading_script_is_replaced_by_the_parquet_branch(model, data, tmp_path):
     with HubStandIn({"models": {MODEL: model}, "datasets": {DATA: data}}, scripts={DATA}) as hub:
         done = finetune(hub, tmp_path / "home", "--check", f"output={tmp_path / 'run'}", "data.revision=null")
         assert done.returncode == 0, done.stderr
-        assert any(path.endswith("/xsum.py") and status == 200 for _, path, status in hub.asked)
-        # In the cache it stands under its name, and datasets would take it from there for the script.
+        assert any(path.endswith("/xsum.py") and status == 200 for _, path, status in hub.requests)
+        # datasets now has it in its cache under the same name, and would read it from there.
         again = python(hub, tmp_path / "home", "-c", LOAD)
         assert again.stdout.split() == ["refs/convert/parquet", str(ROWS["train"])], again.stderr
     assert f"| pairs | {ROWS['train']} | {ROWS['validation']} |" in (tmp_path / "run.check/data.md").read_text()
@@ -110,7 +110,7 @@ def test_a_set_that_is_a_loading_script_is_read_by_its_parquet_branch(model, dat
 @pytest.mark.parametrize(
     "key", ["model.name", *(pytest.param(key, marks=pytest.mark.slow) for key in ("data.name", "data.revision"))]
 )
-def test_a_name_the_hub_does_not_have_is_told_in_one_sentence(hub, tmp_path, key):
+def test_name_that_the_hub_lacks_is_reported_in_one_sentence(hub, tmp_path, key):
     name = "nobody" if key == "data.revision" else "nobody/nothing"
     output = tmp_path / "run"
     done = finetune(hub, tmp_path / "home", f"output={output}", f"{key}={name}")
@@ -120,4 +120,4 @@ def test_a_name_the_hub_does_not_have_is_told_in_one_sentence(hub, tmp_path, key
     assert name in sentence
     assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"home"}
-    assert {401, 404} & {status for _, path, status in hub.asked if name in path}, "the hub was not asked"
+    assert {401, 404} & {status for _, path, status in hub.requests if name in path}, "the hub was not asked"

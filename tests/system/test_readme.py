@@ -1,4 +1,4 @@
-"""Every command in the README is run here, or marked as needing a hub, a GPU or a container engine."""
+"""Every command in the README and in the pages under docs/ is run here, or its block says what else it needs."""
 
 import json
 import os
@@ -7,91 +7,125 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import ROOT, gazette
 
-BLOCKS = re.findall(r"^```(\w+)(.*?)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
-MARKS = {"hub", "gpu", "container"}
-COMMANDS = [
-    line.split("  #")[0].strip()
-    for language, marks, body in BLOCKS
-    if language == "sh" and not marks.split()
-    for line in body.splitlines()
-]
+# In this order: training.md signs and stores what the README's commands made.
+PAGES = (
+    "README.md", "docs/training.md", "docs/api.md", "docs/bulk.md", "docs/deploy.md", "docs/development.md",
+    "CONTRIBUTING.md",
+)  # fmt: skip
+MARKS = {"hub", "gpu", "container", "cluster"}
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the marks after it, and what it holds."""
+
+    language: str
+    marks: set[str]
+    body: str
+
+
+def blocks(page: str) -> list[Block]:
+    """The fenced blocks of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```", text, re.S | re.M)
+    return [Block(language, set(marks.split()), body) for language, marks, body in found]
+
+
+def commands(block: Block) -> list[str]:
+    """The commands of a shell block; a backslash at the end of a line continues it."""
+    lines = block.body.replace("\\\n", " ").splitlines()
+    return [re.sub(r" {2,}", " ", line.split("  #")[0]).strip() for line in lines]
+
+
+COMMANDS = dict.fromkeys(
+    command
+    for page in PAGES
+    for block in blocks(page)
+    if block.language == "sh" and not block.marks
+    for command in commands(block)
+)
 
 
 @pytest.fixture(scope="module")
 def desk(embedded, tmp_path_factory) -> Path:
-    """A folder that looks like the repository's root and may be written to, with a user's own files in it."""
+    """A folder that looks like the repository's root and may be written to."""
     folder = tmp_path_factory.mktemp("desk")
-    for name in ("finetune", "export", "precis", "bento", "recipes", "requirements"):
+    for name in ("finetune", "export", "precis", "bento", "recipes", "requirements", "examples"):
         shutil.copytree(ROOT / name, folder / name)  # BentoML refuses links that lead out of its folder
     shutil.copy(ROOT / "bentofile.yaml", folder)
     for name in ("models", "data"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "artifacts").mkdir()
     shutil.copytree(embedded / "bundle", folder / "artifacts/embedded/bundle")
-    import pandas as pd
-
-    rows = [{"article": row["document"], "gist": row["summary"]} for row in gazette("train")[:30]]
-    pd.DataFrame(rows).to_csv(folder / "own.csv", index=False)
-    (folder / "article.txt").write_text(gazette("validation")[0]["document"])
     return folder
 
 
-def test_every_marked_block_has_a_known_mark():
-    for language, marks, _ in BLOCKS:
-        assert set(marks.split()) <= MARKS
-        assert language in {"sh", "json", "python"}
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_has_a_known_language_and_known_marks(page):
+    for block in blocks(page):
+        assert block.marks <= MARKS
+        assert block.language in {"sh", "json", "python", "text", "yaml"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_works(command, desk, service):
+@pytest.mark.parametrize("command", COMMANDS, ids=[command[:80] for command in COMMANDS])
+def test_command_works(command, desk, service):
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "BENTOML_HOME": str(desk / "bentoml"),
     }
     if command.startswith("make "):
-        # These are what the gate and the other tests run for real (make test runs this); here, that they are there.
-        done = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        # The gate and other tests run these for real, and make test runs this test; here, that the targets exist.
+        result = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
         return
     if command.startswith("python -m finetune"):
         command += " training.max_steps=2"
     command = command.replace("localhost:3000", f"127.0.0.1:{service.port}").replace("curl -s", "curl -s --fail")
-    done = subprocess.run(command, shell=True, cwd=desk, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() or "readyz" in command
+    result = subprocess.run(command, shell=True, cwd=desk, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() or "readyz" in command
 
 
-def test_the_python_example_works(desk):
-    code = next(body for language, _, body in BLOCKS if language == "python")
-    done = subprocess.run([sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+def test_python_example_works(desk):
+    code = next(block.body for block in blocks("README.md") if block.language == "python")
+    result = subprocess.run([sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
 
 
-def test_the_example_answer_has_the_fields_of_a_real_one(service):
+def test_example_answer_has_the_fields_of_a_real_one(service):
     from tests.bento.test_service import call
 
-    example = json.loads(next(body for language, _, body in BLOCKS if language == "json"))
+    example = json.loads(next(block.body for block in blocks("README.md") if block.language == "json"))
     answer = json.loads(call(f"{service.url}/summarize", {"text": "The council met on Tuesday."})[2])
     assert example.keys() == answer.keys()
 
 
+def test_sample_pairs_are_rows_of_gazette():
+    import csv
+
+    with (ROOT / "examples/pairs.csv").open(encoding="utf-8", newline="") as file:
+        pairs = [(row["article"], row["summary"]) for row in csv.DictReader(file)]
+    assert len(pairs) == 40
+    assert set(pairs) <= {(row["document"], row["summary"]) for row in gazette("train")}
+
+
 @pytest.mark.slow
-def test_the_benchmark_prints_its_tables_and_ends_with_json(tmp_path):
-    """The quick one, of greedy search alone. Its speeds are nobody's business here."""
-    done = subprocess.run(
+def test_benchmark_prints_its_tables_and_ends_with_json(tmp_path):
+    """The quick run, of greedy search alone. The test is about the output, not the speeds."""
+    result = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine", "--quick"], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(result.stdout.splitlines()[-1])
     for name in ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32"):
-        assert name in done.stdout
-        assert set(result["greedy"][name]) == {"1", "8", "32"}
-    assert set(result["ratio_to_ctranslate2_int8"]) == {"1", "8", "32"}
-    assert all(0 < share < 1 for row in result["outside_onnxruntime"].values() for share in row.values())
+        assert name in result.stdout
+        assert set(figures["greedy"][name]) == {"1", "8", "32"}
+    assert set(figures["ratio_to_ctranslate2_int8"]) == {"1", "8", "32"}
+    assert all(0 < share < 1 for row in figures["outside_onnxruntime"].values() for share in row.values())

@@ -1,6 +1,5 @@
-"""What is shipped: one list of packages, the image's labels and stage, and a start that says why not."""
+"""What is shipped: the packages and files of both images, image labels, and the checks before a start."""
 
-import json
 import os
 import re
 import socket
@@ -12,22 +11,30 @@ import yaml
 
 from bento import __main__ as start
 from precis.bundle.choose import choose_bundle
+from precis.bundle.manifest import Manifest
 from tests.conftest import ROOT
 from tools import image
 
-MANIFEST = {
-    "name": "mine",
-    "created": "2026-01-02T03:04:05+00:00",
-    "precision": "int8",
-    "git_commit": {"finetune": "a" * 40, "export": "b" * 40},
-    "base_model": {"name": "google-t5/t5-small", "revision": "df1b051", "sha256": None},
-    "data": {"name": "EdinburghNLP/xsum", "revision": None, "train": None},
-    "rouge": {"finetuned": {"rougeL": 27.7}},
-    "parity": {"documents": 200, "identical_summaries": 199},
-}
+SCORES = {"rouge1": 30.0, "rouge2": 10.0, "rougeL": 27.7, "rougeLsum": 27.7}
+MANIFEST = Manifest.model_validate(
+    {
+        "format": 2,
+        "prefix": "summarize: ",
+        "max_input_tokens": 512,
+        "files": {},
+        "name": "mine",
+        "created": "2026-01-02T03:04:05+00:00",
+        "precision": "int8",
+        "git_commit": {"finetune": "a" * 40, "export": "b" * 40},
+        "base_model": {"name": "google-t5/t5-small", "revision": "df1b051", "sha256": None},
+        "data": {"name": "EdinburghNLP/xsum", "revision": None, "train": None},
+        "rouge": {"finetuned": SCORES},
+        "parity": {"documents": 200, "identical_summaries": 199, "passed": True},
+    }
+)
 
 
-def test_dockerfile_and_bento_install_the_serving_locks_and_nothing_else():
+def test_dockerfile_and_bento_install_only_the_serving_locks():
     """pyproject.toml lists what serving needs, make lock resolves it, and both images install just that."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "COPY requirements/serve-${DEVICE}.txt /lock.txt" in dockerfile
@@ -38,32 +45,32 @@ def test_dockerfile_and_bento_install_the_serving_locks_and_nothing_else():
     assert bento["python"] == {"requirements_txt": "./requirements/serve-cpu.txt", "lock_packages": False}
 
 
-def test_dockerfile_and_bento_agree_on_python_and_on_what_is_copied():
+def test_dockerfile_and_bento_agree_on_python_and_packages():
     dockerfile = (ROOT / "Dockerfile").read_text()
     bento = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
     assert re.findall(r"^FROM (\S+)", dockerfile, re.M) == ["python:3.11-slim-bookworm"] * 2
     assert bento["docker"]["python_version"] == "3.11"
-    rooms = {"precis", "bento"}
-    assert set(re.findall(r"^COPY (\w+) \w+$", dockerfile, re.M)) == rooms
-    assert {entry.split("/")[0] for entry in bento["include"]} == rooms | {"artifacts", "requirements"}
+    packages = {"precis", "bento"}
+    assert set(re.findall(r"^COPY (\w+) \w+$", dockerfile, re.M)) == packages
+    assert {entry.split("/")[0] for entry in bento["include"]} == packages | {"artifacts", "requirements"}
 
 
-def test_a_bento_holds_every_bundle_that_its_device_may_be_served_by(tmp_path):
+def test_bento_contains_the_bundle_chosen_for_cpu(tmp_path):
     packed = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["include"]
     for names in (["bundle"], ["bundle", "bundle-int8"]):
         for name in names:
             (tmp_path / name).mkdir(exist_ok=True)
         assert f"artifacts/embedded/{choose_bundle(tmp_path, 'cpu').name}/**" in packed
-    assert "artifacts/embedded/bundle-base-int8/**" in packed, "the page compares with it"
+    assert "artifacts/embedded/bundle-base-int8/**" in packed, "the page compares the model with it"
 
 
-def test_both_images_keep_quiet_towards_others():
+def test_dockerfile_and_bento_disable_telemetry():
     dockerfile = (ROOT / "Dockerfile").read_text()
     for entry in yaml.safe_load((ROOT / "bentofile.yaml").read_text())["envs"]:
         assert f"{entry['name']}={entry['value']} " in dockerfile
 
 
-def test_labels_say_where_the_model_comes_from():
+def test_image_labels_describe_the_model():
     labels = dict(image.labels(MANIFEST, "cpu"))
     model = {key.removeprefix("precis.model."): value for key, value in labels.items() if "model" in key}
     assert model == {
@@ -82,7 +89,7 @@ def test_labels_say_where_the_model_comes_from():
 
 
 @pytest.mark.parametrize(
-    ("device", "there", "taken"),
+    ("device", "present", "expected"),
     [
         ("cpu", {"bundle", "bundle-int8", "bundle-fp16"}, "bundle-int8"),
         ("cuda", {"bundle", "bundle-int8", "bundle-fp16"}, "bundle-fp16"),
@@ -90,17 +97,17 @@ def test_labels_say_where_the_model_comes_from():
         ("cuda", {"bundle", "bundle-int8"}, "bundle"),
     ],
 )
-def test_a_device_is_served_by_the_bundle_that_fits_it_best(tmp_path, device, there, taken):
-    for name in there:
+def test_device_gets_its_fastest_bundle(tmp_path, device, present, expected):
+    for name in present:
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").touch()
-    assert choose_bundle(tmp_path, device).name == taken
+    assert choose_bundle(tmp_path, device).name == expected
     command = ["make", "--dry-run", "serve", f"RUN={tmp_path}", f"DEVICE={device}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"PRECIS_BUNDLE={tmp_path / taken} PRECIS_DEVICE={device} " in done.stdout
+    assert f"PRECIS_BUNDLE={tmp_path} PRECIS_DEVICE={device} " in done.stdout
 
 
-def test_a_stage_holds_the_bundle_and_the_bases_and_nothing_older(tmp_path, monkeypatch):
+def test_stage_contains_current_bundles_only(tmp_path, monkeypatch):
     monkeypatch.setattr(image, "STAGE", tmp_path / "stage")
     for name in ("bundle-int8", "bundle-base-int8", "bundle"):
         (tmp_path / "run" / name).mkdir(parents=True)
@@ -112,12 +119,12 @@ def test_a_stage_holds_the_bundle_and_the_bases_and_nothing_older(tmp_path, monk
     assert staged == {"bundle/manifest.json": "bundle-int8", "bundle-base-int8/manifest.json": "bundle-base-int8"}
 
 
-def test_an_image_of_nothing_is_refused(tmp_path):
+def test_image_without_bundle_is_refused(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "tools.image", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
-    assert done.stderr == f"{tmp_path}/bundle is no bundle: No such file or directory.\n"
+    assert done.stderr == f"{tmp_path}/bundle is not a bundle: No such file or directory.\n"
 
 
 def start_service(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -131,7 +138,7 @@ def start_service(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_taken_port_is_told():
+def test_start_on_taken_port_fails_with_one_sentence():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -141,7 +148,7 @@ def test_a_taken_port_is_told():
     assert done.stderr == f"Not started: Port {port} cannot be served on 127.0.0.1: address already in use.\n"
 
 
-def test_a_cache_that_cannot_be_written_to_is_told(tmp_path):
+def test_start_with_unwritable_home_fails_with_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     done = start_service(BENTOML_HOME=str(tmp_path / "file/home"))
     assert done.returncode == 1
@@ -149,14 +156,14 @@ def test_a_cache_that_cannot_be_written_to_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "expected"),
     [
         ("max", None),
         (str(520 << 20), None),
         (str(519 << 20), "This container may use 519 MiB of memory, and this bundle needs 520 MiB."),
     ],
 )
-def test_too_little_memory_is_told(tmp_path, monkeypatch, limit, told):
+def test_memory_check_compares_limit_with_bundle_size(tmp_path, monkeypatch, limit, expected):
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     for name in ("encoder_model.onnx", "weights.bin"):
@@ -165,10 +172,10 @@ def test_too_little_memory_is_told(tmp_path, monkeypatch, limit, told):
     (tmp_path / "limit").write_text(f"{limit}\n")
     monkeypatch.setattr(start, "MEMORY_LIMITS", (tmp_path / "nowhere", tmp_path / "limit"))
     monkeypatch.setattr(start, "BASE_MIB", 480)
-    assert start.memory_problem(bundle) == told
+    assert start.memory_problem(bundle) == expected
 
 
-def test_a_start_with_too_little_memory_ends_with_the_sentence(tmp_path):
+def test_start_with_too_little_memory_fails_with_one_sentence(tmp_path):
     (tmp_path / "limit").write_text(f"{64 << 20}\n")
     code = (
         "import sys, pathlib; from bento import __main__ as start; start.MEMORY_LIMITS = [pathlib.Path(sys.argv.pop())]"
@@ -186,13 +193,15 @@ def test_a_start_with_too_little_memory_ends_with_the_sentence(tmp_path):
     assert done.stderr == f"Not started: This container may use 64 MiB of memory, and {needs}.\n"
 
 
-@pytest.mark.parametrize(("port", "said"), [("70000", "--port should be from 0 to 65535"), ("x", "invalid int value")])
-def test_a_port_that_is_none_is_told(port, said):
+@pytest.mark.parametrize(
+    ("port", "message"), [("70000", "--port should be from 0 to 65535"), ("x", "invalid int value")]
+)
+def test_invalid_port_is_a_usage_error(port, message):
     done = start_service(port=port)
     assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
 
 
-def test_the_manifest_of_the_embedded_default_gives_labels(embedded):
-    labels = dict(image.labels(json.loads((embedded / "bundle/manifest.json").read_text()), "cpu"))
+def test_embedded_manifest_gives_image_labels(embedded):
+    labels = dict(image.labels(Manifest.model_validate_json((embedded / "bundle/manifest.json").read_bytes()), "cpu"))
     assert re.fullmatch(r"[0-9a-f]{64}", labels["precis.model.base.sha256"])

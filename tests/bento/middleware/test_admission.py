@@ -18,7 +18,7 @@ class FakeEngine:
 
     full = False
 
-    def check_room(self) -> None:
+    def check_admission(self) -> None:
         if self.full:
             raise EngineFull(2.4)
 

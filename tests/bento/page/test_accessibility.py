@@ -1,4 +1,4 @@
-"""The page for everybody: keyboard, screen readers, phones, light and dark, and visitors' privacy."""
+"""Accessibility (keyboard, screen readers, phones, light and dark), and visitors' privacy."""
 
 import json
 import urllib.request
@@ -10,47 +10,43 @@ from playwright.sync_api import expect
 from tests.conftest import gazette
 
 DOCUMENT = gazette("validation")[2]["document"]
-# What axe finds in Gradio's own components, which we cannot mend: the rule, and what of the page it may concern.
-GRADIOS_OWN: dict[str, str] = {}
 
 pytestmark = pytest.mark.usefixtures("browser")
 
 
 def violations(page):
     """Serious and critical findings, as (rule, element) pairs."""
-    found = Axe().run(page).response["violations"]
     return [
-        (each["id"], node["html"][:160])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
+        (violation["id"], node["html"][:160])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
     ]
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing_serious(visit, scheme):
     page = visit(color_scheme=scheme)
-    found = violations(page)
+    findings = violations(page)
     page.get_by_role("button", name="Options").click()
     page.text.fill(DOCUMENT + " Nothing else.")
     page.go.click()
     expect(page.status).to_contain_text("words from")
-    found += violations(page)
+    findings += violations(page)
     page.get_by_role("tab", name="As code").click()
-    found += violations(page)
+    findings += violations(page)
     page.text.fill("")
     page.go.click()
     expect(page.status).to_contain_text("empty")
-    found += violations(page)
+    findings += violations(page)
     for tab in ("Several texts", "About this model"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(200)
-        found += violations(page)
-    ours = [(rule, element) for rule, element in found if GRADIOS_OWN.get(rule, "\0") not in element]
-    assert ours == []
+        findings += violations(page)
+    assert findings == []
 
 
-def test_the_keyboard_is_enough(visit):
+def test_everything_is_reachable_by_keyboard(visit):
     page = visit()
     page.text.focus()
     page.keyboard.type("The bridge is closed.")
@@ -65,7 +61,7 @@ def test_the_keyboard_is_enough(visit):
     assert {"Open a file", "School breakfast clu", "Copy summary", "What it rests on"} <= reached
 
 
-def test_a_phone_shows_all_without_scrolling_sideways(visit):
+def test_phone_never_scrolls_sideways(visit):
     page = visit(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
     page.get_by_role("button", name="Farm ponds and amphibians").tap()
     expect(page.status).to_contain_text("words from")
@@ -76,7 +72,7 @@ def test_a_phone_shows_all_without_scrolling_sideways(visit):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, tab
 
 
-def test_nothing_on_the_empty_page_scrolls_sideways(visit):
+def test_empty_page_has_no_horizontal_scroll_area(visit):
     page = visit(viewport={"width": 1200, "height": 900})
     wider = """() => [...document.querySelectorAll("*")].filter(
         part => part.scrollWidth > part.clientWidth && /auto|scroll/.test(getComputedStyle(part).overflowX)
@@ -84,7 +80,7 @@ def test_nothing_on_the_empty_page_scrolls_sideways(visit):
     assert page.evaluate(wider) == []
 
 
-def test_the_visitors_text_reaches_no_log(visit, service):
+def test_visitors_text_reaches_no_log(visit, service):
     page = visit("/ui/?text=xyzzyplugh+is+secret")
     expect(page.status).to_contain_text("words from 3")
     assert "xyzzyplugh" not in service.log.read_text()
@@ -94,8 +90,8 @@ def test_the_visitors_text_reaches_no_log(visit, service):
     ("path", "size", "status"),
     [("/ui/gradio_api/queue/join", 2 << 20, 413), ("/ui/gradio_api/upload", 101 << 20, 413), ("/ui/login", None, 411)],
 )
-def test_the_pages_addresses_take_no_bodies_without_end(service, path, size, status):
-    """Only the head is sent: the answer comes before the body."""
+def test_large_or_unsized_bodies_are_refused(service, path, size, status):
+    """Only the headers are sent: the response comes before the body."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
@@ -107,31 +103,31 @@ def test_the_pages_addresses_take_no_bodies_without_end(service, path, size, sta
 
 
 @pytest.mark.parametrize("kind", ["uploadbutton", "file"])
-def test_only_what_a_visitor_uploaded_is_read(service, tmp_path, kind):
-    """Not what they name: any file of the server could be read and deleted otherwise."""
+def test_only_uploaded_files_are_read(service, tmp_path, kind):
+    """A request that names another file of the server must neither read nor delete it."""
     secret = tmp_path / "secret.txt"
     secret.write_text("The xyzzyplugh is hidden. Nobody may read it.")
     config = json.load(urllib.request.urlopen(f"{service.url}/ui/config"))
-    types = {each["id"]: each["type"] for each in config["components"]}
-    event = next(each for each in config["dependencies"] if each["inputs"] and types[each["inputs"][0]] == kind)
-    named = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
-    values = {"uploadbutton": named, "file": [named], "slider": 1, "radio": "Piece by piece"}
-    data = [values.get(types[each], "") for each in event["inputs"]]
+    types = {component["id"]: component["type"] for component in config["components"]}
+    event = next(event for event in config["dependencies"] if event["inputs"] and types[event["inputs"][0]] == kind)
+    upload = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
+    values = {"uploadbutton": upload, "file": [upload], "slider": 1, "radio": "Chunk by chunk"}
+    data = [values.get(types[component], "") for component in event["inputs"]]
     body = json.dumps({"data": data, "fn_index": event["id"], "session_hash": f"thief-{kind}"}).encode()
     address = f"{service.url}/ui/gradio_api/queue"
     urllib.request.urlopen(urllib.request.Request(f"{address}/join", body, {"Content-Type": "application/json"}))
     with urllib.request.urlopen(f"{address}/data?session_hash=thief-{kind}", timeout=60) as stream:
-        told = b""
+        answer = b""
         for line in stream:
-            told += line
+            answer += line
             if b"process_completed" in line:
                 break
-    assert b'"success":false' in told
-    assert b"xyzzyplugh" not in told
+    assert b'"success":false' in answer
+    assert b"xyzzyplugh" not in answer
     assert secret.exists()
 
 
-def test_what_changes_by_itself_is_announced(visit):
+def test_status_line_is_announced_to_screen_readers(visit):
     page = visit()
     expect(page.status).to_have_attribute("aria-live", "polite")
     expect(page.get_by_label("Your text")).to_be_visible()

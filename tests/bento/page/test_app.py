@@ -1,6 +1,9 @@
-"""The page in a real headless Chromium, against the running service: what a visitor does with one text."""
+"""The tab for one text in headless Chromium, against the running service."""
 
+import contextlib
 import itertools
+import os
+import re
 import subprocess
 import sys
 
@@ -8,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
 from tests.support import documents
 
@@ -20,19 +23,12 @@ NASTY = "<img src=x onerror=window.struck=1><script>window.struck=1</script> ${w
 pytestmark = pytest.mark.usefixtures("browser")
 
 
-@pytest.fixture(scope="module")
-def engine(served_bundle):
-    loaded = Engine.load(served_bundle)
-    yield loaded
-    loaded.close()
-
-
-def test_a_pasted_text_is_summarized_at_once(visit, engine):
+def test_pasted_text_is_summarized_at_once(visit, served_engine):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.evaluate("text => navigator.clipboard.writeText(text)", DOCUMENT)
     page.text.focus()
     page.keyboard.press("Control+V")
-    expected = engine.generate([DOCUMENT])[0]
+    expected = served_engine.generate([DOCUMENT])[0]
     expect(page.gist).to_have_attribute("data-plain", expected.text)
     expect(page.status).to_contain_text(f"{len(expected.text.split())} words from {len(DOCUMENT.split())} in")
     page.get_by_role("button", name="Copy summary").click()
@@ -45,7 +41,7 @@ def test_a_pasted_text_is_summarized_at_once(visit, engine):
     expect(page.text).to_have_value(DOCUMENT)
 
 
-def test_the_summary_is_seen_to_grow_and_the_snippets_repeat_it(visit, engine):
+def test_summary_grows_and_the_snippets_repeat_it(visit, served_engine):
     page = visit()
     page.get_by_role("button", name="Options").click()
     page.get_by_label("number input for Longest").fill("200")
@@ -58,7 +54,7 @@ def test_the_summary_is_seen_to_grow_and_the_snippets_repeat_it(visit, engine):
     )
     page.text.fill(DOCUMENT)
     page.keyboard.press("Control+Enter")
-    expected = engine.generate([DOCUMENT], GenerationParams(max_new_tokens=200, min_new_tokens=120))[0].text
+    expected = served_engine.generate([DOCUMENT], GenerationParams(max_new_tokens=200, min_new_tokens=120))[0].text
     expect(page.gist).to_have_attribute("data-plain", expected)
     seen = [text for text in page.evaluate("seen") if expected.startswith(text)]
     assert len(seen) >= 3
@@ -74,34 +70,32 @@ def test_the_summary_is_seen_to_grow_and_the_snippets_repeat_it(visit, engine):
     assert done.stdout.strip() == expected
 
 
-def test_files_of_each_kind_are_read_and_summarized(visit, tmp_path):
+def test_files_of_every_format_are_read_and_summarized(visit, tmp_path):
     page = visit()
-    for path in documents.every_kind(tmp_path, SENTENCES):
-        page.locator("#act input[type=file]").set_input_files(path)
-        expect(page.text).to_have_value(lines(path))
+    for path in documents.every_format(tmp_path, SENTENCES):
+        page.locator("#actions input[type=file]").set_input_files(path)
+        expect(page.text).to_have_value(text_of(path))
         expect(page.status).to_contain_text("words from")
         expect(page.gist).to_have_attribute("data-plain", page.gist.get_attribute("data-plain") or "?")
         page.text.fill("")
     broken = tmp_path / "broken.pdf"
     broken.write_bytes(b"%PDF-1.4")
-    page.locator("#act input[type=file]").set_input_files(broken)
+    page.locator("#actions input[type=file]").set_input_files(broken)
     expect(page.status).to_contain_text("broken.pdf cannot be read as pdf; it may be damaged.")
 
 
-def lines(path):
-    import re
-
+def text_of(path):
     heading = r"A heading\n\n?" if path.suffix == ".md" else ""
     return re.compile(heading + r"\s+".join(re.escape(sentence) for sentence in SENTENCES))
 
 
 @pytest.mark.slow
-def test_a_file_may_be_dropped_anywhere(visit):
+def test_file_can_be_dropped_anywhere(visit):
     page = visit()
     page.evaluate(
-        """text => { const moved = new DataTransfer(); moved.items.add(new File([text], 'dropped.txt'));
-             const drop = (kind) => document.querySelector('#head').dispatchEvent(
-               new DragEvent(kind, {dataTransfer: moved, bubbles: true, cancelable: true}));
+        """text => { const transfer = new DataTransfer(); transfer.items.add(new File([text], 'dropped.txt'));
+             const drop = (kind) => document.querySelector('#header').dispatchEvent(
+               new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
              drop('dragenter'); drop('drop'); }""",
         SENTENCES[0],
     )
@@ -110,7 +104,7 @@ def test_a_file_may_be_dropped_anywhere(visit):
 
 
 @pytest.mark.slow
-def test_an_example_is_one_click_away(visit):
+def test_example_is_summarized_with_one_click(visit):
     page = visit()
     page.get_by_role("button", name="School breakfast club").click()
     expect(page.status).to_contain_text("words from")
@@ -118,7 +112,7 @@ def test_an_example_is_one_click_away(visit):
     expect(page.locator("#count")).to_contain_text("words")
 
 
-def test_mistakes_are_sentences_in_place(visit):
+def test_mistakes_are_explained_in_the_status_line(visit):
     page = visit()
     page.text.fill("   ")
     page.go.click()
@@ -134,28 +128,29 @@ def test_mistakes_are_sentences_in_place(visit):
     expect(page.locator("#results")).to_be_hidden()
 
 
-def test_what_a_summary_rests_on_is_marked_and_nothing_becomes_markup(visit, engine):
+def test_evidence_is_marked_and_text_never_becomes_markup(visit, served_engine):
     page = visit()
     text = f"{DOCUMENT} {NASTY}"
     page.text.fill(text)
     page.go.click()
     expect(page.status).to_contain_text("words from")
-    evidence = support(text, engine.generate([text])[0].text)
+    evidence = find_evidence(text, served_engine.generate([text])[0].text)
     assert evidence.sentences
-    marks = page.locator("#source mark.rests")
+    marks = page.locator("#source mark.evidence")
     shown = marks.evaluate_all(
         "marks => marks.map(m => [m.querySelector('sup').textContent, m.firstChild.textContent])"
     )
-    assert sorted(shown) == [[str(rank), found.text] for rank, found in enumerate(evidence.sentences, 1)]
-    lacking = page.locator("#summary mark.lacking").evaluate_all("marks => marks.map(m => m.firstChild.textContent)")
-    assert sorted(lacking) == sorted(span.text for span in evidence.unsupported)
+    assert sorted(shown) == [[str(rank), sentence.text] for rank, sentence in enumerate(evidence.sentences, 1)]
+    unsupported = page.locator("#summary mark.unsupported")
+    words = unsupported.evaluate_all("marks => marks.map(m => m.firstChild.textContent)")
+    assert sorted(words) == sorted(span.text for span in evidence.unsupported)
     assert NASTY in page.locator("#source .source").text_content()
     assert page.evaluate("window.struck") is None
     assert page.locator("#source img, #source script").count() == 0
 
 
-def test_stop_frees_the_place_for_who_waits(visit, service):
-    """A long text with eight beams takes all of the page's share; the next visitor hears so, until it is stopped."""
+def test_stop_admits_the_next_visitor(visit, service):
+    """A long text with eight beams takes all of the page's share, so the next visitor waits until it is stopped."""
     first, second = visit(), visit()
     start_long(first)
     expect(first.stop).to_be_visible()
@@ -169,7 +164,7 @@ def test_stop_frees_the_place_for_who_waits(visit, service):
     expect(second.gist).to_have_attribute("data-plain", second.gist.get_attribute("data-plain"))
 
 
-def test_a_refresh_in_mid_stream_begins_anew_and_frees_the_place(visit):
+def test_reload_during_a_stream_frees_the_engine(visit):
     first, second = visit(), visit()
     start_long(first)
     expect(first.stop).to_be_visible()
@@ -182,7 +177,7 @@ def test_a_refresh_in_mid_stream_begins_anew_and_frees_the_place(visit):
 
 
 @pytest.mark.slow
-def test_a_newer_wish_replaces_the_one_before(visit):
+def test_newer_text_replaces_the_running_one(visit):
     page = visit()
     start_long(page)
     expect(page.stop).to_be_visible()
@@ -190,15 +185,36 @@ def test_a_newer_wish_replaces_the_one_before(visit):
     expect(page.status).to_contain_text("words from 150")
 
 
-def test_two_visitors_at_once_each_get_their_own(visit, engine):
+def test_two_visitors_at_once_each_get_their_own_summary(visit, served_engine):
     texts = [row["document"] for row in gazette("validation")[4:6]]
     pages = [visit(), visit()]
     for page, text in zip(pages, texts, strict=True):
         page.text.fill(text)
     for page in pages:
         page.go.click()
-    for page, expected in zip(pages, engine.generate(texts), strict=True):
+    for page, expected in zip(pages, served_engine.generate(texts), strict=True):
         expect(page.gist).to_have_attribute("data-plain", expected.text)
+
+
+@pytest.mark.slow
+def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
+    """Without one the page has no such tab."""
+    page = visit()
+    page.get_by_role("button", name="School breakfast club").click()
+    expect(page.status).to_contain_text("words from")
+    tab = page.get_by_role("tab", name="Before fine-tuning")
+    folder = served_bundle.parent / "bundle-base-int8"
+    if tab.count() == 0:
+        assert "PRECIS_URL" in os.environ or not folder.is_dir()  # a container may hold less than this folder
+        pytest.skip("no bundle of the base model")
+    tab.click()
+    page.get_by_role("button", name="Let the base model try").click()
+    text = page.text.input_value()
+    with contextlib.closing(Engine.load(folder)) as base:
+        expected = base.generate([text])[0].text
+    expect(page.locator("#base .gist[data-plain]")).to_have_attribute("data-plain", expected)
+    tuned = page.gist.get_attribute("data-plain")
+    expect(page.locator("#base section").nth(1).locator(".gist")).to_have_text(tuned)
 
 
 def start_long(page):

@@ -1,26 +1,17 @@
-"""Several documents at once in the browser, what is said about the model, and the comparison."""
+"""The tab for several texts in headless Chromium, against the running service."""
 
 import csv
 import json
-import os
 
 import pytest
 from playwright.sync_api import expect
 
-from precis import Engine
 from tests.conftest import gazette
 
 pytestmark = pytest.mark.usefixtures("browser")
 
 
-@pytest.fixture(scope="module")
-def engine(served_bundle):
-    loaded = Engine.load(served_bundle)
-    yield loaded
-    loaded.close()
-
-
-def test_several_documents_make_a_table_to_download(visit, engine, tmp_path):
+def test_several_documents_make_a_table_to_download(visit, served_engine, tmp_path):
     texts = [row["document"] for row in gazette("validation")[6:9]]
     paths = [tmp_path / f"{at}.txt" for at in range(3)]
     for path, text in zip(paths, texts, strict=True):
@@ -33,7 +24,7 @@ def test_several_documents_make_a_table_to_download(visit, engine, tmp_path):
     status = page.locator("#batch-status")
     expect(status).to_have_text("3 of 4 documents summarized; 1 could not be.")
     rows = page.locator("#table tbody tr")
-    expected = [summary.text for summary in engine.generate(texts)]
+    expected = [summary.text for summary in served_engine.generate(texts)]
     shown = [row.locator(".gist").get_attribute("data-plain") for row in rows.all()[:3]]
     assert shown == expected
     expect(rows.nth(3)).to_contain_text("broken.docx cannot be read as docx")
@@ -43,6 +34,7 @@ def test_several_documents_make_a_table_to_download(visit, engine, tmp_path):
     assert download.value.suggested_filename == "summaries.jsonl"
     lines = [json.loads(line) for line in download.value.path().read_text(encoding="utf-8").splitlines()]
     assert [line["summary"] for line in lines] == [*expected, ""]
+    assert all(line["chunks"] >= 1 for line in lines[:3])
     assert [line["document"] for line in lines] == ["0.txt", "1.txt", "2.txt", "broken.docx"]
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
@@ -51,19 +43,19 @@ def test_several_documents_make_a_table_to_download(visit, engine, tmp_path):
 
 
 @pytest.mark.slow
-def test_several_dropped_files_go_to_the_table(visit):
+def test_several_dropped_files_make_a_table(visit):
     page = visit()
     page.evaluate(
-        """() => { const moved = new DataTransfer();
-             for (const name of ['a.txt', 'b.txt']) moved.items.add(new File(['The ' + name + ' is short.'], name));
-             document.querySelector('#head').dispatchEvent(
-               new DragEvent('drop', {dataTransfer: moved, bubbles: true, cancelable: true})); }"""
+        """() => { const transfer = new DataTransfer();
+             for (const name of ['a.txt', 'b.txt']) transfer.items.add(new File(['The ' + name + ' is short.'], name));
+             document.querySelector('#header').dispatchEvent(
+               new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true})); }"""
     )
     expect(page.locator("#batch-status")).to_have_text("2 of 2 documents summarized.")
 
 
 @pytest.mark.slow
-def test_a_batch_can_be_stopped_and_keeps_what_is_done(visit, tmp_path):
+def test_stopped_batch_keeps_finished_rows(visit, tmp_path):
     page = visit()
     page.get_by_role("button", name="Options").click()
     page.get_by_label("number input for Longest").fill("256")
@@ -75,43 +67,6 @@ def test_a_batch_can_be_stopped_and_keeps_what_is_done(visit, tmp_path):
     for path in paths:
         path.write_text(text, encoding="utf-8")
     page.locator("#files input[type=file]").set_input_files(paths)
-    page.locator("#stop-all").click()
+    page.locator("#stop-batch").click()
     expect(page.locator("#batch-status")).to_have_text("Stopped. 0 of 3 documents summarized.")
     expect(page.locator("#downloads")).to_be_hidden()
-
-
-@pytest.mark.slow
-def test_about_tells_the_manifests_figures(visit, served_bundle):
-    manifest = json.loads((served_bundle / "manifest.json").read_text())
-    page = visit()
-    page.get_by_role("tab", name="About this model").click()
-    about = page.locator("#about")
-    for figure in (manifest["rouge"]["finetuned"]["rougeL"], manifest["rouge"]["base"]["rouge1"]):
-        expect(about).to_contain_text(f"{figure:.1f}")
-    expect(about).to_contain_text(f"{manifest['parity']['identical_summaries']} summaries are the same")
-    if "parity.png" in manifest["files"]:
-        assert about.locator("img").evaluate("image => image.naturalWidth") > 100
-    shown = json.loads(about.locator("pre").text_content())
-    assert shown == manifest
-
-
-@pytest.mark.slow
-def test_the_base_before_fine_tuning_stands_beside(visit, served_bundle):
-    """Where its bundle is there; else nothing is said of it."""
-    page = visit()
-    page.get_by_role("button", name="School breakfast club").click()
-    expect(page.status).to_contain_text("words from")
-    tab = page.get_by_role("tab", name="Before fine-tuning")
-    folder = served_bundle.parent / "bundle-base-int8"
-    if tab.count() == 0:
-        assert "PRECIS_URL" in os.environ or not folder.is_dir()  # a container may hold less than this folder
-        pytest.skip("the bundle of the base is not beside the one that is served")
-    tab.click()
-    page.get_by_role("button", name="Let the base model try").click()
-    text = page.text.input_value()
-    base = Engine.load(folder)
-    expected = base.generate([text])[0].text
-    base.close()
-    expect(page.locator("#base .gist[data-plain]")).to_have_attribute("data-plain", expected)
-    tuned = page.gist.get_attribute("data-plain")
-    expect(page.locator("#base section").nth(1).locator(".gist")).to_have_text(tuned)

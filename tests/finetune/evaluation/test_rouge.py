@@ -1,12 +1,12 @@
-"""ROUGE and its intervals against values worked out by hand."""
+"""ROUGE and its intervals against values computed by hand."""
 
 import numpy as np
 import pytest
 
-from finetune.evaluation.rouge import lead_sentence, mean_interval, rouge_by_document, summarized
+from finetune.evaluation.rouge import lead_sentence, mean_interval, mean_scores, rouge_by_document
 
 
-def test_scores_worked_out_by_hand():
+def test_scores_equal_those_computed_by_hand():
     # 4 of 5 and 4 of 6 words: P=.8 R=2/3; bigrams 2 of 4 and 2 of 5; longest common subsequence of 4.
     scores = rouge_by_document(["the cat sat on mats"], ["the cat was sitting on mat"])
     f1 = lambda p, r: 200 * p * r / (p + r)  # noqa: E731
@@ -16,23 +16,23 @@ def test_scores_worked_out_by_hand():
     assert scores["rougeL"][0] == pytest.approx(f1(4 / 5, 4 / 6))
 
 
-def test_lsum_reads_sentences_apart():
+def test_rouge_lsum_compares_sentence_by_sentence():
     scores = rouge_by_document(["b c d. x y z."], ["x y z. b c d."])
     assert scores["rougeLsum"][0] == pytest.approx(100)
     assert scores["rougeL"][0] == pytest.approx(50)
 
 
-def test_each_document_is_scored_in_its_place():
+def test_scores_are_in_the_documents_order():
     scores = rouge_by_document(["alpha", "beta", ""], ["alpha", "gamma", "delta"])
     assert scores["rouge1"].tolist() == [100, 0, 0]
 
 
-def test_the_lead_sentence_ends_at_a_sentences_end_or_a_line():
+def test_lead_sentence_ends_at_a_sentence_end_or_a_line_break():
     assert lead_sentence("It cost $3.50 in all. Then it rose.") == "It cost $3.50 in all."
     assert lead_sentence("A heading\nAnd a text. More.") == "A heading"
 
 
-def test_the_interval_is_that_of_a_mean():
+def test_interval_equals_the_normal_interval_of_the_mean():
     values = np.random.default_rng(1).normal(30, 10, size=400)
     mean, (low, high) = mean_interval(values)
     error = 1.96 * values.std() / 20
@@ -41,7 +41,7 @@ def test_the_interval_is_that_of_a_mean():
     assert mean_interval(values) == mean_interval(values)
 
 
-def test_the_form_of_rouge_json():
-    form = summarized(rouge_by_document(["a b", "c"], ["a b", "d"]))
-    assert form["rouge1"] == 50
-    assert form["ci95"]["rouge1"] == [0, 100]
+def test_mean_scores_hold_means_and_intervals():
+    scores = mean_scores(rouge_by_document(["a b", "c"], ["a b", "d"]))
+    assert scores.rouge1 == 50
+    assert scores.ci95["rouge1"] == (0, 100)

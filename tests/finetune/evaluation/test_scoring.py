@@ -1,15 +1,16 @@
-"""Summaries by PyTorch in batches are those of each document alone, to their end tokens."""
+"""Summaries by PyTorch: a batch gives the same as each document alone, and the recipe's parameters apply."""
 
 import pytest
 
-from finetune.evaluation.scoring import encode, generate
+from finetune.data.tokenizing import encode
+from finetune.evaluation.scoring import generate
 from finetune.recipe import Recipe
-from finetune.training.train import load_base
+from finetune.training.model import load_base
 from tests.conftest import ROOT, gazette
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_company_adds_nothing_behind_the_end(beams):
+def test_batch_gives_the_same_tokens_as_each_document_alone(beams):
     recipe = Recipe(
         model={"name": str(ROOT / "models/base")},
         data={"train": "unused.jsonl"},
@@ -19,15 +20,15 @@ def test_company_adds_nothing_behind_the_end(beams):
     model.eval()
     documents = [row["document"][: 150 + 90 * i] for i, row in enumerate(gazette("validation")[:6])]
     inputs = encode(tokenizer, documents, recipe)
-    together = generate(model, tokenizer, inputs, recipe, "")
+    batched = generate(model, tokenizer, inputs, recipe, "")
     alone = [generate(model, tokenizer, [ids], recipe, "")[0] for ids in inputs]
-    assert together == alone
-    assert len({len(tokens) for tokens in together}) > 2
-    assert any(tokens[-1] == tokenizer.eos_token_id for tokens in together)
+    assert batched == alone
+    assert len({len(tokens) for tokens in batched}) > 2
+    assert any(tokens[-1] == tokenizer.eos_token_id for tokens in batched)
 
 
-def test_the_recipe_decides_and_not_what_the_model_was_saved_with():
-    """One beam and no rule for repetitions are transformers' defaults, which it takes for settings that nobody made."""
+def test_recipe_overrides_the_models_own_generation_config():
+    """One beam and no n-gram rule are transformers' defaults, which `generate` takes for values that were not set."""
     recipe = Recipe(
         model={"name": str(ROOT / "models/base")},
         data={"train": "unused.jsonl"},

@@ -1,4 +1,4 @@
-"""The fused attention against transformers' own: the same loss and gradients, and less that a step keeps."""
+"""The fused attention against transformers' own: equal loss and gradients, fewer saved tensors."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -9,7 +9,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from finetune.recipe import Lora
 from finetune.training.attention import fused_attention, set_dropout
-from finetune.training.train import add_adapter
+from finetune.training.model import add_adapter
 from tests.conftest import tiny_t5
 
 
@@ -19,7 +19,7 @@ def folder(request, tmp_path_factory):
 
 
 def network(folder, dropout: float):
-    """Its position biases are large, so that one that is left out is seen."""
+    """A model with large position biases, so that a missing bias changes the result."""
     model = AutoModelForSeq2SeqLM.from_pretrained(folder)
     torch.manual_seed(1)
     for module in model.modules():
@@ -38,8 +38,8 @@ def adapted(folder, dropout: float = 0.0):
     return model.train()
 
 
-def step(model, way, bf16: bool = False):
-    """Loss, gradients by name, and bytes that autograd keeps, of three pairs of unlike length."""
+def step(model, context, bf16: bool = False):
+    """Loss, gradients by name, and bytes that autograd saves, of three pairs of different length."""
     draw = torch.Generator().manual_seed(3)
     ids, labels = (torch.randint(3, 200, shape, generator=draw) for shape in ((3, 200), (3, 12)))
     mask = torch.ones_like(ids)
@@ -47,24 +47,24 @@ def step(model, way, bf16: bool = False):
         mask[row, length:] = 0
     labels[1, 5:] = -100
     own = {values.untyped_storage().data_ptr() for values in model.parameters()}
-    kept = {}
+    saved = {}
 
-    def keep(values):
+    def pack(values):
         if values.untyped_storage().data_ptr() not in own:
-            kept[values.untyped_storage().data_ptr()] = values.untyped_storage()
+            saved[values.untyped_storage().data_ptr()] = values.untyped_storage()
         return values
 
     torch.manual_seed(4)
-    with way(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda values: values):
+    with context(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda values: values):
             loss = model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss
         loss.backward()
     gradients = {name: values.grad for name, values in model.named_parameters() if values.grad is not None}
-    return loss.detach(), gradients, sum(storage.nbytes() for storage in kept.values())
+    return loss.detach(), gradients, sum(storage.nbytes() for storage in saved.values())
 
 
-def test_an_adapter_gets_the_same_gradients_from_less_memory(folder):
-    plain, fused = (step(adapted(folder), way) for way in (nullcontext, fused_attention))
+def test_adapter_gets_the_same_gradients_from_less_memory(folder):
+    plain, fused = (step(adapted(folder), context) for context in (nullcontext, fused_attention))
     torch.testing.assert_close(fused[0], plain[0], rtol=1e-5, atol=0)
     assert fused[1].keys() == plain[1].keys()
     for name, values in plain[1].items():
@@ -72,36 +72,36 @@ def test_an_adapter_gets_the_same_gradients_from_less_memory(folder):
     assert fused[2] < 0.8 * plain[2]
 
 
-def test_compiled_it_says_the_same(folder):
+def test_compiled_model_computes_the_same_loss(folder):
     @contextmanager
     def compiled(model):
-        model.compile(backend="eager")  # Dynamo's reading of the code, without a C compiler
+        model.compile(backend="eager")  # traced by Dynamo, without a C compiler
         with fused_attention(model):
             yield
 
-    plain, fused = (step(adapted(folder), way) for way in (nullcontext, compiled))
+    plain, fused = (step(adapted(folder), context) for context in (nullcontext, compiled))
     torch.testing.assert_close(fused[0], plain[0], rtol=1e-5, atol=0)
 
 
-def test_in_bf16_it_is_as_near_to_fp32(folder):
+def test_bf16_is_as_close_to_fp32_as_transformers(folder):
     def flat(gradients):
         return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
 
     exact = flat(step(adapted(folder), nullcontext)[1])
-    plain, fused = (flat(step(adapted(folder), way, bf16=True)[1]) for way in (nullcontext, fused_attention))
+    plain, fused = (flat(step(adapted(folder), context, bf16=True)[1]) for context in (nullcontext, fused_attention))
     assert (fused - exact).norm() < 1.3 * (plain - exact).norm()
 
 
-def test_biases_that_learn_and_dropout_go_the_plain_way(folder):
-    plain, fused = (step(network(folder, 0.0).train(), way) for way in (nullcontext, fused_attention))
+def test_trained_biases_and_dropout_use_transformers_attention(folder):
+    plain, fused = (step(network(folder, 0.0).train(), context) for context in (nullcontext, fused_attention))
     assert any("relative_attention_bias" in name for name in plain[1])
     for name, values in plain[1].items():
         assert (fused[1][name] - values).norm() <= 1e-4 * values.norm(), name
-    plain, fused = (step(adapted(folder, 0.5), way) for way in (nullcontext, fused_attention))
+    plain, fused = (step(adapted(folder, 0.5), context) for context in (nullcontext, fused_attention))
     assert fused[0] == plain[0] != step(adapted(folder), nullcontext)[0]
 
 
-def test_the_block_leaves_the_model_as_it_was_and_an_adapters_dropout_too(folder):
+def test_block_restores_the_model_and_keeps_the_adapters_dropout(folder):
     model = add_adapter(network(folder, 0.0), Lora(rank=4, dropout=0.25))
     with fused_attention(model):
         pass

@@ -23,15 +23,15 @@ TOKENS = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "R
 
 def processes(title: str) -> list[int]:
     """Those of Ray that call themselves `title`."""
-    found = []
+    matches = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             name = (folder / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
         if name.startswith("ray::") and title in name:
-            found.append(int(folder.name))
-    return found
+            matches.append(int(folder.name))
+    return matches
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,13 @@ def cluster():
         text=True,
         env=os.environ | TOKENS,
     )
-    said = []
+    stderr = []
     for line in head.stdout:
-        said.append(line)
+        stderr.append(line)
         if "Ray runtime started" in line:
             break
     else:
-        raise AssertionError(f"ray start did not come up: {''.join(said)}")
+        raise AssertionError(f"ray start did not come up: {''.join(stderr)}")
     yield f"127.0.0.1:{port}"
     os.killpg(head.pid, signal.SIGTERM)
     head.wait(60)
@@ -83,9 +83,7 @@ def windows(out: Path) -> int:
     return journal.read_bytes().count(b"\n") - 2 if journal.exists() else 0
 
 
-def test_a_cluster_writes_what_one_machine_writes_though_workers_and_the_command_are_killed(
-    tiny_run, cluster, tmp_path
-):
+def test_a_cluster_writes_what_one_machine_writes_despite_kills(tiny_run, cluster, tmp_path):
     texts = [row["document"][: 60 + i % 200] for i, row in enumerate(gazette("train"))]
     folder = tmp_path / "in"
     folder.mkdir()
@@ -112,30 +110,30 @@ def test_a_cluster_writes_what_one_machine_writes_though_workers_and_the_command
             os.kill(workers[killed], signal.SIGKILL)
             killed += 1
         time.sleep(0.02)
-    said = process.communicate(timeout=240)[1]
-    assert process.returncode == 0, said
-    assert "Going on after" in said
+    stderr = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, stderr
+    assert "Continuing after" in stderr
     assert killed >= 1
     assert there.read_bytes() == here.read_bytes()
     rejects = [path.with_name(f"{path.name}.rejects.jsonl").read_bytes() for path in (here, there)]
     assert rejects[0] == rejects[1]
 
 
-def test_a_cluster_that_is_not_there_is_told(tiny_run, tmp_path):
+def test_a_missing_cluster_is_one_sentence(tiny_run, tmp_path):
     source = tmp_path / "in.jsonl"
     source.write_text('{"document": "a"}\n')
     process = start(source, tmp_path / "out.jsonl", str(tiny_run / "bundle"), "--ray", "127.0.0.1:1")
-    said = process.communicate(timeout=120)[1]
+    stderr = process.communicate(timeout=120)[1]
     assert process.returncode == 1
-    assert "No Ray cluster answers at 127.0.0.1:1: Connection refused." in said
-    assert "Traceback" not in said
+    assert "No Ray cluster answers at 127.0.0.1:1: Connection refused." in stderr
+    assert "Traceback" not in stderr
 
 
-def test_a_damaged_file_is_named_by_the_cluster_too(tiny_run, cluster, tmp_path):
+def test_the_cluster_names_a_damaged_file(tiny_run, cluster, tmp_path):
     source = tmp_path / "in.jsonl.gz"
     source.write_bytes(gzip.compress(b'{"document": "one two three"}\n' * 2000)[:-40])
     process = start(source, tmp_path / "out.jsonl", str(tiny_run / "bundle"), "--ray", cluster)
-    said = process.communicate(timeout=240)[1]
-    assert process.returncode == 1, said
+    stderr = process.communicate(timeout=240)[1]
+    assert process.returncode == 1, stderr
     # Ray's own log, with a traceback, comes before it.
-    assert f"{source} is cut short or damaged after row" in " ".join(said.split())
+    assert f"{source} is cut short or damaged after row" in " ".join(stderr.split())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from precis.grounding.evidence import support
+from precis.grounding.evidence import find_evidence
 from precis.grounding.numerals import numbers
 
 BRIDGE = (
@@ -15,36 +15,36 @@ BRIDGE = (
 )
 
 
-def lacking(document: str, summary: str) -> list[tuple[str, str]]:
-    return [(span.text, span.kind) for span in support(document, summary).unsupported]
+def unsupported(document: str, summary: str) -> list[tuple[str, str]]:
+    return [(span.text, span.kind) for span in find_evidence(document, summary).unsupported]
 
 
-def test_the_sentence_that_says_the_same_comes_first_and_the_others_stay_away():
-    found = support(BRIDGE, "An old bridge will be mended before winter.").sentences
-    assert [BRIDGE[s.start : s.end] for s in found] == [s.text for s in found]
-    assert found[0].text == "It agreed to mend the old bridge before the winter, at a cost of £2 million."
-    assert all("Rain" not in sentence.text for sentence in found)
-    assert 0.4 < found[0].score <= 1
+def test_the_sentence_with_the_same_content_comes_first_and_unrelated_ones_are_absent():
+    sentences = find_evidence(BRIDGE, "An old bridge will be mended before winter.").sentences
+    assert [BRIDGE[s.start : s.end] for s in sentences] == [s.text for s in sentences]
+    assert sentences[0].text == "It agreed to mend the old bridge before the winter, at a cost of £2 million."
+    assert all("Rain" not in sentence.text for sentence in sentences)
+    assert 0.4 < sentences[0].score <= 1
 
 
 def test_a_copied_sentence_scores_one_and_needs_no_other():
-    found = support(BRIDGE, "Rain was forecast for the weekend.").sentences
-    assert [(s.text, s.score) for s in found] == [("Rain was forecast for the weekend.", 1.0)]
+    sentences = find_evidence(BRIDGE, "Rain was forecast for the weekend.").sentences
+    assert [(s.text, s.score) for s in sentences] == [("Rain was forecast for the weekend.", 1.0)]
 
 
-def test_a_summary_of_two_sentences_rests_on_both():
-    found = support(BRIDGE, "The council met on Tuesday and rain was forecast for the weekend.").sentences
-    assert {s.text[:4] for s in found} == {"The ", "Rain"}
+def test_a_summary_of_two_facts_is_supported_by_both_sentences():
+    sentences = find_evidence(BRIDGE, "The council met on Tuesday and rain was forecast for the weekend.").sentences
+    assert {s.text[:4] for s in sentences} == {"The ", "Rain"}
 
 
 def test_a_title_does_not_end_a_sentence():
-    assert support(BRIDGE, "Smith called the vote close.").sentences[0].text.startswith("Mr. Smith, who")
+    assert find_evidence(BRIDGE, "Smith called the vote close.").sentences[0].text.startswith("Mr. Smith, who")
 
 
-def test_what_shares_nothing_is_supported_by_nothing():
-    assert support(BRIDGE, "Zebras gallop.").sentences == []
-    assert support("", "Zebras gallop.").sentences == []
-    assert support(BRIDGE, "") == support("", "")
+def test_a_summary_without_shared_words_has_no_support():
+    assert find_evidence(BRIDGE, "Zebras gallop.").sentences == []
+    assert find_evidence("", "Zebras gallop.").sentences == []
+    assert find_evidence(BRIDGE, "") == find_evidence("", "")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_shares_nothing_is_supported_by_nothing():
     ],
 )
 def test_numbers(document, summary, expected):
-    assert lacking(document, summary) == expected
+    assert unsupported(document, summary) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,28 +103,28 @@ def test_numbers(document, summary, expected):
     ],
 )
 def test_names(document, summary, expected):
-    assert lacking(document, summary) == expected
+    assert unsupported(document, summary) == expected
 
 
-def test_signs_without_blanks_are_compared_one_by_one():
-    assert support("市议会开会。桥要修。", "要修桥。").sentences[0].text == "桥要修。"
+def test_characters_of_unspaced_scripts_are_compared_one_by_one():
+    assert find_evidence("市议会开会。桥要修。", "要修桥。").sentences[0].text == "桥要修。"
 
 
 @given(st.text(max_size=200), st.text(max_size=100))
 def test_offsets_are_exact_for_any_text(document, summary):
-    found = support(document, summary)
-    assert found == support(document, summary)
-    for sentence in found.sentences:
+    evidence = find_evidence(document, summary)
+    assert evidence == find_evidence(document, summary)
+    for sentence in evidence.sentences:
         assert document[sentence.start : sentence.end] == sentence.text
         assert 0 < sentence.score <= 1
-    for span in found.unsupported:
+    for span in evidence.unsupported:
         assert summary[span.start : span.end] == span.text
 
 
 @given(st.integers(0, 10**13), st.sampled_from(["{}", "{:,}", "{:_}"]))
-def test_a_number_is_read_back_from_its_spellings(number, form):
-    text = form.format(number).replace("_", "\u202f")
-    assert [found.values[0] for found in numbers(f"about {text} of them")] == [str(number)]
+def test_a_number_is_read_back_from_its_spellings(value, form):
+    text = form.format(value).replace("_", "\u202f")
+    assert [number.values[0] for number in numbers(f"about {text} of them")] == [str(value)]
 
 
 def test_time_is_linear_in_the_document():
@@ -133,7 +133,7 @@ def test_time_is_linear_in_the_document():
     def seconds(words: int) -> float:
         document = "".join(sentence.format(i, i % 1000) for i in range(words // 16))
         began = time.process_time()
-        support(document, "Police said 900 people had seen the old bridge fall in Northern Vesterlund. " * 4)
+        find_evidence(document, "Police said 900 people had seen the old bridge fall in Northern Vesterlund. " * 4)
         return time.process_time() - began
 
     seconds(1000)
@@ -147,5 +147,5 @@ def test_time_is_linear_in_the_document():
 )
 def test_no_text_takes_long(text):
     began = time.process_time()
-    support(text, text[:2000])
+    find_evidence(text, text[:2000])
     assert time.process_time() - began < 3

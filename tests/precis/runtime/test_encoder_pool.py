@@ -1,4 +1,4 @@
-"""Texts are encoded the way that is faster here, and come out in order whichever that is."""
+"""The encoder pool uses the faster strategy, and its results are in order and equal whichever that is."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from precis.bundle.verify import open_bundle
-from precis.runtime.encoder_pool import REMEMBERED, TRIED_EVERY, EncoderPool
+from precis.runtime.encoder_pool import EXPLORE_EVERY, MEASUREMENTS, EncoderPool
 from precis.runtime.model import Seq2SeqModel
 from precis.text.tokenizer import TextTokenizer
 from tests.support.engines import TEXTS
@@ -16,59 +16,58 @@ from tests.support.engines import TEXTS
 SECONDS = 0.004
 
 
-class Machine:
-    """Encodes in SECONDS, `together` times that in another thread than its maker's; counts the texts encoded there."""
+class SlowEncoder:
+    """Encodes in SECONDS, in another thread than its creator's in `slowdown` times that; counts the latter texts."""
 
-    def __init__(self, together: float) -> None:
-        self.together, self.met, self._caller = together, 0, threading.current_thread()
+    def __init__(self, slowdown: float) -> None:
+        self.slowdown, self.in_parallel, self._creator = slowdown, 0, threading.current_thread()
 
-    def encode(self, ids: list[int]) -> list[np.ndarray]:
-        if ids[0] < 0:
-            raise ValueError(f"no token {ids[0]}")
-        company = threading.current_thread() is not self._caller
-        self.met += company
-        time.sleep(SECONDS * (self.together if company else 1))
-        return [np.array(ids)]
+    def encode(self, input_ids: list[int]) -> list[np.ndarray]:
+        if input_ids[0] < 0:
+            raise ValueError(f"no token {input_ids[0]}")
+        in_parallel = threading.current_thread() is not self._creator
+        self.in_parallel += in_parallel
+        time.sleep(SECONDS * (self.slowdown if in_parallel else 1))
+        return [np.array(input_ids)]
 
 
-@pytest.mark.parametrize(("together", "side_by_side"), [(1.0, True), (6.0, False)])
-def test_the_faster_way_is_found_and_the_other_tried_again(together, side_by_side):
-    machine = Machine(together)
-    read = EncoderPool(machine.encode, machine.encode, 2)
-    for _ in range(2 * REMEMBERED):
-        read([[1], [2]])
-    assert machine.met >= REMEMBERED  # both ways were measured
-    machine.met, tried = 0, 0
-    for call in range(2 * REMEMBERED + 1, TRIED_EVERY + 1):
-        before = machine.met
-        assert [found[0].tolist() for found in read([[1], [2]])] == [[1], [2]]
-        if call == TRIED_EVERY:
-            tried = machine.met - before
+@pytest.mark.parametrize(("slowdown", "parallel_is_faster"), [(1.0, True), (6.0, False)])
+def test_faster_strategy_is_used_and_the_other_tried_again(slowdown, parallel_is_faster):
+    encoder = SlowEncoder(slowdown)
+    pool = EncoderPool(encoder.encode, encoder.encode, 2)
+    for _ in range(2 * MEASUREMENTS):
+        pool([[1], [2]])
+    assert encoder.in_parallel >= MEASUREMENTS, "both strategies were measured"
+    explored = 0
+    for call in range(2 * MEASUREMENTS + 1, EXPLORE_EVERY + 1):
+        before = encoder.in_parallel
+        assert [outputs[0].tolist() for outputs in pool([[1], [2]])] == [[1], [2]]
+        if call == EXPLORE_EVERY:
+            explored = encoder.in_parallel - before
         else:
-            assert (machine.met > before) is side_by_side
-    assert (tried > 0) is not side_by_side
+            assert (encoder.in_parallel > before) is parallel_is_faster
+    assert (explored > 0) is not parallel_is_faster
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_text_that_fails_fails_alone(threads):
-    encode = Machine(1.0).encode
-    read = EncoderPool(encode, encode, threads)
+def test_failing_text_does_not_fail_the_others(threads):
+    encode = SlowEncoder(1.0).encode
+    pool = EncoderPool(encode, encode, threads)
     for texts in ([[-1]], [[1], [-2], [3]]):
-        found = read(texts)
-        assert [str(one) if isinstance(one, Exception) else one[0].tolist() for one in found] == [
-            f"no token {ids[0]}" if ids[0] < 0 else ids for ids in texts
+        results = pool(texts)
+        assert [str(one) if isinstance(one, Exception) else one[0].tolist() for one in results] == [
+            f"no token {input_ids[0]}" if input_ids[0] < 0 else input_ids for input_ids in texts
         ]
 
 
-def test_a_text_read_beside_others_has_the_same_numbers(rounded):
-    """By one thread of a session of its own, or by all of the threads of another."""
-    bundle = open_bundle(rounded)
-    model, codec = Seq2SeqModel(bundle, "cpu", 2), TextTokenizer.load(bundle)
-    texts = [codec.cut(codec.encode(text)) for text in TEXTS]
+def test_encoding_in_parallel_gives_the_same_values(int8_bundle):
+    bundle = open_bundle(int8_bundle)
+    model, tokenizer = Seq2SeqModel(bundle, "cpu", 2), TextTokenizer.load(bundle)
+    texts = [tokenizer.truncate(tokenizer.encode(text)) for text in TEXTS]
     assert len({len(text) for text in texts}) > 5
-    assert model.lone_encoder is not model.encoder
-    with ThreadPoolExecutor(3) as pool:
-        beside = [*pool.map(model.encode_beside_others, texts)]
-    for text, found in zip(texts, beside, strict=True):
-        for one, other in zip(found, model.encode(text), strict=True):
+    assert model.parallel_encoder is not model.encoder
+    with ThreadPoolExecutor(3) as executor:
+        in_parallel = [*executor.map(model.encode_in_parallel, texts)]
+    for text, outputs in zip(texts, in_parallel, strict=True):
+        for one, other in zip(outputs, model.encode(text), strict=True):
             np.testing.assert_array_equal(one, other)

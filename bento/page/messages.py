@@ -1,0 +1,62 @@
+"""Sentences for the visitor: what went wrong, what is going on, and how a summary was made."""
+
+import logging
+
+from bento.page.admission import AdmissionQueueFull
+from bento.page.html import plural
+from bento.page.readers.formats import DocumentError
+from bento.page.summarizing import Done
+from precis import EngineError
+from precis.grounding.evidence import Span
+
+log = logging.getLogger("precis.page")
+
+INTERNAL_ERROR = "Something went wrong here; the server's log has the details."
+MAX_NAMED_SPANS = 6  # unsupported words that are named in a sentence; the rest are counted
+
+
+def error_message(error: Exception) -> str:
+    """One sentence for `error`. One that is no mistake of the visitor's is logged with its traceback."""
+    if isinstance(error, AdmissionQueueFull | DocumentError):
+        return str(error)
+    if isinstance(error, EngineError):
+        message = str(error)
+        return message[:1].upper() + message[1:]  # some begin with the name of a parameter
+    log.error("The page failed at a text", exc_info=error)
+    return INTERNAL_ERROR
+
+
+def queue_position(ahead: int) -> str:
+    """Where a text stands that waits for admission."""
+    return "You are next; the engine is busy." if ahead == 0 else f"In line: {plural(ahead, 'text')} before yours."
+
+
+def summary_report(text: str, done: Done, waited: bool = False) -> str:
+    """How long the summary is and took, and which part of the text was read."""
+    summary = done.summary
+    written, read = len(summary.text.split()), len(text.split())
+    sentences = [
+        f"{plural(written, 'word')} from {read:,} in {done.seconds:.1f} s"
+        f"{', waiting included' if waited else ''}; the first after {done.first_seconds:.2f} s."
+    ]
+    if summary.chunks > 1:
+        sentences.append(
+            f"The text is longer than the model reads at once, so it was summarized in {summary.chunks} chunks, "
+            "and their summaries once more."
+        )
+    if summary.truncated_tokens:
+        sentences.append(f"The last {plural(summary.truncated_tokens, 'token')} of it were not read.")
+    elif summary.chunks == 1:
+        sentences.append("All of the text was read.")
+    if summary.finish_reason == "length":
+        sentences.append("The summary was cut at the longest length you allow.")
+    return " ".join(sentences)
+
+
+def unsupported_report(unsupported: list[Span]) -> str:
+    """The numbers and names of the summary that the text lacks, in a sentence; "" where there are none."""
+    if not unsupported:
+        return ""
+    words = list(dict.fromkeys(span.text for span in unsupported))
+    more = f" and {len(words) - MAX_NAMED_SPANS} more" if len(words) > MAX_NAMED_SPANS else ""
+    return f"Not found in the text: {', '.join(words[:MAX_NAMED_SPANS])}{more}."

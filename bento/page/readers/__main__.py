@@ -1,0 +1,40 @@
+"""The child process: python -m bento.page.readers FILE SUFFIX prints {"text", "note"} or {"error"} as JSON."""
+
+import contextlib
+import json
+import resource
+import sys
+from pathlib import Path
+
+from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_MEMORY_BYTES, READER_SECONDS
+from bento.page.readers.formats import READERS, DocumentError, normalize
+
+
+def main(path: str, suffix: str) -> None:
+    """Reads the file under limits on processor time and memory; the child can write no file at all."""
+    for limit, value in (
+        (resource.RLIMIT_CPU, READER_SECONDS),
+        (resource.RLIMIT_AS, READER_MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+    try:
+        text, note = READERS[suffix](Path(path).read_bytes())
+        text = normalize(text)
+        if not text:
+            raise DocumentError("has no text in it.")
+        if len(text) > MAX_DOCUMENT_CHARACTERS:
+            raise DocumentError(f"holds more than {MAX_DOCUMENT_CHARACTERS:,} characters.")
+        result = {"text": text, "note": note}
+    except DocumentError as error:
+        result = {"error": str(error)}
+    except MemoryError:
+        result = {"error": "takes too much memory to read."}
+    except Exception:  # a broken file makes the libraries raise all kinds of errors
+        result = {"error": f"cannot be read as {suffix.removeprefix('.')}; it may be damaged."}
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,64 @@
+"""One running task a visitor and tab: a newer task, or the Stop button, cancels the one before."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Generic, TypeVar
+
+import gradio as gr
+
+from bento.page.html import status
+from bento.page.messages import error_message
+
+HEARTBEAT_SECONDS = 0.5  # the last view is repeated after so long: Gradio notices only then that a visitor has left
+
+View = TypeVar("View")
+
+
+class SessionTasks(Generic[View]):
+    """The running tasks of one tab of the page, by Gradio's session. `status_view` makes a view of a status line."""
+
+    def __init__(self, status_view: Callable[[str], View]) -> None:
+        self._status_view = status_view
+        self._tasks: dict[str | None, asyncio.Task[None]] = {}
+
+    async def run(
+        self, request: gr.Request, views: AsyncGenerator[View, None], stopped_view: Callable[[], View] | None = None
+    ) -> AsyncGenerator[View, None]:
+        """Iterates over `views` in a task. An error ends as a status line, Stop as `stopped_view` or "Stopped."."""
+        self.stop(request)
+        updates: asyncio.Queue[View | None] = asyncio.Queue()
+        session, task = request.session_hash, asyncio.create_task(_put_all(views, updates))
+        self._tasks[session] = task
+        task.add_done_callback(lambda _: updates.put_nowait(None))
+        view: View | None = None
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        view = await updates.get()
+                        if view is None:
+                            break
+                if view is not None:
+                    yield view
+            if task.cancelled():
+                if self._tasks.get(session) is task:  # else the tab shows a newer task by now
+                    yield stopped_view() if stopped_view else self._status_view(status("Stopped."))
+            elif isinstance(error := task.exception(), Exception):
+                yield self._status_view(status(error_message(error), "error"))
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if self._tasks.get(session) is task:
+                del self._tasks[session]
+
+    def stop(self, request: gr.Request) -> None:
+        """Cancels the visitor's task, if one is running."""
+        if task := self._tasks.get(request.session_hash):
+            task.cancel()
+
+
+async def _put_all(views: AsyncGenerator[View, None], updates: asyncio.Queue[View | None]) -> None:
+    async with contextlib.aclosing(views):
+        async for view in views:
+            updates.put_nowait(view)

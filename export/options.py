@@ -1,0 +1,17 @@
+"""The options of one export."""
+
+from dataclasses import dataclass, field
+
+PRECISIONS = ("fp32", "int8", "fp16")  # in the order in which they are exported
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; `precisions` and `device` override the recipe."""
+
+    precisions: list[str] = field(default_factory=list)
+    device: str | None = None
+    base: bool = False  # also export the base model before fine-tuning, in int8
+    allow_cpu_fallback: bool = False
+    accept_worse: bool = False  # export a model that fine-tuning has made worse
+    optimum: bool = False  # write Optimum's layout instead of bundles

@@ -1,0 +1,41 @@
+"""Ties: summaries that differ only because PyTorch's own scores of two tokens are practically equal."""
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from finetune.evaluation.scoring import generation_config
+from finetune.recipe import Recipe
+
+TIE = 1e-4  # PyTorch's scores that are nearer to each other than this may fall either way
+
+
+@torch.inference_mode()
+def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: list[int], recipe: Recipe) -> bool:
+    """Whether PyTorch's scores leave open which of two different summaries is the better one.
+
+    `ids` are the document's token ids; `expected` is PyTorch's summary and `actual` the other system's, both with
+    their end token if they have one. Greedy search: the scores of both tokens at the first step that differs; beam
+    search: the scores of both summaries.
+    """
+    config = generation_config(recipe, model)
+    source = torch.tensor([ids], device=model.device)
+    if config.num_beams == 1:
+        steps = zip(expected, actual, strict=False)
+        step = next((i for i, (a, b) in enumerate(steps) if a != b), min(len(expected), len(actual)))
+        config.output_scores = config.return_dict_in_generate = True
+        generated = model.generate(  # type: ignore[operator]
+            input_ids=source, generation_config=config, use_model_defaults=False
+        )
+        scores = generated.scores
+        if step >= min(len(scores), len(actual)):
+            return False
+        return float(scores[step][0].max() - scores[step][0][actual[step]]) < TIE
+    return abs(_sequence_score(model, ids, expected, config) - _sequence_score(model, ids, actual, config)) < TIE
+
+
+def _sequence_score(model: PreTrainedModel, ids: list[int], tokens: list[int], config: GenerationConfig) -> float:
+    """Sum of the tokens' log-probabilities over the length penalty, by which beam search ranks finished sequences."""
+    source, labels = (torch.tensor([row], device=model.device) for row in (ids, tokens))
+    logits = model(input_ids=source, labels=labels).logits[0]
+    log_probabilities = logits.log_softmax(-1)[torch.arange(len(tokens)), labels[0]]
+    return float(log_probabilities.sum()) / len(tokens) ** config.length_penalty

@@ -1,0 +1,16 @@
+"""The file formats of bulk runs: JSONL, CSV and Parquet. Columns besides the document are carried over unchanged."""
+
+from precis.bulk.formats.base import Columns, Format, Row
+from precis.bulk.formats.csv_format import CsvFormat
+from precis.bulk.formats.jsonl import JsonlFormat
+
+__all__ = ["Columns", "CsvFormat", "Format", "JsonlFormat", "Row", "make_format"]
+
+
+def make_format(name: str, columns: Columns) -> Format:
+    """The format called `name`: "jsonl", "csv" or "parquet"."""
+    if name == "parquet":
+        from precis.bulk.formats.parquet import ParquetFormat
+
+        return ParquetFormat(columns)
+    return {"jsonl": JsonlFormat, "csv": CsvFormat}[name](columns)

@@ -1,0 +1,67 @@
+"""What the running batch needs of a device: prefill rows of a KV cache, and decode the next step of all of them."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from precis.params import MAX_NEW_TOKENS
+from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, SELF_CAPACITY, IntArray, KVCache, Prefill
+from precis.runtime.kv_cache_cuda import capacities
+from precis.runtime.model import Seq2SeqModel
+from precis.runtime.model_runner_cpu import CpuModelRunner
+from precis.runtime.model_runner_cuda import CudaModelRunner
+
+
+class Logits(Protocol):
+    """Logits (rows, steps, vocabulary), indexed as a numpy array; on a GPU they are copied to the host when indexed."""
+
+    def __getitem__(self, index: Any, /) -> npt.NDArray[np.float32]: ...
+
+
+class ModelRunner(Protocol):
+    """Runs encoder and decoder on the rows of one KV cache. Not thread-safe."""
+
+    @property
+    def kv_cache(self) -> KVCache:
+        """The rows and what they hold. The runner fills the rows; the caller allocates and frees them."""
+
+    @property
+    def max_tokens_per_step(self) -> int:
+        """How many tokens of a single row one call of `decode` may have; 1 means that drafts are not supported."""
+
+    @property
+    def argmax_tokens(self) -> IntArray | None:
+        """The tokens with the largest logits of the last step (rows,), where the graph computes them, else None."""
+
+    def prefill(self, prefills: list[Prefill]) -> list[Exception | None]:
+        """Encodes the sources and fills their allocated rows; returns the exception of each that failed, or None."""
+
+    def decode(self, input_ids: npt.NDArray[np.int64]) -> Logits:
+        """Runs a decode step on the last tokens `input_ids` (rows, steps) of the first rows.
+
+        The logits (rows, steps, vocabulary) are valid until the next call. More than one step is allowed for a single
+        row only. The caller adds the steps it accepts to the KV cache's `past_length`.
+        """
+
+
+def new_model_runner(
+    model: Seq2SeqModel, rows: int, max_source_tokens: int, *, cuda_graphs: bool = True
+) -> ModelRunner:
+    """The runner for the model's graphs, with a KV cache of `rows` rows for sources of at most `max_source_tokens`.
+
+    `cuda_graphs` captures decode steps where the model supports it, which pays if steps of equal shape recur.
+    """
+    if model.static:
+        return CudaModelRunner(model, rows, max_source_tokens, cuda_graphs)
+    return CpuModelRunner(model, rows, max_source_tokens)
+
+
+def bytes_per_row(model: Seq2SeqModel, max_source_tokens: int) -> int:
+    """The KV cache memory of a full row, in bytes."""
+    self_capacity, cross_capacity = SELF_CAPACITY, max_source_tokens + MAX_TOKENS_PER_STEP
+    if model.static:
+        self_capacity, cross_capacity = (capacities(tokens)[-1] for tokens in (MAX_NEW_TOKENS, max_source_tokens))
+    self_kv = len(model.self_kv_inputs) * self_capacity * np.dtype(model.self_kv_dtype).itemsize
+    cross_kv = len(model.cross_kv_inputs) * cross_capacity * np.dtype(model.cross_kv_dtype).itemsize
+    return (self_kv + cross_kv) * model.num_heads * model.d_kv

@@ -1,0 +1,76 @@
+"""Prefill and decode steps of graphs with dynamic shapes: the decoder writes the KV cache in place."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from precis.runtime import ort
+from precis.runtime.encoder_pool import EncoderPool
+from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, CpuKVCache, Prefill
+from precis.runtime.model import Seq2SeqModel
+
+
+@dataclass
+class _StepBinding:
+    """The decoder's inputs and outputs for one batch shape, bound to the memory of the KV cache."""
+
+    binding: ort.IOBinding
+    input_ids: npt.NDArray[np.int64]  # (rows, steps)
+    logits: npt.NDArray[np.float32]  # (rows, steps, vocabulary)
+
+
+class CpuModelRunner:
+    """Encodes texts one by one without padding, and decodes all rows in one run. Implements `ModelRunner`."""
+
+    max_tokens_per_step = MAX_TOKENS_PER_STEP
+    argmax_tokens = None
+
+    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
+        self.kv_cache = CpuKVCache(model, rows, max_source_tokens)
+        self._model = model
+        self._encode_all = EncoderPool(model.encode, model.encode_in_parallel, model.encoder_workers)
+        self._input_ids = np.zeros(max(rows, MAX_TOKENS_PER_STEP), dtype=np.int64)
+        self._logits = np.zeros(max(rows, MAX_TOKENS_PER_STEP) * model.vocab_size, dtype=np.float32)
+        self._bindings: dict[tuple[int, ...], _StepBinding] = {}
+
+    def prefill(self, prefills: list[Prefill]) -> list[Exception | None]:
+        """See `ModelRunner.prefill`. A text that fails leaves the others as they are."""
+        errors: list[Exception | None] = []
+        results = self._encode_all([prefill.input_ids for prefill in prefills])
+        for prefill, result in zip(prefills, results, strict=True):
+            if isinstance(result, Exception):
+                errors.append(result)
+            else:
+                self.kv_cache.store_source(prefill.rows, result)
+                errors.append(None)
+        return errors
+
+    def decode(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """See `ModelRunner.decode`."""
+        step = self._bindings.get(input_ids.shape) or self._bind(*input_ids.shape)
+        step.input_ids[:] = input_ids
+        self._model.decoder.run_with_iobinding(step.binding)
+        return step.logits
+
+    def _bind(self, rows: int, steps: int) -> _StepBinding:
+        model, cache, count = self._model, self.kv_cache, rows * steps
+        binding = model.decoder.io_binding()
+        input_ids = self._input_ids[:count].reshape(rows, steps)
+        logits = self._logits[: count * model.vocab_size].reshape(rows, steps, model.vocab_size)
+        inputs = {
+            "input_ids": input_ids,
+            "past_length": cache.past_length[:rows],
+            "source_length": cache.source_length[:rows],
+        }
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(logits))
+        names = model.self_kv_inputs + model.cross_kv_inputs
+        for name, values in zip(names, cache.self_kv + cache.cross_kv, strict=True):
+            # Input and output are the same memory: the decoder writes the new positions in place.
+            value = ort.OrtValue.ortvalue_from_numpy(values[:rows])
+            binding.bind_ortvalue_input(name, value)
+            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
+        step = self._bindings[rows, steps] = _StepBinding(binding, input_ids, logits)
+        return step

@@ -1,0 +1,95 @@
+"""Summarizing one text for the page: its states, stopping, and waiting for admission."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from bento.page.admission import AdmissionQueue
+from bento.page.summarizing import Done, Reading, Waiting, Writing, summarize
+from precis import GenerationParams
+from tests.conftest import gazette
+
+DOCUMENT = gazette("validation")[1]["document"]
+LONG = " ".join(row["document"] for row in gazette("train")[:50])[:39_000]
+
+
+async def collect(engine, queue, text, params):
+    return [state async for state in summarize(engine, queue, text, params)]
+
+
+def test_last_state_is_the_engines_summary(engine):
+    params = GenerationParams(num_beams=2)
+    states = asyncio.run(collect(engine, AdmissionQueue(), DOCUMENT, params))
+    assert isinstance(states[-1], Done)
+    assert states[-1].summary == engine.generate([DOCUMENT], params)[0]
+    texts = [state.text for state in states if isinstance(state, Writing)]
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
+    assert all(states[-1].summary.text.startswith(text) for text in texts)
+    assert 0 < states[-1].first_seconds <= states[-1].seconds
+
+
+def test_cancelling_frees_the_queue_and_the_engine(engine):
+    async def scenario():
+        queue = AdmissionQueue()
+        params = GenerationParams(num_beams=8, max_new_tokens=512, min_new_tokens=400)
+        task = asyncio.create_task(collect(engine, queue, LONG, params))
+        while engine.stats().running_rows == 0:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert queue.enqueue(queue.rows).admitted.is_set()
+        for _ in range(100):
+            if engine.stats().running_rows == 0:
+                break
+            await asyncio.sleep(0.05)
+        stats = engine.stats()
+        assert (stats.running_rows, stats.waiting_requests, stats.waiting_tokens) == (0, 0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_waiting_text_reports_how_many_are_ahead(engine):
+    async def scenario():
+        queue = AdmissionQueue()
+        running = queue.enqueue(queue.rows)
+        others = [queue.enqueue(1), queue.enqueue(1)]
+        task = asyncio.create_task(collect(engine, queue, DOCUMENT, GenerationParams()))
+        await asyncio.sleep(0.7)
+        queue.release(others[0])
+        await asyncio.sleep(0.7)
+        queue.release(running)
+        queue.release(others[1])
+        states = await task
+        assert [state.ahead for state in states if isinstance(state, Waiting)] == [2, 1]
+        assert isinstance(states[-1], Done)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("text", "num_beams", "rows"), [(DOCUMENT, 1, 1), (DOCUMENT, 4, 4), (LONG, 1, 8)], ids=["greedy", "beams", "long"]
+)
+def test_text_takes_a_row_a_beam_and_a_long_text_the_share(engine, text, num_beams, rows):
+    async def scenario():
+        queue = AdmissionQueue(rows=8, max_waiting=1)
+        params = GenerationParams(num_beams=num_beams, max_new_tokens=2)
+        async for state in summarize(engine, queue, text, params):
+            if not isinstance(state, Done):
+                assert queue.rows - queue.free_rows == rows
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("text", "long_text", "chunked"), [(DOCUMENT, "split", False), (LONG, "split", True), (LONG, "truncate", False)]
+)
+def test_reading_says_whether_a_long_text_is_chunked(engine, text, long_text, chunked):
+    async def scenario():
+        states = summarize(engine, AdmissionQueue(), text, GenerationParams(long_text=long_text))
+        reading = await anext(states)
+        await states.aclose()
+        assert reading == Reading(chunked)
+
+    asyncio.run(scenario())

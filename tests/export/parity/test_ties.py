@@ -1,0 +1,32 @@
+"""Which differences between two summaries are ties."""
+
+import json
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from export.parity.ties import is_tie
+from finetune.data.tokenizing import encode
+from finetune.evaluation.scoring import generate
+from finetune.recipe_io import parse_recipe
+from tests.conftest import gazette
+
+
+def test_only_a_token_with_an_equal_pytorch_score_is_a_tie(tiny_run):
+    """Two tokens get the same embedding, which is the output layer as well, so PyTorch scores them alike."""
+    recipe = parse_recipe(json.loads((tiny_run / "run.json").read_text())["recipe"])
+    tokenizer = AutoTokenizer.from_pretrained(tiny_run / "merged")
+    model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged")
+    (ids,) = encode(tokenizer, [gazette("validation")[0]["document"]], recipe)
+    (tokens,) = generate(model, tokenizer, [ids], recipe, "")
+    step = 4
+    twin, other = 15001, 15002
+    assert not {twin, other} & set(tokens)
+    with torch.no_grad():
+        model.shared.weight[twin] = model.shared.weight[tokens[step]]
+    (expected,) = generate(model, tokenizer, [ids], recipe, "")
+    assert expected[:step] == tokens[:step]
+    swapped = twin if expected[step] == tokens[step] else tokens[step]
+    assert is_tie(model, ids, expected, [*expected[:step], swapped, *expected[step + 1 :]], recipe)
+    assert not is_tie(model, ids, expected, [*expected[:step], other, *expected[step + 1 :]], recipe)
+    assert not is_tie(model, ids, expected, [*expected[:step], 1], recipe)

@@ -1,0 +1,47 @@
+"""The model card and the samples of a run."""
+
+import json
+
+import yaml
+
+from finetune.reports.card import write_samples
+
+
+def test_card_states_what_the_run_measured(tiny_run):
+    text = (tiny_run / "README.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    metadata = yaml.safe_load(front)
+    info, rouge = (json.loads((tiny_run / name).read_text()) for name in ("run.json", "rouge.json"))
+    assert metadata["base_model"] == info["recipe"]["model"]["name"]
+    assert metadata["pipeline_tag"] == "summarization"
+    for system in ("lead", "base", "finetuned"):
+        low, high = rouge[system]["ci95"]["rougeL"]
+        assert f"{rouge[system]['rougeL']:.2f} [{low:.2f}, {high:.2f}]" in body
+    for fact in (
+        "40 training pairs",
+        "24 validation pairs",
+        info["hardware"],
+        "| lora.rank | 4 |",
+        "MiB",
+        "## Limits",
+    ):
+        assert fact in body, fact
+    for folder in ("adapter", "merged"):
+        assert (tiny_run / folder / "README.md").read_text() == text
+
+
+def test_samples_are_sorted_from_largest_loss_to_largest_gain(tmp_path):
+    references = [f"the old bridge number {i} closes" for i in range(30)]
+    base = [text if i % 3 == 0 else "nothing alike" for i, text in enumerate(references)]
+    finetuned = [text if i % 3 == 1 else "nothing alike" for i, text in enumerate(references)]
+    documents = [f"Document {i} with a | in it." for i in range(30)]
+    write_samples(documents, base, finetuned, references, tmp_path)
+    page = (tmp_path / "samples.md").read_text()
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert len(headings) == 10
+    assert (headings[0], headings[-1]) == ("## ROUGE-L 100.0 → 0.0", "## ROUGE-L 0.0 → 100.0")
+    first = page.split("## ")[1]
+    number = first.split("Document ")[1].split()[0]
+    assert f"| reference | the old bridge number {number} closes |" in first
+    assert f"| base | the old bridge number {number} closes |" in first
+    assert "| fine-tuned | nothing alike |" in first

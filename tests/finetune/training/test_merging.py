@@ -1,0 +1,31 @@
+"""The merged model computes what base and adapter compute."""
+
+import json
+
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from tests.conftest import gazette
+from tests.support.finetuning import run_recipe
+
+
+def test_merged_model_equals_base_with_adapter(tiny_run, tiny_base):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_run / "merged")
+    base = AutoModelForSeq2SeqLM.from_pretrained(tiny_base)
+    adapted = PeftModel.from_pretrained(AutoModelForSeq2SeqLM.from_pretrained(tiny_base), tiny_run / "adapter").eval()
+    merged = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged").eval()
+    row = gazette("validation")[0]
+    batch = tokenizer("summarize: " + row["document"], return_tensors="pt")
+    labels = tokenizer(row["summary"], return_tensors="pt").input_ids
+    with torch.no_grad():
+        logits = [model(**batch, labels=labels).logits.numpy() for model in (base, adapted, merged)]
+    np.testing.assert_allclose(logits[1], logits[2], atol=1e-4)
+    assert np.abs(logits[0] - logits[2]).max() > 1e-3, "training changed nothing"
+
+
+def test_dora_adapter_merges(tiny_recipe, tmp_path):
+    info = run_recipe(tiny_recipe, tmp_path / "dora", "lora.dora=true", "data.validation_documents=4")
+    assert json.loads((tmp_path / "dora/adapter/adapter_config.json").read_text())["use_dora"]
+    assert 0 < info["merge_max_logit_difference"] < 1e-3

@@ -1,0 +1,56 @@
+"""Loading a T5 with its tokenizer, and adding an adapter."""
+
+import math
+import shutil
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from finetune.__main__ import main
+from finetune.recipe import Lora, Model
+from finetune.training.model import add_adapter, load_base
+
+
+@pytest.mark.parametrize(("rslora", "scaling"), [(False, 8 / 16), (True, 8 / math.sqrt(16))])
+def test_rslora_scales_by_the_square_root_of_the_rank(tiny_base, rslora, scaling):
+    network, _ = load_base(Model(name=str(tiny_base)))
+    model = add_adapter(network, Lora(rank=16, alpha=8.0, rslora=rslora))
+    scalings = {layer.scaling["default"] for layer in model.modules() if getattr(layer, "scaling", None)}
+    assert scalings == {scaling}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing without a GPU")
+def test_qlora_without_a_gpu_is_reported_in_one_sentence(tiny_recipe, tmp_path, capsys):
+    assert main([str(tiny_recipe), f"output={tmp_path / 'run'}", "model.load_in_4bit=true"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("model.load_in_4bit: QLoRA needs an NVIDIA GPU")
+    assert not list(tmp_path.iterdir())
+
+
+def test_model_that_is_not_a_t5_is_refused(tiny_recipe, tmp_path, capsys):
+    from transformers import BartConfig
+
+    BartConfig().save_pretrained(tmp_path / "bart")
+    assert main([str(tiny_recipe), f"output={tmp_path / 'run'}", f"model.name={tmp_path / 'bart'}"]) == 1
+    assert "bart" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["bert", "swapped"])
+def test_tokenizer_of_another_model_is_refused(tiny_base, tiny_recipe, tmp_path, capsys, kind):
+    shutil.copytree(tiny_base, tmp_path / "model")
+    if kind == "bert":
+        from transformers import BertTokenizerFast
+
+        for path in (tmp_path / "model").glob("*token*"):
+            path.unlink()
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]
+        (tmp_path / "vocab.txt").write_text("\n".join(words))
+        BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "model")
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+        tokenizer.eos_token = "<pad>"
+        tokenizer.save_pretrained(tmp_path / "model")
+    assert main([str(tiny_recipe), f"output={tmp_path / 'run'}", f"model.name={tmp_path / 'model'}"]) == 1
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert sentence.startswith("model.name: ")
+    assert "tokenizer" in sentence

@@ -1,0 +1,50 @@
+"""The examples are run as their readers would run them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def run(*command: str, seconds: float = 120) -> str:
+    """Output of a command that has to succeed, with this interpreter's `python` and `precis` first on the path."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_client_summarizes_one_text_a_batch_and_a_stream(service):
+    lines = run(sys.executable, "examples/client.py", service.url).splitlines()
+    summary, streamed = lines[0], lines[-1]
+    assert summary == streamed
+    assert sum(line.startswith("  supported by: ") for line in lines) >= 1
+    assert sum(line.startswith("- ") for line in lines) == 3
+
+
+def test_client_prints_one_sentence_where_no_service_answers():
+    command = [sys.executable, "examples/client.py", "http://127.0.0.1:9"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_batch_job_adds_a_summary_to_every_line(embedded, tmp_path):
+    source, out = ROOT / "examples/documents.jsonl", tmp_path / "summaries.jsonl"
+    run("examples/batch_job.sh", str(embedded / "bundle"), str(source), str(out))
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows] == [json.loads(line)["id"] for line in source.read_text().splitlines()]
+    assert all(row["summary"] for row in rows)
+
+
+@pytest.mark.slow  # test_readme.py runs the same steps
+def test_own_data_from_pairs_to_a_summary(tmp_path):
+    own = tmp_path / "own"
+    output = run("examples/own_data/run.sh", "examples/pairs.csv", str(own), "training.max_steps=2", seconds=500)
+    assert (own / "bundle/manifest.json").is_file()
+    assert "== 4. Summarize\n" in output
