@@ -1,4 +1,4 @@
-"""The bundle in BentoML's model store: same files, still verified, manifest readable by BentoML's own command."""
+"""A bundle in BentoML's model store: same files, still verified, its manifest shown by BentoML's own command."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from precis.bundle.verify import open_bundle
 from tests.conftest import BENTOML, ROOT
 
 
-def test_the_store_holds_the_bundle_with_its_manifest(tiny_run, tmp_path):
+def test_store_holds_the_bundle_and_its_manifest(tiny_run, tmp_path):
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path)}
 
     def run(*command):
@@ -18,18 +18,18 @@ def test_the_store_holds_the_bundle_with_its_manifest(tiny_run, tmp_path):
         return done.stdout.strip()
 
     tag = run(sys.executable, "-m", "bento.store", str(tiny_run / "bundle")).splitlines()[-1]
-    told = json.loads(run(BENTOML, "models", "get", tag, "--output", "json"))
+    stored_model = json.loads(run(BENTOML, "models", "get", tag, "--output", "json"))
     manifest = json.loads((tiny_run / "bundle/manifest.json").read_text())
-    assert told["labels"]["precision"] == "fp32"
-    assert told["labels"]["parity"] == "passed"
-    assert told["metadata"]["files"] == manifest["files"]
-    assert told["metadata"]["parity"]["documents"] == 64
+    assert stored_model["labels"]["precision"] == "fp32"
+    assert stored_model["labels"]["parity"] == "passed"
+    assert stored_model["metadata"]["files"] == manifest["files"]
+    assert stored_model["metadata"]["parity"]["documents"] == 64
     name, _, version = tag.partition(":")
-    stored = open_bundle(tmp_path / "models" / name / version)  # with the file that BentoML adds
+    stored = open_bundle(tmp_path / "models" / name / version)  # BentoML adds a file
     assert stored.manifest.as_json() == manifest
 
 
-def test_a_spoiled_bundle_is_not_stored(tmp_path):
+def test_missing_bundle_is_not_stored(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "bento.store", str(tmp_path / "none")], cwd=ROOT, capture_output=True, text=True
     )
