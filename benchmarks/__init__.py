@@ -1,1 +1,1 @@
-"""Speed, as ratios within one run; never part of the tests."""
+"""Benchmarks on a CPU or a GPU. They compare systems within one run; the test suite does not run them."""

@@ -1,12 +1,10 @@
-"""Many documents: precis bulk beside the bare engine, transformers' pipeline and two workers on Ray.
+"""Many documents: `precis bulk` compared with the bare engine and transformers' pipeline, and its memory.
 
-python -m benchmarks.bulk [throughput] [ray] [memory]
+    python -m benchmarks.bulk [--parts throughput memory]
 
-t5-small's shape with random weights in 8 bits. `throughput`: texts of 50 to 500 tokens, 64 new ones each; loading is
-left out of the rates. `ray`: more and shorter ones, two workers with a thread each beside one engine with two; engines
-are loaded in the time, the start of the cluster is told apart. `memory`: the peak of 1,000, 10,000 and 100,000 rows,
-with a tiny model. About three, three and two minutes on two cores. Writes benchmarks/results/bulk.json; the last line
-is JSON.
+`throughput`: t5-small's shape with random weights in int8, texts of 50 to 500 tokens, 64 new ones each, without the
+time to load. `memory`: the peak with 1,000, 10,000 and 100,000 rows and a tiny model. About three and two minutes on
+two cores. Writes benchmarks/results/bulk.json; the last line is JSON.
 """
 
 import argparse
@@ -21,27 +19,27 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import shapes
-from benchmarks.engine import texts as token_ids
+from benchmarks.models import ensure_bundle
+from benchmarks.peers import Setup
 from finetune.files import write_json
-from precis import Engine, GenerationParams
-from precis.bulk import ray_cluster, run
-from precis.bulk.cli import main as bulk
-from precis.bulk.files import find
-from precis.bulk.rows import Columns, format_of
-from precis.bulk.run import BulkJob
+from precis import Engine
 from precis.bundle.manifest import sha256
 from precis.bundle.names import MANIFEST
+from precis.cli import main as precis
 from precis.runtime.threads import default_threads
 
 RESULTS = Path(__file__).parent / "results/bulk.json"
-PARTS = ("throughput", "ray", "memory")
+PARTS = ("throughput", "memory")
 PIPELINE_BATCH = 32
+PEAK_MEMORY = (
+    "from precis.cli import main; assert main() == 0;"
+    "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+)
 console = Console()
 
 
 def write_rows(path: Path, count: int, shortest: int, longest: int) -> list[str]:
-    """A JSONL file of texts with lengths drawn evenly, in tokens."""
+    """Writes a JSONL file of texts with uniformly drawn lengths, in tokens; returns the texts."""
     draw = random.Random(5)
     texts = [
         " ".join(f"w{draw.randrange(10, 32000)}" for _ in range(draw.randint(shortest, longest))) for _ in range(count)
@@ -50,8 +48,8 @@ def write_rows(path: Path, count: int, shortest: int, longest: int) -> list[str]
     return texts
 
 
-def fix_length(bundle: Path, new: int) -> None:
-    """Every summary of the bundle has `new` tokens from now on."""
+def fix_summary_length(bundle: Path, new: int) -> None:
+    """Changes the bundle so that every summary has `new` tokens."""
     path = bundle / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"min_new_tokens": new, "max_new_tokens": new}))
     manifest = json.loads((bundle / MANIFEST).read_text())
@@ -59,27 +57,13 @@ def fix_length(bundle: Path, new: int) -> None:
     (bundle / MANIFEST).write_text(json.dumps(manifest))
 
 
-def command_rate(source: Path, bundle: Path, rows: int, threads: int) -> float:
-    """Rows a second of the whole command, less the loading of its engine."""
-    loading = 0.0
-    load = Engine.load
-
-    def timed(*given, **named):
-        nonlocal loading
-        began = time.perf_counter()
-        engine = load(*given, **named)
-        loading += time.perf_counter() - began
-        return engine
-
-    Engine.load = timed
+def command_seconds(source: Path, bundle: Path, rows: int, threads: int) -> float:
+    """Seconds of the command, with loading its engine."""
     out = source.with_name("out.jsonl")
     began = time.perf_counter()
-    assert bulk([str(source), str(out), "--bundle", str(bundle), "--threads", str(threads)]) == 0
-    seconds = time.perf_counter() - began - loading
-    Engine.load = load
+    assert precis(["bulk", str(source), str(out), "--bundle", str(bundle), "--threads", str(threads)]) == 0
     assert len(out.read_text().splitlines()) == rows
-    out.unlink()
-    return rows / seconds
+    return time.perf_counter() - began
 
 
 def pipeline_rate(model: Path, texts: list[str], new: int) -> float:
@@ -89,112 +73,66 @@ def pipeline_rate(model: Path, texts: list[str], new: int) -> float:
 
     torch.set_num_threads(default_threads())
     tokenizer = PreTrainedTokenizerFast.from_pretrained(model, model_max_length=512)
-    made = pipeline("summarization", model=AutoModelForSeq2SeqLM.from_pretrained(model), tokenizer=tokenizer)
+    summarize = pipeline("summarization", model=AutoModelForSeq2SeqLM.from_pretrained(model), tokenizer=tokenizer)
     settings = {"min_new_tokens": new, "max_new_tokens": new, "truncation": True, "batch_size": PIPELINE_BATCH}
-    made(texts[:2], **settings)
+    summarize(texts[:2], **settings)
     began = time.perf_counter()
-    made(sorted(texts, key=len), **settings)
+    summarize(sorted(texts, key=len), **settings)
     return len(texts) / (time.perf_counter() - began)
 
 
-def throughput(folder: Path, rows: int) -> dict[str, float]:
-    bundle, source, threads = folder / "bundle", folder / "in.jsonl", default_threads()
-    fix_length(bundle, 64)
+def throughput(folder: Path) -> dict[str, float]:
+    """Rows a second of the engine, the command and the pipeline, and their ratios."""
+    threads, rows, new = default_threads(), 512, 64
+    setup = Setup(folder, "cpu", threads)
+    bundle, source = ensure_bundle(setup, "int8"), folder / "in.jsonl"
+    fix_summary_length(bundle, new)
     texts = write_rows(source, rows, 50, 500)
+    began = time.perf_counter()
     engine = Engine.load(bundle, threads=threads)
+    loading = time.perf_counter() - began
     engine.generate(texts[:32])
     began = time.perf_counter()
     engine.generate(texts)
-    found = {"engine": rows / (time.perf_counter() - began)}
+    rates = {"engine": rows / (time.perf_counter() - began)}
     engine.close()
-    found["bulk"] = command_rate(source, bundle, rows, threads)
+    rates["bulk"] = rows / (command_seconds(source, bundle, rows, threads) - loading)
     # The peer is slow, and its rate settles soon: every fourth text.
-    found["pipeline"] = pipeline_rate(folder / "model", texts[::4], 64)
-    found["bulk_to_engine"] = found["bulk"] / found["engine"]
-    found["bulk_to_pipeline"] = found["bulk"] / found["pipeline"]
-    return found
+    rates["pipeline"] = pipeline_rate(setup.model, texts[::4], new)
+    rates["bulk_to_engine"] = rates["bulk"] / rates["engine"]
+    rates["bulk_to_pipeline"] = rates["bulk"] / rates["pipeline"]
+    return rates
 
 
-def ray_overhead(folder: Path, rows: int) -> dict[str, float]:
-    bundle, source = folder / "bundle", folder / "in.jsonl"
-    fix_length(bundle, 16)
-    write_rows(source, rows, 40, 160)
-    columns = Columns("document", "summary")
-    started = 0.0
-    connect = ray_cluster._connected
-
-    def timed(address: str):
-        nonlocal started
-        began = time.perf_counter()
-        ray = connect(address)
-        started = time.perf_counter() - began
-        return ray
-
-    def seconds(parts, threads: int, *more: str) -> float:
-        job = BulkJob(
-            find([str(source)]), format_of("jsonl", columns), "", str(bundle), "cpu", threads, GenerationParams()
-        )
-        began = time.perf_counter()
-        assert sum(part.written for part in parts(job, run.Mark(), lambda *_: None, *more)) == rows
-        return time.perf_counter() - began
-
-    ray_cluster._connected = timed
-    found = {"bulk_two_threads": rows / seconds(run.parts, 2)}
-    took = seconds(ray_cluster.parts, 1, "local")
-    ray_cluster._connected = connect
-    found |= {"ray_two_workers": rows / (took - started), "ray_start_seconds": started}
-    found["ray_to_bulk"] = found["ray_two_workers"] / found["bulk_two_threads"]
-    return found
-
-
-def memory(folder: Path, counts: tuple[int, ...]) -> dict[str, int]:
+def memory(folder: Path) -> dict[str, int]:
     """MiB at the peak of a process of its own, by rows."""
-    shapes.write_model(folder / "tiny", d_model=32, d_ff=64, num_layers=1, num_heads=2, d_kv=16)
-    shapes.write_bundle(folder / "tiny", folder / "tiny-bundle")
-    fix_length(folder / "tiny-bundle", 2)
-    program = (
-        "from precis.bulk.cli import main; assert main() == 0;"
-        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-    )
-    found = {}
-    for count in counts:
+    bundle = ensure_bundle(Setup(folder, "cpu", default_threads(), "tiny"), "fp32")
+    fix_summary_length(bundle, 2)
+    peaks = {}
+    for count in (1_000, 10_000, 100_000):
         source, out = folder / f"{count}.jsonl", folder / f"{count}.out.jsonl"
         write_rows(source, count, 10, 60)
-        command = [sys.executable, "-c", program, str(source), str(out), "--bundle", str(folder / "tiny-bundle")]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found[str(count)] = int(told.split()[-1]) // 1024
+        command = [sys.executable, "-c", PEAK_MEMORY, "bulk", str(source), str(out), "--bundle", str(bundle)]
+        stdout = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        peaks[str(count)] = int(stdout.split()[-1]) // 1024
         assert sum(1 for _ in out.open()) == count
-    return found
+    return peaks
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bulk", description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all if none is named")
-    parser.add_argument("--rows", type=float, default=1.0, help="share of the rows, for a quick try")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     options = parser.parse_args(argv)
-    if wrong := set(options.parts) - set(PARTS):
-        parser.error(f"there is no part {wrong.pop()}")
     result = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        chosen = options.parts or PARTS
-        if set(chosen) & {"throughput", "ray"}:
-            console.print("a random model of t5-small's shape, and its bundle in 8 bits")
-            shapes.write_model(folder / "model")
-            shapes.write_bundle(folder / "model", folder / "bundle", token_ids(16))
-        for part in chosen:
-            if part == "memory":
-                found = memory(folder, tuple(round(count * options.rows) for count in (1_000, 10_000, 100_000)))
-            else:
-                measure, rows = {"throughput": (throughput, 512), "ray": (ray_overhead, 2560)}[part]
-                found = measure(folder, round(rows * options.rows))
-            result[part] = {name: round(value, 3) for name, value in found.items()}
+        for part in options.parts:
+            figures = {"throughput": throughput, "memory": memory}[part](Path(scratch))
+            result[part] = {name: round(value, 3) for name, value in figures.items()}
             table = Table(part, "MiB" if part == "memory" else "rows a second, or ratio")
             for name, value in result[part].items():
                 table.add_row(name, f"{value:,}")
             console.print(table)
-    if options.rows == 1:
-        write_json(RESULTS, result)
+    write_json(RESULTS, result)
     print(json.dumps(result))
     return 0
 

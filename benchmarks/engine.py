@@ -1,243 +1,235 @@
-"""Our engine beside its peers: PyTorch `generate`, Optimum's ONNX Runtime classes and CTranslate2.
+"""Our engine compared with its peers: PyTorch `generate`, Optimum's ONNX Runtime classes and CTranslate2.
 
-python -m benchmarks.engine [--quick]
+    python -m benchmarks.engine [--quick] [--device cuda] [--parts PART ...]
 
-t5-small's shape with random weights, 400 input and 64 new tokens. Every system has a process of its own with the same
-number of threads, and they take turns, so that a noisy machine disturbs all alike; the others sleep meanwhile. The
-whole run adds 4 beams, mixed load, long texts and ten thousand short requests, draws docs/engine.png and writes
-benchmarks/results/engine.json, part by part where `--parts` says so. The last line is JSON.
+t5-small's shape with random weights, greedy, 400 input and 64 new tokens. Every system has a process of its own with
+the same number of threads, and they take turns. Parts: `greedy`, `beams4` (4 beams), `mixed` (our engine under Poisson
+arrivals of all lengths), `steps` (one decoder step). On a CPU the best round counts; a full run draws docs/engine.png
+and writes benchmarks/results/engine.json. On a GPU the median round counts. The last line is JSON.
 """
 
 import argparse
-import importlib
 import json
-import platform
-import random
-import subprocess
+import statistics
 import sys
 import tempfile
-import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers import COMPUTE_TYPES, SYSTEMS, converted, imported, peer
+from benchmarks.peers import MIXED_LIMIT, PRECISIONS, SYSTEMS, Setup, ctranslate2_model
+from benchmarks.turns import Answers, System, attempt, processor, take_turns
 from finetune.files import write_json
 from precis.runtime.threads import default_threads
 
-SOURCE, NEW = 400, 64
-BATCHES = (1, 8, 32)
-PAUSE = 0.25  # seconds; the threads of whoever was measured last (OpenMP's spin for 0.2) have gone to sleep
 RESULT = Path(__file__).parent / "results/engine.json"
 PICTURE = Path(__file__).parent.parent / "docs/engine.png"
-PARTS = ["greedy", "beams4", "mixed", "long", "many"]
+PARTS = ("greedy", "beams4", "mixed", "steps")
+DEFAULT_PARTS = {"cpu": PARTS[:3], "cuda": ("greedy", "mixed")}
 console = Console()
 
 
-def texts(count: int, length: int = SOURCE) -> list[list[int]]:
-    """Token ids as the model reads them: prefix, words, end."""
-    draw = random.Random(1)
-    return [[3, *(draw.randrange(10, 32000) for _ in range(length - 2)), 1] for _ in range(count)]
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    batches: tuple[int, ...]
+    rounds: int
+    mixed: tuple[int, int, int]  # requests of the mixed load, of its warm-up, and its rounds
+    shape: str = "small"
+    source: int = 400  # tokens
+    new: int = 64  # tokens
+    rows: int | None = None  # sequences that our engine decodes at once
+    steps: int = 200
 
 
-class System:
-    """A peer in its own process, which answers one command a line."""
-
-    def __init__(self, name: str, command: list[str]) -> None:
-        self.name = name
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, *command) -> dict:
-        """Sends a command, if any, and waits for the answer."""
-        if command:
-            self.tell(*command)
-        while line := self._process.stdout.readline():
-            if line.startswith("{"):
-                return json.loads(line)
-        raise SystemExit(f"{self.name} stopped: see above.")
-
-    def tell(self, *command) -> None:
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-
-    def close(self) -> None:
-        self._process.kill()  # it has nothing to keep, and some take seconds to end
-        self._process.wait()
+SIZES = {
+    "cpu": Sizes(batches=(1, 8, 32), rounds=2, mixed=(320, 32, 3)),
+    "cuda": Sizes(batches=(1, 8, 32, 128), rounds=3, mixed=(512, 512, 1), rows=128),
+    "tiny": Sizes(batches=(1, 2), rounds=1, mixed=(8, 8, 1), shape="tiny", source=40, new=8, rows=8, steps=8),
+}
 
 
-def serve(name: str, folder: Path, threads: int) -> None:
-    """The other side of System. The first command says that there is something to be loaded."""
-    for module in imported(name):
-        importlib.import_module(module)
-    if not sys.stdin.readline():  # whoever asks has gone
-        return
-    system = peer(name, folder, threads)
-    print("{}", flush=True)
-    for line in sys.stdin:
-        batch, beams, new = json.loads(line)
-        inputs = texts(batch)
-        inside = 0.0
-        if name.startswith("Precis"):
-            inside = -system.inside()
-        began = time.perf_counter()
-        found = system.run(inputs, new, beams)
-        seconds = time.perf_counter() - began
-        assert found == [new] * batch, "every system writes as many tokens"
-        if name.startswith("Precis"):
-            inside += system.inside()
-        print(json.dumps({"seconds": seconds, "inside": inside}), flush=True)
+def load(systems: list[System], setup: Setup, sizes: Sizes, failed: dict[str, str]) -> None:
+    """Lets the systems load what is written for them, and warms them up. Those that fail are removed."""
+    import torch
+
+    from benchmarks import models
+
+    warm_up = []
+    if setup.device == "cuda":  # every shape twice, since the first run compiles or captures it
+        warm_up = [(batch, sizes.source, sizes.new) for batch in sizes.batches for _ in range(2)]
+    torch.set_num_threads(1)  # the peers export at the same time
+    models.ensure_model(setup)
+    early = [system for system in systems if system.name.startswith(("Optimum", "PyTorch", "Compiled"))]
+    for system in early:
+        system.send("load", warm_up)
+    for precision in PRECISIONS[setup.device]:
+        models.ensure_bundle(setup, precision)
+    for system in systems:
+        kind, _, precision = system.name.partition(" ")
+        if kind == "CTranslate2" and find_spec("ctranslate2"):
+            ctranslate2_model(setup, precision)
+        if system not in early:
+            system.send("load", warm_up)
+    for system in list(systems):
+        attempt(system, systems, failed)
+    if setup.device == "cpu":
+        for system in list(systems):
+            # Memory is allocated on first use, which should not count, and ONNX Runtime keeps it. All rows of our
+            # engine run after a few steps.
+            batch = sizes.batches[-1] if system.name.startswith(("Precis", "Optimum")) else 1
+            new = 20 if system.name.startswith("Precis") else 2
+            attempt(system, systems, failed, "batch", batch, sizes.source, new, 1)
 
 
-def measure(systems: list[System], beams: int, rounds: int) -> dict[str, dict[int, dict[str, float]]]:
-    """Best times of each system and batch, the systems taking turns."""
-    found: dict[str, dict[int, dict[str, float]]] = {system.name: {} for system in systems}
-    for batch in BATCHES:
-        for turn in range(rounds):
-            for system in systems:
-                time.sleep(PAUSE)
-                answer = system.ask(batch, beams, NEW)
-                best = found[system.name].get(batch)
-                if best is None or answer["seconds"] < best["seconds"]:
-                    found[system.name][batch] = answer
-            console.print(f"  batch {batch}, {beams} beams: round {turn + 1} of {rounds}", style="dim")
-    return found
+def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], keep: Callable[[], None]) -> None:
+    """Measures our bundles and the peers; adds the rates of each part to `result`."""
+    pick = min if setup.device == "cpu" else statistics.median
+    failed: dict[str, str] = {}
+    wanted = [(part, beams) for part, beams in (("greedy", 1), ("beams4", 4)) if part in parts]
+    result |= {part: {} for part, _ in wanted}
+
+    def keep_rates(part: str, answers: Answers) -> None:
+        result[part] |= rates(answers, pick)
+        result["failed"] = failed
+        keep()
+
+    for names in SYSTEMS[setup.device]:
+        started = [System(name, setup) for name in names]  # they import while this process does
+        systems = list(started)
+        load(systems, setup, sizes, failed)
+        for part, beams in wanted:
+            command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
+            answers = take_turns(systems, sizes.batches, command, rounds, failed, partial(keep_rates, part))
+            show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)
+            if beams == 1 and setup.device == "cpu" and not failed:
+                result |= cpu_figures(answers, result["greedy"])
+        for system in started:
+            system.close()
+    if failed and setup.device == "cpu":
+        raise SystemExit("\n".join(f"{name} failed: {reason}" for name, reason in failed.items()))
 
 
-def rates(found: dict[str, dict[int, dict[str, float]]]) -> dict[str, dict[str, float]]:
+def cpu_figures(answers: Answers, greedy: dict[str, dict[str, float]]) -> dict[str, dict]:
+    """Our share of time outside ONNX Runtime, and ratios to the peers."""
+    outside = {
+        name: {
+            str(batch): round(1 - best["inside"] / best["seconds"], 3)
+            for batch, rounds in row.items()
+            for best in [min(rounds, key=lambda answer: answer["seconds"])]
+        }
+        for name, row in answers.items()
+        if name.startswith("Precis")
+    }
+    console.print("outside_onnxruntime", outside)
+    figures: dict[str, dict] = {"outside_onnxruntime": outside}
+    for key, ours, theirs in (
+        ("ctranslate2_int8", "Precis int8", "CTranslate2 int8"),
+        ("ctranslate2_fp32", "Precis fp32", "CTranslate2 fp32"),
+        ("optimum", "Precis int8", "Optimum fp32"),
+        ("pytorch", "Precis int8", "PyTorch fp32"),
+    ):
+        figures[f"ratio_to_{key}"] = {
+            batch: round(rate / greedy[theirs][batch], 2) for batch, rate in greedy[ours].items()
+        }
+    return figures
+
+
+def rates(answers: Answers, pick: Callable[[list[float]], float]) -> dict[str, dict[str, float]]:
+    """Summaries a second by system and batch; `pick` chooses from the seconds of the rounds."""
     return {
-        name: {str(batch): round(batch / answer["seconds"], 3) for batch, answer in times.items()}
-        for name, times in found.items()
+        name: {
+            str(batch): round(batch / pick([answer["seconds"] for answer in rounds]), 3)
+            for batch, rounds in row.items()
+        }
+        for name, row in answers.items()
     }
 
 
-def show(title: str, given: dict[str, dict[str, float]]) -> None:
-    table = Table("summaries a second", *(f"batch {batch}" for batch in BATCHES), title=title)
-    for name, row in given.items():
-        table.add_row(name, *(f"{row[str(batch)]:.2f}" for batch in BATCHES))
+def show(title: str, rows: dict[str, dict[str, float]], batches: tuple[int, ...]) -> None:
+    """Prints rates by system and batch."""
+    table = Table("summaries a second", *(f"batch {batch}" for batch in batches), title=title)
+    for name, row in rows.items():
+        table.add_row(name, *(f"{row[str(batch)]:.2f}" if str(batch) in row else "–" for batch in batches))
     console.print(table)
 
 
-def ratios(given: dict[str, dict[str, float]], ours: str, theirs: str) -> dict[str, float]:
-    return {batch: round(rate / given[theirs][batch], 2) for batch, rate in given[ours].items()}
+def measure_engine(result: dict, setup: Setup, sizes: Sizes, parts: list[str], keep: Callable[[], None]) -> None:
+    """Measures the parts that need our engine alone; adds them to `result`."""
+    from benchmarks import mixed, models, steps
+    from precis import Engine
+
+    if "mixed" in parts:
+        bundle = models.ensure_bundle(setup, "int8" if setup.device == "cpu" else "fp16", MIXED_LIMIT)
+        engine = Engine.load(bundle, device=setup.device, threads=setup.threads, rows=setup.rows)
+        result["mixed_load"] = mixed.compare(engine, *sizes.mixed)
+        engine.close()
+        console.print(result["mixed_load"])
+        keep()
+    if "steps" in parts:
+
+        def keep_steps(rows: dict) -> None:
+            result["steps"] = {"source_tokens": sizes.source, "new_tokens": sizes.new, "steps": sizes.steps}
+            result["steps"]["microseconds"] = rows
+            keep()
+
+        bundles = {precision: models.ensure_bundle(setup, precision) for precision in PRECISIONS[setup.device]}
+        steps.measure(bundles, setup.device, sizes.batches, (sizes.source, sizes.new), sizes.steps, keep_steps)
 
 
-def start(name: str, folder: Path, threads: int) -> System:
-    return System(name, [sys.executable, "-m", "benchmarks.engine", "--system", name, str(folder), str(threads)])
+def draw_throughput(result: dict, path: Path) -> None:
+    """Draws summaries a second by batch, greedy and with four beams."""
+    from matplotlib.figure import Figure
 
-
-def load(systems: list[System], folder: Path) -> None:
-    """Lets the systems load what is written for them; they are ready to be measured then."""
-    slow = [system for system in systems if system.name.startswith(("Optimum", "PyTorch"))]
-    for system in slow:  # Optimum exports the model meanwhile
-        system.tell("load")
-    write_bundles(folder)
-    for compute_type in COMPUTE_TYPES.values():
-        converted(folder / "model", compute_type)
-    for system in systems:
-        if system not in slow:
-            system.tell("load")
-    for system in systems:
-        system.ask()
-    for system in systems:
-        # Memory is handed out on first use, which is nobody's speed, and ONNX Runtime keeps it. Our rows all run
-        # after a few steps.
-        batch = BATCHES[-1] if system.name.startswith(("Precis", "Optimum")) else 1
-        system.ask(batch, 1, 20 if system.name.startswith("Precis") else 2)
-
-
-def side_by_side(systems: list[System], folder: Path, threads: int, parts: list[str], rounds: int) -> dict:
-    """Our bundles and the peers, greedy and with 4 beams as `parts` say."""
-    from benchmarks import roofline
-
-    load(systems, folder)
-    limits = roofline.ceilings(threads)
-    result = {"machine": processor(), "threads": threads, "ceilings": limits}
-    if "greedy" in parts:
-        found = measure(systems, 1, rounds)
-        result["greedy"] = rates(found)
-        show("greedy", result["greedy"])
-        ours = [name for name in SYSTEMS if name.startswith("Precis")]
-        result["outside_onnxruntime"] = {
-            name: {
-                str(batch): round(1 - answer["inside"] / answer["seconds"], 3) for batch, answer in found[name].items()
-            }
-            for name in ours
-        }
-        result["roofline_share"] = {
-            name: {
-                str(batch): round(roofline.seconds(batch, SOURCE, NEW, name[-4:], limits) / answer["seconds"], 2)
-                for batch, answer in found[name].items()
-            }
-            for name in ours
-        }
-        for key in ("outside_onnxruntime", "roofline_share"):
-            console.print(key, result[key])
-        for ours, theirs in (("int8", "int8"), ("fp32", "fp32")):
-            key = f"ratio_to_ctranslate2_{theirs}"
-            result[key] = ratios(result["greedy"], f"Precis {ours}", f"CTranslate2 {theirs}")
-        for name in ("Optimum", "PyTorch"):
-            result[f"ratio_to_{name.lower()}"] = ratios(result["greedy"], "Precis int8", f"{name} fp32")
-    if "beams4" in parts:
-        result["beams4"] = rates(measure(systems, 4, 1))
-        show("4 beams", result["beams4"])
-    for system in systems:
-        system.close()
-    return result
-
-
-def write_bundles(folder: Path) -> None:
-    """Our bundles of the benchmark's model, unless they are there."""
-    import torch
-
-    from benchmarks import shapes
-
-    torch.set_num_threads(1)  # the peers convert beside it
-    for name, calibration in (("fp32", None), ("int8", texts(4))):
-        if not (folder / name / "manifest.json").exists():
-            shapes.write_bundle(folder / "model", folder / name, calibration)
-
-
-def processor() -> str:
-    """The processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, key, title in zip(axes, ("greedy", "beams4"), ("greedy", "4 beams"), strict=True):
+        for name, row in result[key].items():
+            width = 2.4 if name.startswith("Precis") else 1.2
+            axis.plot(list(row), list(row.values()), marker="o", label=name, linewidth=width)
+        axis.set(title=title, xlabel="batch")
+    axes[0].set(ylabel="summaries a second")
+    axes[0].legend(fontsize=8)
+    figure.savefig(path, dpi=120)
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="greedy alone, one round, nothing is written")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these; others stay as they were")
+    parser.add_argument("--quick", action="store_true", help="only greedy, one round; nothing is written")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these; others keep their results")
     parser.add_argument("--scratch", type=Path, help="keeps the models here, so that several calls can share them")
-    parser.add_argument("--system", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, help="file for the results, which are added as they are measured")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model and few texts, to try that everything runs")
     options = parser.parse_args(argv)
-    if options.system:
-        name, folder, threads = options.system
-        serve(name, Path(folder), int(threads))
-        return 0
-    parts, threads = ["greedy"] if options.quick else options.parts, default_threads()
-    result = {}
-    if not options.quick and RESULT.exists():
-        result = json.loads(RESULT.read_text())
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.scratch or Path(temporary)
-        beside = bool({"greedy", "beams4"} & {*parts})
-        systems = [start(name, folder, threads) for name in SYSTEMS if beside]  # they import while we do
-        from benchmarks import scale, shapes
+    parts = ["greedy"] if options.quick else list(options.parts or DEFAULT_PARTS[options.device])
+    sizes = SIZES["tiny" if options.tiny else options.device]
+    sizes = replace(sizes, rounds=1) if options.quick else sizes
+    to_repository = options.device == "cpu" and not options.quick and not options.tiny
+    output = options.output or (RESULT if to_repository else None)
+    result = json.loads(output.read_text()) if output and output.exists() else {}
+    result |= {"machine": processor(), "threads": default_threads()}
+    result |= {"source_tokens": sizes.source, "new_tokens": sizes.new, "rounds": sizes.rounds}
 
-        console.print("a random model of t5-small's shape, and its bundles")
-        if not (folder / "model").exists():
-            shapes.write_model(folder / "model")
-        if beside:
-            result |= side_by_side(systems, folder, threads, parts, 1 if options.quick else 2)
-        if {"mixed", "long", "many"} & {*parts}:
-            write_bundles(folder)
-            result |= scale.measured(folder, threads, parts)
-    if not options.quick:
-        RESULT.parent.mkdir(exist_ok=True)
-        write_json(RESULT, result)
-        if {"greedy", "beams4"} <= {*result}:
-            scale.picture(result, PICTURE)
+    def keep() -> None:
+        if output:
+            write_json(output, result)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        setup = Setup(options.scratch or Path(temporary), options.device, default_threads(), sizes.shape, sizes.rows)
+        console.print(f"a random model of the shape {sizes.shape}, and its bundles")
+        if {"greedy", "beams4"} & {*parts}:
+            compare_systems(result, setup, sizes, parts, keep)
+        measure_engine(result, setup, sizes, parts, keep)
+    keep()
+    if to_repository and {"greedy", "beams4"} <= {*result}:
+        draw_throughput(result, PICTURE)
     print(json.dumps(result))
     return 0
 

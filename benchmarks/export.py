@@ -1,11 +1,11 @@
-"""What an export costs: seconds, memory and sizes for a run of t5-small's shape (60 M parameters, random weights).
+"""The cost and the parity of an export: seconds, memory, sizes and links for a run of t5-small's shape.
 
-    python -m benchmarks.export [--shape small|tiny] [--documents 100]
+    python -m benchmarks.export [--device cuda] [--model small|tiny|base] [--documents 100]
 
-The run has a LoRA adapter, 100 documents of 100 to 500 tokens and summaries of 64. `writing_...` is what the graphs of
-both bundles take, imports included; the rest is the whole of `python -m export RUN --precision fp32 int8`, which also
-lets PyTorch and both engines summarize the documents and compares every link. Memory is the resident set of the process
-and its children, sampled. The last line is JSON.
+The run has random weights (60 M), a LoRA adapter, 100 documents of 100 to 500 tokens and summaries of 64. `writing_...`
+is the cost of the graphs of both bundles, imports included; the rest is `python -m export RUN --precision fp32 int8`
+(fp16 and fp32 on a GPU), which also lets PyTorch and both engines summarize the documents and compares every link.
+Memory is the resident set of the process and its children, sampled. The last line is JSON.
 """
 
 import argparse
@@ -19,86 +19,116 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).parent.parent
-SHAPES = {"small": {}, "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}}
+from benchmarks.peers import PRECISIONS, SHAPES, VOCABULARY, token_ids, word
+from benchmarks.server import ROOT, resident_bytes
+from finetune.files import write_json
+
 WORDS = (100, 500)  # of a document
-MOST = {"writing_seconds": 120, "writing_peak_mib": 4096, "fp32_mb": 260, "int8_mb": 75}  # what is asked of t5-small
-TICK = 0.05  # seconds between two looks at the memory
+LIMITS = {"writing_seconds": 120, "writing_peak_mib": 4096, "fp32_mb": 260, "int8_mb": 75}  # for t5-small
+SAMPLE_SECONDS = 0.05
+LINK_KEYS = (
+    "link",
+    "documents",
+    "identical_summaries",
+    "ties",
+    "token_agreement",
+    "max_abs_logit_difference",
+    "passed",
+)
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", choices=SHAPES, default="small")
-    parser.add_argument("--documents", type=int, default=100, help="on which PyTorch is compared; engines take thrice")
+    parser.add_argument("--device", choices=PRECISIONS, default="cpu")
+    parser.add_argument("--model", choices=(*SHAPES, "base"), default="small", help="base: models/base on Gazette")
+    parser.add_argument("--documents", type=int, default=100, help="compared with PyTorch; engines get thrice as many")
+    parser.add_argument("--output", type=Path, help="file for the result")
+    parser.add_argument(
+        "--tiny", action="store_true", help="a tiny model and few documents, to try that everything runs"
+    )
     parser.add_argument("--write", nargs=2, type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.write:
-        write_both(*options.write)
+        write_bundles(*options.write)
         return 0
+    if options.tiny:
+        options.documents, options.model = 4, "base" if options.model == "base" else "tiny"
+    result: dict = {"shape": options.model, "documents": options.documents}
     with tempfile.TemporaryDirectory() as scratch:
-        run = write_run(Path(scratch), SHAPES[options.shape], options.documents)
-        alone = ["benchmarks.export", "--write", str(run / "merged"), str(Path(scratch) / "written")]
-        writing, writing_peak = measured([sys.executable, "-m", *alone])
-        seconds, peak = measured([sys.executable, "-m", "export", str(run), "--precision", "fp32", "int8"])
-        found = {
-            "shape": options.shape,
-            "documents": options.documents,
-            "writing_seconds": round(writing, 1),
-            "writing_peak_mib": round(writing_peak / 2**20),
-            "seconds": round(seconds, 1),
-            "peak_mib": round(peak / 2**20),
-            "fp32_mb": round(size(run / "bundle") / 1e6, 1),
-            "int8_mb": round(size(run / "bundle-int8") / 1e6, 1),
-        }
-    print(json.dumps({**found, "within": all(found[key] <= most for key, most in MOST.items())}))
+        if options.model == "base":
+            run = write_base_run(Path(scratch) / "run", options.documents)
+        else:
+            run = write_random_run(Path(scratch), SHAPES[options.model], options.documents)
+        if options.device == "cpu":
+            write_only = ["benchmarks.export", "--write", str(run / "merged"), str(Path(scratch) / "written")]
+            seconds, peak = measure([sys.executable, "-m", *write_only])
+            result |= {"writing_seconds": round(seconds, 1), "writing_peak_mib": round(peak / 2**20)}
+        command = [sys.executable, "-m", "export", str(run), "--device", options.device]
+        seconds, peak = measure([*command, "--precision", *PRECISIONS[options.device]])
+        result |= {"seconds": round(seconds, 1), "peak_mib": round(peak / 2**20), "links": {}}
+        for precision in PRECISIONS[options.device]:
+            bundle = run / ("bundle" if precision == "fp32" else f"bundle-{precision}")
+            result[f"{precision}_mb"] = round(sum(path.stat().st_size for path in bundle.iterdir()) / 1e6, 1)
+            links = json.loads((bundle / "parity.json").read_text())["links"]
+            result["links"][precision] = [{key: link[key] for key in LINK_KEYS if key in link} for link in links]
+    result["within"] = all(result.get(key, 0) <= limit for key, limit in LIMITS.items())
+    if options.output:
+        write_json(options.output, result)
+    print(json.dumps(result))
     return 0
 
 
-def write_both(model: Path, folder: Path) -> None:
-    """The graphs of an fp32 and an int8 bundle, without a proof."""
-    from benchmarks.engine import texts
-    from benchmarks.shapes import write_bundle
+def write_bundles(model: Path, folder: Path) -> None:
+    """Writes the graphs of an fp32 and an int8 bundle, without parity checks."""
+    from benchmarks.models import write_bundle
     from export.documents import CALIBRATION_DOCUMENTS
 
     write_bundle(model, folder / "fp32")
-    write_bundle(model, folder / "int8", texts(CALIBRATION_DOCUMENTS))
+    write_bundle(model, folder / "int8", token_ids(CALIBRATION_DOCUMENTS))
 
 
-def write_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
-    """What fine-tuning would leave, without the training: base, adapter, merged model and papers."""
-    from benchmarks.peers import VOCABULARY, word
-    from benchmarks.shapes import PREFIX, write_model
-    from finetune.recipe_io import parse_recipe
+def write_random_run(folder: Path, shape: dict[str, int], documents: int) -> Path:
+    """Writes a run of a random model and random texts, and returns its folder."""
+    from benchmarks.models import PREFIX, write_model
 
     write_model(folder / "base", **shape)
-    chance = random.Random(0)
+    draw = random.Random(0)
     for split, count in (("validation", documents), ("train", 2 * documents)):
-        texts = [
-            {"document": _text(chance, VOCABULARY, word, *WORDS), "summary": _text(chance, VOCABULARY, word, 20, 30)}
-            for _ in range(count)
-        ]
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
-    recipe = parse_recipe(
-        {
-            "output": str(folder / "run"),
-            "model": {"name": str(folder / "base"), "prefix": PREFIX},
-            "data": {split: str(folder / f"{split}.jsonl") for split in ("train", "validation")},
-            # Else a random model with tied embeddings says its start token, which is padding, for ever.
-            "generation": {"no_repeat_ngram_size": 1},
-            "export": {"documents": documents, "engine_documents": 3 * documents},
-        }
+        rows = [{"document": _text(draw, *WORDS), "summary": _text(draw, 20, 30)} for _ in range(count)]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return _write_run(
+        folder / "run",
+        {"name": str(folder / "base"), "prefix": PREFIX},
+        folder,
+        documents,
+        # A random model with tied embeddings would repeat its start token, which is padding, for ever.
+        {"no_repeat_ngram_size": 1},
     )
-    return write_run_of(recipe, folder / "run")
 
 
-def write_run_of(recipe, run: Path) -> Path:
-    """The folder `run` as fine-tuning by `recipe` would leave it, with an adapter that changes nothing."""
+def write_base_run(folder: Path, documents: int) -> Path:
+    """Writes a run of models/base on Gazette's pairs into `folder`, and returns it."""
+    return _write_run(folder, {"name": str(ROOT / "models/base")}, ROOT / "data/gazette", documents, {})
+
+
+def _write_run(run: Path, model: dict, data: Path, documents: int, generation: dict) -> Path:
+    """Writes the folder `run` as fine-tuning would leave it, with an adapter that changes nothing."""
     from finetune import provenance
     from finetune.evaluation.rouge import KINDS
     from finetune.evaluation.scoring import generation_config
+    from finetune.recipe_io import parse_recipe
     from finetune.run_info import RunInfo, TrainingData, write_run
     from finetune.training.model import add_adapter, load_base
 
+    recipe = parse_recipe(
+        {
+            "output": str(run),
+            "model": model,
+            "data": {split: str(data / f"{split}.jsonl") for split in ("train", "validation")},
+            "generation": generation,
+            "export": {"documents": documents, "engine_documents": 3 * documents},
+        }
+    )
     network, tokenizer = load_base(recipe.model)
     network.generation_config = generation_config(recipe, network)
     network.save_pretrained(run / "merged")
@@ -120,37 +150,21 @@ def write_run_of(recipe, run: Path) -> Path:
     return run
 
 
-def _text(chance: random.Random, vocabulary: int, word, least: int, most: int) -> str:
-    return " ".join(word(chance.randrange(3, vocabulary)) for _ in range(chance.randint(least, most)))
+def _text(draw: random.Random, least: int, most: int) -> str:
+    return " ".join(word(draw.randrange(3, VOCABULARY)) for _ in range(draw.randint(least, most)))
 
 
-def measured(command: list[str]) -> tuple[float, int]:
-    """Seconds that the command takes, and the most bytes that it and its children have resident at one time."""
+def measure(command: list[str]) -> tuple[float, int]:
+    """Runs the command; its seconds, and the most bytes that it and its children had resident at one time."""
     began, peak = time.perf_counter(), 0
     process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        peak = max(peak, resident(process))
-        time.sleep(TICK)
+        peak = max(peak, resident_bytes(process))
+        time.sleep(SAMPLE_SECONDS)
     if process.returncode:
         raise SystemExit(f"The export ended with status {process.returncode}.")
     return time.perf_counter() - began, peak
 
 
-def resident(process: psutil.Process) -> int:
-    """Bytes of the process and all below it."""
-    total = 0
-    try:
-        for each in (process, *process.children(recursive=True)):
-            total += each.memory_info().rss
-    except psutil.NoSuchProcess:
-        pass  # one of them ended meanwhile
-    return total
-
-
-def size(bundle: Path) -> int:
-    """Bytes of all the bundle's files."""
-    return sum(path.stat().st_size for path in bundle.iterdir())
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

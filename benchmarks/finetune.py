@@ -1,24 +1,25 @@
-"""Speed and memory of training: our way, transformers' stock summarization settings, and everything padded to 1,024.
+"""Speed and memory of training: our method, transformers' stock settings, and everything padded to 1,024 tokens.
 
-    python -m benchmarks.finetune [--data FILE] [--steps 16] [--batch 8] [--shape small|embedded]
+    python -m benchmarks.finetune [--device cuda] [--parts methods variants] [--data FILE] [--steps 16] [--batch 8]
 
-The same base and pairs (Gazette's, or a JSONL file with columns document and summary; cut at 1,024 and 128 tokens).
-Each way goes through the whole file in its own order, and the first steps of that epoch are measured: all ways but the
-notebook's count tokens that are no padding; that one, where each pair takes the same, runs a quarter of the steps. Each
-way has a process of its own, and the ways take turns.
+Part `methods` (the default) compares, on t5-small's shape with random weights and the same pairs (Gazette's, or a JSONL
+file with columns document and summary; cut at 1,024 and 128 tokens):
 
-- ours: recipes/t5-small-xsum.yaml's way: LoRA, no dropout, attention in one kernel, grouped by length, padded to the
-  longest of a batch, bf16 where the hardware computes in it
+- ours: the method of recipes/t5-small-xsum.yaml: LoRA, no dropout, attention in one kernel, grouped by length, padded
+  to the longest of a batch, bf16 where the hardware computes in it
 - stock: run_summarization.py's defaults: every weight, shuffled, padded to the longest of a batch, fp32
-- stock-lora: the same with our adapter, which tells what LoRA has to do with it
+- stock-lora: the same with our adapter, which shows what LoRA contributes
 - notebook: our adapter, padding="max_length" to 1,024 and 128 tokens, fp32
 
-The last line is JSON.
+Each goes through the file in its own order, and the first steps of that epoch are measured. All but the notebook count
+tokens that are no padding; there each pair takes the same, and it runs a quarter of the steps. Each method has a
+process of its own, and they take turns. Part `variants` measures settings of our method (variants.py). The last line is
+JSON.
 """
 
 import argparse
 import json
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,56 +28,80 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import variants
+from benchmarks.server import ROOT
+from finetune.files import write_json
 from finetune.recipe import Recipe
 from finetune.recipe_io import parse_recipe
 
-ROOT = Path(__file__).parent.parent
-WAYS = ("ours", "stock", "stock-lora", "notebook")
-LONGEST = {"document": 1024, "summary": 128}
+METHODS = ("ours", "stock", "stock-lora", "notebook")
+LONGEST = {"document": 1024, "summary": 128}  # tokens
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--parts", nargs="+", choices=("methods", "variants"), default=["methods"])
     parser.add_argument("--data", type=Path, default=ROOT / "data/gazette/train.jsonl")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=1, help="each way so often, in turns; the median counts")
-    parser.add_argument(
-        "--shape", choices=("small", "embedded"), default="small", help="t5-small's, with random weights"
-    )
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.way:
-        print(json.dumps(measure(options.way, options.shape, options.data, options.steps, options.batch)))
+    parser.add_argument("--output", type=Path, help="file for the results of `variants`, as they are measured")
+    parser.add_argument("--tiny", action="store_true", help="`variants` of a tiny model, to try that everything runs")
+    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # transformers would use a GPU if there was one
+    if options.method:
+        print(json.dumps(measure(options.method, options.data, options.steps, options.batch)))
         return 0
-    console = Console(stderr=True)
-    runs: dict[str, list[dict]] = {way: [] for way in WAYS}
-    for _ in range(options.rounds):
-        for way in WAYS:
-            command = [sys.executable, "-m", "benchmarks.finetune", "--way", way, "--shape", options.shape]
-            command += ["--data", str(options.data.resolve()), "--batch", str(options.batch)]
-            command += ["--steps", str(max(1, options.steps // (4 if way == "notebook" else 1)))]
-            with console.status(f"{way}, {command[-1]} steps"):
-                done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(done.stderr[-4000:])
-            runs[way].append(json.loads(done.stdout.splitlines()[-1]))
-    found = {way: {key: statistics.median(run[key] for run in told) for key in told[0]} for way, told in runs.items()}
-    table = Table("", "samples/s", "tokens/s", "peak MiB", "ours is faster by", box=None)
-    for way, row in found.items():
-        ratio = found["ours"]["samples_per_second"] / row["samples_per_second"]
-        figures = (f"{row['samples_per_second']:.2f}", f"{row['tokens_per_second']:,.0f}", f"{row['peak_mib']:,.0f}")
-        table.add_row(way, *figures, f"{ratio:.2f}")
-    Console(width=100).print(table)
-    print(json.dumps(found))
+    result = compare_methods(options) if "methods" in options.parts else {}
+    if "variants" in options.parts:
+
+        def keep(results: dict) -> None:
+            if options.output:
+                write_json(options.output, results)
+
+        result |= variants.measure(options.device, options.tiny, keep)
+    print(json.dumps(result))
     return 0
 
 
-def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[str, float]:
-    """The first `steps` of an epoch in one way: samples and real tokens a second, and the peak of training in MiB."""
+def compare_methods(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Runs every method in a process of its own and prints the table."""
+    console = Console(stderr=True)
+    results: dict[str, dict[str, float]] = {}
+    for method in METHODS:
+        steps = max(1, options.steps // (4 if method == "notebook" else 1))
+        command = [sys.executable, "-m", "benchmarks.finetune", "--method", method, "--device", options.device]
+        command += ["--data", str(options.data.resolve()), "--batch", str(options.batch), "--steps", str(steps)]
+        with console.status(f"{method}, {steps} steps"):
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr[-4000:])
+        results[method] = json.loads(done.stdout.splitlines()[-1])
+    table = Table("", "samples/s", "tokens/s", "peak MiB", "ours is faster by", box=None)
+    for method, row in results.items():
+        ratio = results["ours"]["samples_per_second"] / row["samples_per_second"]
+        figures = (f"{row['samples_per_second']:.2f}", f"{row['tokens_per_second']:,.0f}", f"{row['peak_mib']:,.0f}")
+        table.add_row(method, *figures, f"{ratio:.2f}")
+    Console(width=100).print(table)
+    return results
+
+
+def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]:
+    """The first `steps` of an epoch with one method: samples and real tokens a second, and peak memory in MiB."""
     import torch
     from datasets import load_dataset
-    from transformers import DataCollatorForSeq2Seq, PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+    from transformers import (
+        AutoTokenizer,
+        DataCollatorForSeq2Seq,
+        PrinterCallback,
+        Seq2SeqTrainer,
+        Seq2SeqTrainingArguments,
+        T5Config,
+        T5ForConditionalGeneration,
+        set_seed,
+    )
     from transformers.utils import logging
 
     from finetune.data.tokenizing import tokenize_pairs
@@ -86,7 +111,7 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
     from finetune.training.train import train
 
     class Stock(Seq2SeqTrainer):
-        """Counts what it trains on."""
+        """Counts the tokens that it trains on."""
 
         tokens = 0
 
@@ -96,20 +121,21 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
 
     logging.set_verbosity_error()
     set_seed(0)
-    recipe = _recipe(steps, batch, "auto" if way == "ours" else "fp32")
-    network, tokenizer = _base(shape)
+    recipe = _recipe(steps, batch, "auto" if method == "ours" else "fp32")
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
+    network = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    model = network if way == "stock" else add_adapter(network, recipe.lora)
+    model = network if method == "stock" else add_adapter(network, recipe.lora)
     rows = load_dataset("json", data_files=str(data), split="train").select_columns(["document", "summary"])
     encoded = tokenize_pairs(rows, tokenizer, recipe)
     each = sum(len(row["input_ids"]) + len(row["labels"]) for row in encoded) / len(encoded)
     memory = MemoryMeter()
     with tempfile.TemporaryDirectory() as folder:
-        if way == "ours":
+        if method == "ours":
             trained = train(model, tokenizer, encoded, encoded.select([0]), recipe, Path(folder))
             tokens, seconds = trained.tokens, trained.seconds
         else:
-            clock = StepTimerCallback()
+            timer = StepTimerCallback()
             collator = DataCollatorForSeq2Seq(tokenizer, model=model)
             trainer = Stock(
                 model=model,
@@ -124,15 +150,15 @@ def measure(way: str, shape: str, data: Path, steps: int, batch: int) -> dict[st
                 ),
                 train_dataset=encoded,
                 data_collator=collator
-                if way != "notebook"
-                else lambda pairs: _padded_to_the_longest_there_is(pairs, tokenizer, model),
-                callbacks=[clock],
+                if method != "notebook"
+                else lambda pairs: _pad_to_max_length(pairs, tokenizer, model),
+                callbacks=[timer],
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-            tokens, seconds = trainer.tokens, clock.total_seconds
-    # All orders give the same tokens in a whole epoch, and their first steps do not.
-    samples = batch * steps if way == "notebook" else tokens / each
+            tokens, seconds = trainer.tokens, timer.total_seconds
+    # All orders give the same tokens in an epoch, but not in its first steps.
+    samples = batch * steps if method == "notebook" else tokens / each
     return {
         "samples_per_second": samples / seconds,
         "tokens_per_second": samples * each / seconds,
@@ -155,34 +181,19 @@ def _recipe(steps: int, batch: int, precision: str) -> Recipe:
     )
 
 
-def _base(shape: str):
-    """The embedded base, or a network of t5-small's shape over its vocabulary's size (speed asks not for weights)."""
-    import torch
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    from finetune.recipe import Model
-    from finetune.training.model import load_base
-
-    network, tokenizer = load_base(Model(name=str(ROOT / "models/base")))
-    if shape == "small":
-        torch.manual_seed(0)
-        network = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
-    return network, tokenizer
-
-
-def _padded_to_the_longest_there_is(batch: list[dict], tokenizer, model) -> dict:
-    """What padding="max_length" makes of it: every document 1,024 tokens, every summary 128."""
+def _pad_to_max_length(batch: list[dict], tokenizer, model) -> dict:
+    """Pads as padding="max_length" does: every document to 1,024 tokens, every summary to 128."""
     import torch
 
     rows = [{"input_ids": row["input_ids"]} for row in batch]
-    found = tokenizer.pad(rows, padding="max_length", max_length=LONGEST["document"], return_tensors="pt")
+    padded = tokenizer.pad(rows, padding="max_length", max_length=LONGEST["document"], return_tensors="pt")
     labels = torch.full((len(batch), LONGEST["summary"]), -100)
     for i, row in enumerate(batch):
         labels[i, : len(row["labels"])] = torch.tensor(row["labels"])
-    found["labels"] = labels
-    found["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)
-    return found
+    padded["labels"] = labels
+    padded["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)
+    return padded
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

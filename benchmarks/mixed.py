@@ -1,4 +1,4 @@
-"""Mixed load: Poisson arrivals of texts of all lengths, for the running batch and for static batches of the engine."""
+"""Mixed load: Poisson arrivals of texts of all lengths, with continuous batching and with static batches."""
 
 import asyncio
 import random
@@ -9,28 +9,29 @@ import numpy as np
 
 from precis import Engine, GenerationParams
 
-TOGETHER = 32  # texts in a static batch
+STATIC_BATCH = 32  # texts at most
+LOAD = 0.8  # arrivals, as a share of what the engine can do
 
 
 @dataclass(frozen=True)
-class Call:
+class MixedRequest:
     text: str
-    generation: GenerationParams
+    params: GenerationParams
 
 
-def calls(count: int, seed: int) -> list[Call]:
-    """Texts of 50 to 900 tokens, summaries of 5 to 80, evenly drawn."""
+def requests(count: int, seed: int) -> list[MixedRequest]:
+    """Texts of 50 to 900 tokens with summaries of 5 to 80, both uniformly drawn."""
     draw = random.Random(seed)
-    made = []
+    drawn = []
     for _ in range(count):
         text = " ".join(f"w{draw.randrange(10, 32000)}" for _ in range(draw.randint(50, 900)))
         new = draw.randint(5, 80)
-        made.append(Call(text, GenerationParams(max_new_tokens=new, min_new_tokens=new)))
-    return made
+        drawn.append(MixedRequest(text, GenerationParams(max_new_tokens=new, min_new_tokens=new)))
+    return drawn
 
 
-def arrivals(count: int, rate: float, seed: int) -> list[float]:
-    """Seconds at which the calls come, `rate` a second on average."""
+def arrival_times(count: int, rate: float, seed: int) -> list[float]:
+    """Seconds at which requests arrive, `rate` a second on average."""
     draw = random.Random(seed)
     now, times = 0.0, []
     for _ in range(count):
@@ -39,37 +40,55 @@ def arrivals(count: int, rate: float, seed: int) -> list[float]:
     return times
 
 
-def capacity(engine: Engine, work: list[Call]) -> float:
-    """Calls a second when all are there from the beginning."""
+def compare(engine: Engine, count: int, warm_up: int, rounds: int) -> dict[str, object]:
+    """Capacity, and latencies at 80% of it with continuous batching and with static batches.
+
+    Of several rounds, in which the two take turns, the one with the lower p95 counts: other work only ever adds.
+    """
+    work = requests(count, 2)
+    capacity(engine, work[:warm_up])
+    most = capacity(engine, work)
+    times = arrival_times(count, LOAD * most, 3)
+    runs = [(continuous(engine, work, times), static(engine, work, times)) for _ in range(rounds)]
+    best = (min(column, key=lambda run: run["p95_s"]) for column in zip(*runs, strict=True))
+    return {
+        "requests_per_second": round(most, 1),
+        "arrivals_per_second": round(LOAD * most, 2),
+        **dict(zip(("continuous", "static"), best, strict=True)),
+    }
+
+
+def capacity(engine: Engine, work: list[MixedRequest]) -> float:
+    """Requests a second if all are there from the beginning."""
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(engine.summarize(call.text, call.generation) for call in work))
+        await asyncio.gather(*(engine.summarize(request.text, request.params) for request in work))
 
     began = time.perf_counter()
     asyncio.run(all_at_once())
     return len(work) / (time.perf_counter() - began)
 
 
-def continuous(engine: Engine, work: list[Call], times: list[float]) -> dict[str, float]:
-    """Latencies when each call joins the running batch."""
+def continuous(engine: Engine, work: list[MixedRequest], times: list[float]) -> dict[str, float]:
+    """Latencies if each request joins the running batch."""
 
-    async def one(call: Call, at: float, began: float) -> float:
+    async def one(request: MixedRequest, at: float, began: float) -> float:
         await asyncio.sleep(at - (time.perf_counter() - began))
-        await engine.summarize(call.text, call.generation)
+        await engine.summarize(request.text, request.params)
         return time.perf_counter() - began - at
 
     async def everything() -> tuple[list[float], float]:
         began = time.perf_counter()
-        latencies = await asyncio.gather(*(one(call, at, began) for call, at in zip(work, times, strict=True)))
+        latencies = await asyncio.gather(*(one(request, at, began) for request, at in zip(work, times, strict=True)))
         return latencies, time.perf_counter() - began
 
-    return _told(*asyncio.run(everything()))
+    return _percentiles(*asyncio.run(everything()))
 
 
-def static(engine: Engine, work: list[Call], times: list[float]) -> dict[str, float]:
-    """Latencies when those who wait are taken together, and the next batch starts when the last of them is done.
+def static(engine: Engine, work: list[MixedRequest], times: list[float]) -> dict[str, float]:
+    """Latencies if waiting requests are batched, and the next batch starts when the last of them is done.
 
-    As in `generate`, all rows run on until the longest of them is done.
+    As in `generate`, all rows run until the longest of them is done.
     """
 
     async def everything() -> tuple[list[float], float]:
@@ -80,22 +99,22 @@ def static(engine: Engine, work: list[Call], times: list[float]) -> dict[str, fl
             await asyncio.sleep(max(0.0, times[first] - (time.perf_counter() - began)))
             now = time.perf_counter() - began
             last = first + 1
-            while last < len(work) and last - first < TOGETHER and times[last] <= now:
+            while last < len(work) and last - first < STATIC_BATCH and times[last] <= now:
                 last += 1
             batch = work[first:last]
-            longest = max((call.generation for call in batch), key=lambda generation: generation.max_new_tokens)
-            await asyncio.gather(*(engine.summarize(call.text, longest) for call in batch))
+            longest = max((request.params for request in batch), key=lambda params: params.max_new_tokens)
+            await asyncio.gather(*(engine.summarize(request.text, longest) for request in batch))
             done = time.perf_counter() - began
             latencies += [done - at for at in times[first:last]]
             first = last
         return latencies, time.perf_counter() - began
 
-    return _told(*asyncio.run(everything()))
+    return _percentiles(*asyncio.run(everything()))
 
 
-def _told(latencies: list[float], wall: float) -> dict[str, float]:
+def _percentiles(latencies: list[float], seconds: float) -> dict[str, float]:
     return {
         "p50_s": round(float(np.percentile(latencies, 50)), 3),
         "p95_s": round(float(np.percentile(latencies, 95)), 3),
-        "requests_per_second": round(len(latencies) / wall, 2),
+        "requests_per_second": round(len(latencies) / seconds, 2),
     }

@@ -1,14 +1,14 @@
-"""How soon the page is there and writes: python -m benchmarks.page URL, with a service at URL and nothing else running.
+"""How soon the page appears and shows a summary: python -m benchmarks.page [URL], with a service at URL.
 
-In a headless Chromium with an empty cache: first contentful paint, the moment the button can be pressed, and the time
-from pressing it to the first and the last piece of the summary on the screen. Medians of several visits, and the worst.
-The last line is JSON.
+Nothing else should run. In a headless Chromium with an empty cache: first contentful paint, the moment the button can
+be pressed, and the time from pressing it to the first and the last words of the summary on the screen. Medians of
+several visits, and the worst. The last line is JSON.
 """
 
+import argparse
 import json
 import shutil
 import statistics
-import sys
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
@@ -19,7 +19,7 @@ TEXT = (
     "crowns. Heavy lorries have been kept off it since March, when divers found cracks in two of its five piers. "
     "Drivers now go round by the motorway, which takes them a quarter of an hour longer."
 )
-# The page's own clock: the moment of the click, and those at which words stand in the summary.
+# By the page's own clock: the moment of the click, and those at which words appear in the summary.
 WATCH = """() => {
   window.times = {};
   document.querySelector('#go').addEventListener('click', () => { times.pressed = performance.now(); }, true);
@@ -33,7 +33,7 @@ WATCH = """() => {
 
 
 def visit(browser: Browser, url: str) -> dict[str, float]:
-    """Milliseconds of one visit by somebody who has never been here."""
+    """Milliseconds of one visit in a new context."""
     page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
     page.goto(f"{url}/ui/", wait_until="domcontentloaded")
     page.locator("#go").wait_for()
@@ -53,10 +53,13 @@ def visit(browser: Browser, url: str) -> dict[str, float]:
     }
 
 
-def main(url: str) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
+    parser.add_argument("url", nargs="?", default="http://localhost:3000", help="address of the service")
+    url = parser.parse_args().url
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        visit(browser, url)  # the first one after the start warms the server up
+        visit(browser, url)  # the first visit warms up the server
         visits = [visit(browser, url) for _ in range(VISITS)]
         browser.close()
     figures = {name: [each[name] for each in visits] for name in visits[0]}
@@ -67,4 +70,4 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

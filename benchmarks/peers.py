@@ -1,42 +1,96 @@
-"""The engine and its peers behind one face: token ids in, the number of new tokens of each text out."""
+"""The engine and its peers behind one interface: token ids in, the number of new tokens of each text out.
 
+A peer's name is a class and a precision, such as "PyTorch fp16". Imports of libraries are local, since each peer runs
+in a process that loads only its own.
+"""
+
+import importlib
+import random
+import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 END = 1
 VOCABULARY = 32128
-COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}  # as CTranslate2 calls them
 SPECIAL = ("<pad>", "</s>", "<unk>")
+# What differs from t5-small, as T5Config names it. "tiny" shows that everything runs.
+SHAPES = {"small": {}, "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}}
+INPUT_LIMIT = 512  # tokens
+MIXED_LIMIT = 1024  # tokens, under mixed load, whose longest text has 901
+PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp16", "fp32")}  # of our bundles
+# Groups are measured one after the other: what compiles for minutes comes when the others have their figures.
+SYSTEMS = {
+    "cpu": (
+        ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32"),
+    ),
+    "cuda": (
+        (
+            *("Precis fp16", "Precis fp32", "PyTorch fp16", "PyTorch bf16", "PyTorch fp32"),
+            *("Optimum fp16", "Optimum fp32", "CTranslate2 fp16"),
+        ),
+        ("Compiled fp16",),
+    ),
+}  # fmt: skip
+COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}  # as CTranslate2 calls them
 
 
 def word(token: int) -> str:
-    """What the benchmark's tokenizer calls a token."""
+    """The benchmark tokenizer's word for a token id."""
     return SPECIAL[token] if token < len(SPECIAL) else f"w{token}"
 
 
-class Precis:
-    """Our engine; texts are given as words, so that tokenizing is in the time."""
+def token_ids(count: int, length: int = 400) -> list[list[int]]:
+    """`count` random texts of `length` token ids as the model reads them: prefix, words, end."""
+    draw = random.Random(1)
+    return [[3, *(draw.randrange(10, 32000) for _ in range(length - 2)), 1] for _ in range(count)]
 
-    def __init__(self, folder: Path, threads: int) -> None:
+
+@dataclass(frozen=True)
+class Setup:
+    """What all systems of a run share. `rows` sequences are decoded at once by our engine (None: its default)."""
+
+    folder: Path
+    device: str
+    threads: int
+    shape: str = "small"
+    rows: int | None = None
+
+    @property
+    def model(self) -> Path:
+        """The folder of the random model."""
+        return self.folder / f"model-{self.shape}"
+
+    def bundle(self, precision: str, limit: int = INPUT_LIMIT) -> Path:
+        """The folder of one of its bundles."""
+        return self.folder / f"bundle-{self.shape}-{self.device}-{precision}-{limit}"
+
+
+class Precis:
+    """Our engine; it gets the texts as words, so that tokenizing is in the time."""
+
+    def __init__(self, setup: Setup, precision: str) -> None:
         from precis import Engine
 
-        self.engine = Engine.load(folder, threads=threads)
+        folder = setup.bundle(precision)
+        self.engine = Engine.load(folder, device=setup.device, threads=setup.threads, rows=setup.rows)
         self._seconds, self._began, self._active, self._lock = 0.0, 0.0, 0, threading.Lock()
-        model = self.engine._model
-        for encoder in {model.encoder, model.parallel_encoder}:
-            self._timed(encoder, "run")
-        self._timed(model.decoder, "run_with_iobinding")
+        if setup.device == "cpu":
+            model = self.engine._model
+            for encoder in {model.encoder, model.parallel_encoder}:
+                self._count_time(encoder, "run")
+            self._count_time(model.decoder, "run_with_iobinding")
 
-    def _timed(self, session, method: str) -> None:
+    def _count_time(self, session, method: str) -> None:
         call = getattr(session, method)
 
-        def timed(*given):
+        def timed(*arguments):
             with self._lock:
                 self._began = self._began if self._active else time.perf_counter()
                 self._active += 1
             try:
-                return call(*given)
+                return call(*arguments)
             finally:
                 with self._lock:
                     self._active -= 1
@@ -44,21 +98,21 @@ class Precis:
 
         setattr(session, method, timed)
 
-    def inside(self) -> float:
-        """Seconds so far in which one thread or more was in ONNX Runtime."""
+    def onnxruntime_seconds(self) -> float:
+        """Seconds so far in which at least one thread was in ONNX Runtime; counted on CPUs only."""
         return self._seconds
 
     def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
         from precis import GenerationParams
 
         texts = [" ".join(word(token) for token in ids[1:-1]) for ids in inputs]
-        generation = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=beams)
-        # A random model writes pad tokens, too, which a summary leaves out.
-        return [new if summary.finish_reason == "length" else -1 for summary in self.engine.generate(texts, generation)]
+        params = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=beams)
+        # A random model also writes pad tokens, which a summary leaves out.
+        return [new if summary.finish_reason == "length" else -1 for summary in self.engine.generate(texts, params)]
 
 
 class _Padded:
-    """What PyTorch and Optimum have in common."""
+    """What the peers that pad a batch have in common."""
 
     def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
         import torch
@@ -73,78 +127,147 @@ class _Padded:
 
 
 class PyTorch(_Padded):
-    def __init__(self, folder: Path, threads: int) -> None:
+    """transformers' `generate`."""
+
+    def __init__(self, setup: Setup, precision: str) -> None:
         import torch
         from transformers import AutoModelForSeq2SeqLM
 
-        torch.set_num_threads(threads)
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+        torch.set_num_threads(setup.threads)
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+        self.model = AutoModelForSeq2SeqLM.from_pretrained(setup.model, dtype=dtype).to(setup.device).eval()
+
+
+class Compiled(PyTorch):
+    """`generate` with a static cache, for which it compiles the decoding steps, but not the one that makes the cache.
+
+    If that first step was compiled too, the cache would be an output of a CUDA graph, which the next run overwrites.
+    """
+
+    def __init__(self, setup: Setup, precision: str) -> None:
+        import torch
+
+        super().__init__(setup, precision)
+        torch._dynamo.config.cache_size_limit = 64  # each batch is a shape of its own
+        self.model.generation_config.cache_implementation = "static"
+        self._compile_as("reduce-overhead" if setup.device == "cuda" else "default")
+
+    def _compile_as(self, mode: str) -> None:
+        from transformers import CompileConfig
+
+        self._mode = mode
+        config = CompileConfig(mode=mode, dynamic=False)
+        config._compile_all_devices = True
+        self.model.generation_config.compile_config = config
+
+    def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
+        import torch
+
+        try:
+            return super().run(inputs, new, beams)
+        except RuntimeError as error:
+            if self._mode == "default":
+                raise
+            # Not every model can be captured as CUDA graphs; it can still be compiled.
+            print("without CUDA graphs:", error_line(error), file=sys.stderr, flush=True)
+            torch._dynamo.reset()
+            for name in ("_cache", "_compiled_call"):  # of the graphs that have failed
+                self.model.__dict__.pop(name, None)
+            self._compile_as("default")
+            return super().run(inputs, new, beams)
 
 
 class Optimum(_Padded):
-    """`folder` is a model folder; it is exported as Optimum does by itself."""
+    """Optimum's ONNX Runtime classes on the model as Optimum exports it."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        import onnxruntime
+    def __init__(self, setup: Setup, precision: str) -> None:
         import torch
+
+        if setup.device == "cuda":
+            self._load_cuda(setup, precision)
+            return
+        import onnxruntime
         from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        torch.set_num_threads(1)  # others convert beside it
-        self.model = ORTModelForSeq2SeqLM.from_pretrained(folder, export=True, session_options=options)
-        torch.set_num_threads(threads)
+        options.intra_op_num_threads = setup.threads
+        torch.set_num_threads(1)  # other peers load at the same time
+        self.model = ORTModelForSeq2SeqLM.from_pretrained(setup.model, export=True, session_options=options)
+        torch.set_num_threads(setup.threads)
+
+    def _load_cuda(self, setup: Setup, precision: str) -> None:
+        from optimum.exporters.onnx import main_export
+        from optimum.onnxruntime import ORTModelForSeq2SeqLM
+
+        exported = setup.folder / f"optimum-{setup.shape}-{precision}"
+        if not (exported / "config.json").exists():
+            task = "text2text-generation-with-past"
+            main_export(
+                str(setup.model), exported, task=task, device=setup.device, dtype=precision, do_validation=False
+            )
+        import onnxruntime
+
+        onnxruntime.preload_dlls()
+        provider = "CUDAExecutionProvider"
+        self.model = ORTModelForSeq2SeqLM.from_pretrained(exported, provider=provider, use_io_binding=True)
+        if provider not in self.model.providers:
+            raise RuntimeError(f"ONNX Runtime could not start {provider} for Optimum.")
 
 
-def converted(folder: Path, compute_type: str) -> Path:
-    """The model folder's weights as CTranslate2 has them, made where they are missing."""
+def ctranslate2_model(setup: Setup, precision: str) -> Path:
+    """The folder of the model in CTranslate2's format, which is written if it is missing."""
     import ctranslate2
 
-    made = folder.parent / f"ctranslate2-{compute_type}"
-    if not made.exists():
-        ctranslate2.converters.TransformersConverter(str(folder)).convert(str(made), quantization=compute_type)
-    return made
+    folder = setup.folder / f"ctranslate2-{setup.shape}-{precision}"
+    if not (folder / "model.bin").exists():
+        converter = ctranslate2.converters.TransformersConverter(str(setup.model))
+        converter.convert(str(folder), quantization=COMPUTE_TYPES[precision], force=True)
+    return folder
 
 
 class CTranslate2:
-    def __init__(self, folder: Path, threads: int, compute_type: str) -> None:
+    """CTranslate2's Translator."""
+
+    def __init__(self, setup: Setup, precision: str) -> None:
         import ctranslate2
 
-        made = str(converted(folder, compute_type))
+        threads = {"intra_threads": setup.threads, "inter_threads": 1} if setup.device == "cpu" else {}
         self.translator = ctranslate2.Translator(
-            made, compute_type=compute_type, intra_threads=threads, inter_threads=1
+            str(ctranslate2_model(setup, precision)),
+            device=setup.device,
+            compute_type=COMPUTE_TYPES[precision],
+            **threads,
         )
 
     def run(self, inputs: list[list[int]], new: int, beams: int) -> list[int]:
-        found = self.translator.translate_batch(
+        results = self.translator.translate_batch(
             [[word(token) for token in ids] for ids in inputs],
             beam_size=beams,
             max_decoding_length=new,
             min_decoding_length=new,
             max_batch_size=len(inputs),
         )
-        return [len(result.hypotheses[0]) for result in found]
+        return [len(result.hypotheses[0]) for result in results]
 
 
-def imported(name: str) -> list[str]:
-    """What a system of this name imports, which takes longer than anything else before it answers."""
-    kind = name.partition(" ")[0]
-    return {
-        "Precis": ["engine"],
-        "CTranslate2": ["ctranslate2"],
-        "PyTorch": ["torch", "transformers"],
-        "Optimum": ["optimum.onnxruntime"],
-    }[kind]
+KINDS = {
+    Precis: ("precis",), CTranslate2: ("ctranslate2",), PyTorch: ("torch", "transformers"),
+    Compiled: ("torch", "transformers"), Optimum: ("optimum.onnxruntime",),
+}  # fmt: skip
 
 
-def peer(name: str, folder: Path, threads: int):
-    """`name` of SYSTEMS; `folder` holds model/, fp32/ and int8/."""
+def import_libraries(name: str) -> None:
+    """Imports what the peer needs, which takes longer than anything else before it is loaded."""
+    for library in next(libraries for kind, libraries in KINDS.items() if kind.__name__ == name.split()[0]):
+        importlib.import_module(library)
+
+
+def load_peer(name: str, setup: Setup) -> Precis | PyTorch | Optimum | CTranslate2:
+    """The peer of this name, such as "Optimum fp32"; our bundles have to be there."""
     kind, _, precision = name.partition(" ")
-    if kind == "Precis":
-        return Precis(folder / precision, threads)
-    if kind == "CTranslate2":
-        return CTranslate2(folder / "model", threads, COMPUTE_TYPES[precision])
-    return {"PyTorch": PyTorch, "Optimum": Optimum}[kind](folder / "model", threads)
+    return {kind.__name__: kind for kind in KINDS}[kind](setup, precision)
 
 
-SYSTEMS = ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32")
+def error_line(error: BaseException) -> str:
+    """The error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

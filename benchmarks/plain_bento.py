@@ -1,6 +1,6 @@
 """The peer of benchmarks.service: the usual BentoML way, adaptive batching over Optimum's ORTModelForSeq2SeqLM.
 
-Written as its documentation would have it done: one batchable method, padded batches, `generate`.
+It follows BentoML's documentation: one batchable method, padded batches, `generate`.
 """
 
 import os
@@ -14,7 +14,7 @@ TIMEOUT = 120  # seconds
 
 @bentoml.service(name="plain", traffic={"timeout": TIMEOUT}, tracing={"excluded_urls": ".*"})
 class Plain:
-    """`PLAIN_MODEL` is the folder that ORTModelForSeq2SeqLM wrote."""
+    """The environment variable PLAIN_MODEL names the folder that `export` wrote."""
 
     def __init__(self) -> None:
         import onnxruntime
@@ -30,13 +30,13 @@ class Plain:
     def summarize(self, texts: list[str]) -> list[str]:
         inputs = self.tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=512)
         length = int(os.environ["PLAIN_NEW_TOKENS"])
-        made = self.model.generate(
+        tokens = self.model.generate(
             input_ids=inputs.input_ids,
             attention_mask=inputs.attention_mask,
             max_new_tokens=length,
             min_new_tokens=length,
         )
-        return self.tokenizer.batch_decode(made, skip_special_tokens=True)
+        return self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
 
 def export(model: Path, folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""Quality on documents that training never saw: lead sentence, base and fine-tuned, with the same settings.
+"""Summary quality on documents that training never saw: lead sentence, base and fine-tuned, with the same settings.
 
     python -m benchmarks.quality artifacts/embedded [NAME=FILE ...]
 
-FILE is JSONL with `document` and `summary`; Gazette validation is always in it. Prints one table and writes
+FILE is JSONL with `document` and `summary`; Gazette's validation split is always included. Prints one table and writes
 benchmarks/results/quality.json.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.server import ROOT
 from finetune.errors import UserError
 from finetune.evaluation.rouge import lead_sentence, mean_interval, rouge_by_document
 from finetune.evaluation.scoring import summarize
@@ -24,7 +25,6 @@ from finetune.recipe import Recipe
 from finetune.recipe_io import parse_recipe
 from finetune.training.model import load_base
 
-ROOT = Path(__file__).parent.parent
 GAZETTE = ROOT / "data/gazette/validation.jsonl"
 RESULTS = ROOT / "benchmarks/results/quality.json"
 KINDS = ("rouge1", "rouge2", "rougeL")
@@ -38,30 +38,30 @@ def read(path: Path) -> list[tuple[str, str]]:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [(row["document"], row["summary"]) for row in rows]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no JSONL with `document` and `summary`: {error}.") from error
+        raise UserError(f"{path} is not JSONL with `document` and `summary`: {error}.") from error
 
 
 def unsupported(summary: str, document: str) -> list[str]:
-    """Numbers, and capitalised words that do not begin a sentence, which the document lacks."""
+    """Numbers, and capitalised words inside a sentence, that are not in the document."""
     known = {word.lower() for word in _WORD.findall(document)}
     numbers = set(_NUMBER.findall(document))
-    found = [number for number in _NUMBER.findall(summary) if number not in numbers]
+    missing = [number for number in _NUMBER.findall(summary) if number not in numbers]
     for match in _WORD.finditer(summary):
         word, before = match.group(), summary[: match.start()].rstrip(" \"'“‘(")
         inside = before and before[-1] not in ".!?"
         if inside and word[0].isupper() and word.lower() not in known and not any(c.isdigit() for c in word):
-            found.append(word)
-    return found
+            missing.append(word)
+    return missing
 
 
 def novel_bigrams(summary: str, document: str) -> float:
-    """Share of the summary's word pairs that do not stand side by side in the document."""
+    """Share of the summary's word pairs that are not adjacent in the document."""
     own, known = (list(pairwise(_WORD.findall(text.lower()))) for text in (summary, document))
     return len([pair for pair in own if pair not in set(known)]) / max(1, len(own))
 
 
-def measured(summaries: list[str], rows: list[tuple[str, str]]) -> dict[str, object]:
-    """One line of the table: ROUGE with 95% intervals, words, shares of unsupported summaries and of novel bigrams."""
+def measure(summaries: list[str], rows: list[tuple[str, str]]) -> dict[str, object]:
+    """One row of the table: ROUGE with 95% intervals, words, shares of unsupported summaries and of novel bigrams."""
     scores = rouge_by_document(summaries, [reference for _, reference in rows])
     by_kind = {kind: mean_interval(scores[kind]) for kind in KINDS}
     pairs = [(summary, document) for summary, (document, _) in zip(summaries, rows, strict=True)]
@@ -75,30 +75,30 @@ def measured(summaries: list[str], rows: list[tuple[str, str]]) -> dict[str, obj
 
 
 def compare(run: Path, sets: dict[str, Path]) -> dict[str, dict[str, object]]:
-    """The whole benchmark of a run's folder; summaries of each system are kept in the result."""
+    """Measures every system on every set; the result contains all summaries. Raises UserError."""
     try:
         manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{run} holds no finished run: {error}.") from error
+        raise UserError(f"{run} is not a finished run: {error}.") from error
     recipe: Recipe = parse_recipe(manifest["recipe"])
     content = {name: read(path) for name, path in sets.items()}
-    found: dict[str, dict[str, object]] = {}
+    results: dict[str, dict[str, object]] = {}
     for name, rows in content.items():
         leads = [lead_sentence(document) for document, _ in rows]
-        found[name] = {"documents": len(rows), "systems": {"lead": measured(leads, rows)}, "samples": {}}
+        results[name] = {"documents": len(rows), "systems": {"lead": measure(leads, rows)}, "samples": {}}
     for system, folder in (("base", recipe.model.name), ("finetuned", str(run / "merged"))):
         model, tokenizer = load_base(recipe.model.model_copy(update={"name": folder, "revision": None}))
         for name, rows in content.items():
             summaries = summarize(model, tokenizer, [document for document, _ in rows], recipe, f"{system} on {name}")
-            found[name]["systems"][system] = measured(summaries, rows)
-            found[name]["samples"][system] = summaries
-    return {"generation": recipe.generation.model_dump(), "sets": found}
+            results[name]["systems"][system] = measure(summaries, rows)
+            results[name]["samples"][system] = summaries
+    return {"generation": recipe.generation.model_dump(), "sets": results}
 
 
-def table(found: dict[str, dict[str, object]]) -> Table:
-    """The figures for people."""
+def table(result: dict[str, dict[str, object]]) -> Table:
+    """The table that is printed."""
     shown = Table("documents", "system", "ROUGE-1", "ROUGE-2", "ROUGE-L", "words", "unsupported", "novel bigrams")
-    for name, part in found["sets"].items():
+    for name, part in result["sets"].items():
         for system, figures in part["systems"].items():
             rouge = [f"{figures[k]:.1f} ({figures['ci95'][k][0]:.1f}–{figures['ci95'][k][1]:.1f})" for k in KINDS]
             shares = [f"{100 * figures[key]:.0f}%" for key in ("unsupported", "novel_bigrams")]
@@ -114,19 +114,19 @@ def main() -> int:
     options = parser.parse_args()
     sets = {"Gazette validation": GAZETTE}
     try:
-        for given in options.sets:
-            name, equals, path = given.partition("=")
+        for argument in options.sets:
+            name, equals, path = argument.partition("=")
             if not equals:
-                raise UserError(f"{given!r} should read NAME=FILE.")
+                raise UserError(f"{argument!r} should read NAME=FILE.")
             sets[name] = Path(path)
-        found = compare(options.run, sets)
+        result = compare(options.run, sets)
     except UserError as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False)
         return 1
-    # A table cut to the 80 columns of a pipe says nothing.
-    Console(width=max(150, Console().width)).print(table(found))
+    # In a pipe the width would be 80 columns, which cuts the table.
+    Console(width=max(150, Console().width)).print(table(result))
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    write_json(RESULTS, found)
+    write_json(RESULTS, result)
     return 0
 
 

@@ -1,16 +1,16 @@
-"""The service over HTTP: closed-loop clients, open-loop arrivals up to ten times what it can do, and its peers.
+"""The service over HTTP: closed-loop clients, open-loop arrivals up to ten times its capacity, and its peers.
 
-python -m benchmarks.service [--quick] [--parts PART ...] [--scratch FOLDER]
+    python -m benchmarks.service [--quick] [--device cuda] [--parts PART ...] [--scratch FOLDER]
 
-t5-small's shape with random weights in 8 bits, texts of 50 to 450 tokens, 48 new tokens, greedy. Peers: the engine
-alone (no HTTP), and the usual BentoML way, adaptive batching over ORTModelForSeq2SeqLM (benchmarks/plain_bento.py). The
-clients have the machine's last core and all servers the others, so that what clients take is nobody's loss.
-`startup` has the seconds from process start to the first answer and to the page, and resident memory, with all cores.
+t5-small's shape with random weights in int8, texts of 50 to 450 tokens, 48 new tokens, greedy. Parts: `alone` (the
+engine without HTTP), `startup` (seconds from process start to the first answer and to the page, and resident memory,
+with all cores), `closed`, `open`, and `plain` (the usual BentoML way, adaptive batching over ORTModelForSeq2SeqLM,
+benchmarks/plain_bento.py). The clients have the machine's last core and all servers the others.
 
-All take turns in two rounds, of which each load's better run counts: a machine that is slower for a minute would be
-blamed on whoever was measured then. The whole run takes about fifteen minutes on two cores. What is measured goes to
-benchmarks/results/service.json as it comes, so that a run can be taken in parts (with --scratch, which keeps the
-models) on one machine. The last line is JSON.
+All take turns in two rounds, and of each load the better run counts, so that a machine that is slower for a minute
+disturbs none of them alone. A full run takes about fifteen minutes on two cores. Results go to
+benchmarks/results/service.json as they are measured, so that a run can be split into parts (--scratch keeps the models)
+on one machine. On a GPU only `closed` is measured by default, with nine new tokens. The last line is JSON.
 """
 
 import argparse
@@ -22,66 +22,108 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine import processor
-from benchmarks.loads import Body, closed, open_loop, texts
-from benchmarks.servers import ROOT, Server, plain, precis
+from benchmarks.loads import Body, closed, open_loop
+from benchmarks.peers import PRECISIONS, Setup
+from benchmarks.server import BENTOML, ROOT, START, Server
+from benchmarks.turns import processor
 from finetune.files import write_json
 
 RESULT = Path(__file__).parent / "results/service.json"
-NEW = 48
-CLIENTS = (1, 8, 32, 128)
-OVERLOADS = (0.5, 1, 2, 10)  # arrivals in parts of the engine's own throughput
-PARTS = ["alone", "startup", "closed", "open", "plain"]
-ROUNDS = 2
+OVERLOADS = (0.5, 1, 2, 10)  # arrivals, as multiples of the engine's own throughput
+PARTS = ("alone", "startup", "closed", "open", "plain")
+START_SECONDS = 180.0
 CORES = sorted(os.sched_getaffinity(0))
 SERVING = CORES[:-1] or CORES
 console = Console()
 
 
-def engine_alone(bundle: Path, threads: int, seconds: float) -> float:
-    """Summaries a second with 64 callers in this process."""
-    from precis import Engine, GenerationParams
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
 
-    engine = Engine.load(bundle, threads=threads, max_waiting_tokens=1 << 30)
-    generation = GenerationParams(max_new_tokens=NEW, min_new_tokens=NEW, num_beams=1)
-    pool = texts(512, 1)
+    new: int  # tokens
+    clients: tuple[int, ...]
+    seconds: float  # of each load
+    rounds: int = 1
+    warm_up: float = 0.0  # seconds before each closed loop
+    shape: str = "small"
+    rows: int | None = None  # sequences that the engine decodes at once
 
-    async def run(length: float) -> float:
-        began, done = time.perf_counter(), 0
 
-        async def caller(first: int) -> None:
-            nonlocal done
-            index = first
-            while time.perf_counter() < began + length:
-                await engine.summarize(pool[index % len(pool)], generation)
-                done += 1
-                index += 64
+SIZES = {
+    "cpu": Sizes(new=48, clients=(1, 8, 32, 128), seconds=15.0, rounds=2),
+    "cuda": Sizes(new=9, clients=(8, 32, 64), seconds=8.0, warm_up=2.0, rows=128),
+    "tiny": Sizes(new=4, clients=(2,), seconds=1.0, warm_up=0.5, shape="tiny", rows=8),
+}
 
-        await asyncio.gather(*(caller(first) for first in range(64)))
-        return done / (time.perf_counter() - began)
 
-    asyncio.run(run(1.0))
-    rate = asyncio.run(run(seconds))
-    engine.close()
+def run_engine_alone(bundle: Path, device: str, new: int, seconds: float) -> float:
+    """The engine's own throughput, in a process on the cores that servers get."""
+    arguments = [str(bundle), device, str(len(SERVING)), str(new), str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.engine_alone", *arguments]
+    pinned = partial(os.sched_setaffinity, 0, SERVING)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pinned)
+    rate = round(float(done.stdout.split()[-1]), 2)
+    console.print(f"the engine alone: {rate} summaries a second")
     return rate
 
 
-def loads(title: str, runs: dict[str, Coroutine]) -> dict[str, dict]:
-    """Each load after the other, and a table of all."""
+def start_precis(setup: Setup, bundle: Path, scratch: Path, cores: list[int], page: bool = True) -> Server:
+    """Our service on the bundle."""
+    environment = {"PRECIS_THREADS": str(len(cores)), "PRECIS_DEVICE": setup.device, "PRECIS_PAGE": str(page).lower()}
+    if setup.rows:
+        environment["PRECIS_ROWS"] = str(setup.rows)
+    return Server(START, ROOT, bundle, scratch / "precis", environment, cores=cores)
+
+
+def start_plain(setup: Setup, scratch: Path, cores: list[int], new: int) -> Server:
+    """The peer's service, once it has answered."""
+    environment = {"PLAIN_MODEL": str(setup.folder / f"plain-{setup.shape}")}
+    environment |= {"PLAIN_THREADS": str(len(cores)), "PLAIN_NEW_TOKENS": str(new)}
+    command = [BENTOML, "serve", "benchmarks.plain_bento:Plain"]
+    server = Server(command, ROOT, None, scratch / "plain", environment, cores=cores)
+    server.wait_until_ready(START_SECONDS, "/summarize", {"texts": ["w10 w11"]})
+    return server
+
+
+def body(text: str, new: int) -> dict:
+    """A request to our service."""
+    return {"text": text, "max_new_tokens": new, "min_new_tokens": new, "num_beams": 1}
+
+
+def measure_startup(server: Server, bundle: Path) -> dict[str, float]:
+    """Seconds to the first answer and to the page; resident memory, and the engine's own figure for its caches."""
+    first_answer = server.wait_until_ready(START_SECONDS, "/summarize", {"text": "w10 w11", "max_new_tokens": 4})
+    page = server.wait_until_ready(START_SECONDS, "/ui/")
+    with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+        caches = float(re.search(rb"^precis_cache_bytes (\S+)", answer.read(), re.M)[1])
+    result = {
+        "first_answer_s": round(first_answer, 2),
+        "page_s": round(page, 2),
+        "resident_mib": round(server.memory() / 2**20),
+        "bundle_mib": round(sum(path.stat().st_size for path in bundle.iterdir()) / 2**20),
+        "stated_caches_mib": round(caches / 2**20),
+    }
+    console.print(result)
+    return result
+
+
+def run_loads(title: str, loads: dict[str, Coroutine]) -> dict[str, dict]:
+    """Runs each load after the other, and prints a table of all."""
     rows = {}
-    for name, run in runs.items():
+    for name, load in loads.items():
         console.print(f"{title}: {name}", style="dim")
-        rows[name] = asyncio.run(run)
+        rows[name] = asyncio.run(load)
     table = Table("load", "summaries/s", "p50 s", "p99 s", "answers", "refused p99 ms", "clients' cores", title=title)
     for name, row in rows.items():
         answers = ", ".join(f"{count} x {status}" for status, count in row["statuses"].items())
@@ -93,42 +135,14 @@ def loads(title: str, runs: dict[str, Coroutine]) -> dict[str, dict]:
     return rows
 
 
-def body(text: str) -> dict:
-    return {"text": text, "max_new_tokens": NEW, "min_new_tokens": NEW, "num_beams": 1}
-
-
-def plain_body(text: str) -> dict:
-    return {"texts": [text]}
-
-
-def waiting(server: Server, body: Body, length: float) -> dict[str, Coroutine]:
-    """The closed loops."""
-    return {f"{clients} clients": closed(server.url, body, clients, length) for clients in CLIENTS}
-
-
-def alone(folder: Path, threads: int, length: float) -> float:
-    """The engine's own throughput, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.service", "--alone", str(folder / "int8"), str(threads), str(length)]
-    pinned = partial(os.sched_setaffinity, 0, SERVING)
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pinned)
-    rate = round(float(done.stdout.split()[-1]), 2)
-    console.print(f"the engine alone: {rate} summaries a second")
-    return rate
-
-
-def startup(server: Server, bundle: Path) -> dict[str, float]:
-    """Seconds to the first answer and to the page; memory, and what the engine says its caches may come to."""
-    with urllib.request.urlopen(f"{server.url}/metrics") as answer:
-        caches = float(re.search(rb"^precis_cache_bytes (\S+)", answer.read(), re.M)[1])
-    found = {
-        "first_answer_s": round(server.answered, 2),
-        "page_s": round(server.page, 2),
-        "resident_mib": round(server.memory() / 2**20),
-        "bundle_mib": round(sum(path.stat().st_size for path in bundle.iterdir()) / 2**20),
-        "stated_caches_mib": round(caches / 2**20),
-    }
-    console.print(found)
-    return found
+def closed_loops(title: str, server: Server, make_body: Body, sizes: Sizes) -> dict[str, dict]:
+    """The closed loop with each number of clients."""
+    rows = {}
+    for clients in sizes.clients:
+        if sizes.warm_up:
+            asyncio.run(closed(server.url, make_body, clients, sizes.warm_up))
+        rows[f"{clients} clients"] = closed(server.url, make_body, clients, sizes.seconds)
+    return run_loads(title, rows)
 
 
 def better(rows: dict[str, dict], others: dict[str, dict]) -> dict[str, dict]:
@@ -139,48 +153,87 @@ def better(rows: dict[str, dict], others: dict[str, dict]) -> dict[str, dict]:
 
 
 def ratios(result: dict) -> dict:
-    """What the parts that were measured say of each other; None where one of the two has no figure."""
-    found: dict = {}
+    """Ratios between the parts that were measured; None if one of the two has no figure."""
+    figures: dict = {}
     if "closed" not in result:
-        return found
+        return figures
     loaded = {**result["closed"], **result.get("open", {})}
     peak = max(row["summaries_per_second"] for row in loaded.values())
     if "engine_alone" in result:
-        found["saturation_to_engine_alone"] = _ratio(peak, result["engine_alone"])
+        figures["saturation_to_engine_alone"] = _ratio(peak, result["engine_alone"])
     if "open" in result:
         overloaded = result["open"]["10 x capacity"]
-        found["overload_goodput_to_peak"] = _ratio(overloaded["summaries_per_second"], peak)
-        found["overload_p99_to_saturation"] = _ratio(overloaded["p99_s"], result["closed"]["128 clients"]["p99_s"])
-        found["overload_refused_p99_ms"] = overloaded.get("refused_p99_ms")
+        figures["overload_goodput_to_peak"] = _ratio(overloaded["summaries_per_second"], peak)
+        figures["overload_p99_to_saturation"] = _ratio(overloaded["p99_s"], result["closed"]["128 clients"]["p99_s"])
+        figures["overload_refused_p99_ms"] = overloaded.get("refused_p99_ms")
     if "plain" in result:
         best = max(row["summaries_per_second"] for row in result["plain"].values())
-        found["throughput_to_plain"] = _ratio(peak, best)
-        found["p99_of_plain"] = {
+        figures["throughput_to_plain"] = _ratio(peak, best)
+        figures["p99_of_plain"] = {
             name: _ratio(row["p99_s"], result["plain"][name]["p99_s"]) for name, row in result["closed"].items()
         }
-    return found
+    return figures
 
 
 def _ratio(ours: float | None, theirs: float | None) -> float | None:
     return round(ours / theirs, 3) if ours and theirs else None
 
 
-def write_models(folder: Path, plain: bool) -> None:
-    """The random model, its 8-bit bundle and, if `plain`, what the peer reads, unless they are there."""
-    from benchmarks import shapes
+def write_models(setup: Setup, precision: str, plain: bool) -> Path:
+    """Writes what is missing of the random model, its bundle and, if `plain`, the peer's; returns the bundle."""
+    from benchmarks import models
 
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "int8/manifest.json").exists():
-        console.print("a random model of t5-small's shape, and its bundle")
-        shutil.rmtree(folder / "int8", ignore_errors=True)
-        shapes.write_model(folder / "model")
-        shapes.write_bundle(folder / "model", folder / "int8", [[3, *range(10, 408), 1] for _ in range(4)])
-    if plain and not (folder / "plain/tokenizer.json").exists():
+    console.print(f"a random model of the shape {setup.shape}, and its bundle")
+    bundle, exported = models.ensure_bundle(setup, precision), setup.folder / f"plain-{setup.shape}"
+    if plain and not (exported / "tokenizer.json").exists():
         from benchmarks import plain_bento
 
-        console.print("the same model for ORTModelForSeq2SeqLM")
-        shutil.rmtree(folder / "plain", ignore_errors=True)
-        plain_bento.export(folder / "model", folder / "plain")
+        shutil.rmtree(exported, ignore_errors=True)
+        plain_bento.export(setup.model, exported)
+    return bundle
+
+
+def measure(
+    parts: list[str], setup: Setup, bundle: Path, scratch: Path, sizes: Sizes, result: dict, keep: Callable[..., None]
+) -> None:
+    """Measures the parts; `keep` adds results to `result`."""
+    if "startup" in parts:
+        with start_precis(setup, bundle, scratch, CORES) as ours:
+            keep(startup=measure_startup(ours, bundle))
+    os.sched_setaffinity(0, CORES[-1:])
+    best: dict = {}
+    with ExitStack() as running:
+        if {"closed", "open"} & {*parts}:
+            page = setup.device == "cpu" and setup.shape == "small"
+            ours = running.enter_context(start_precis(setup, bundle, scratch, SERVING, page))
+            first_answer = ours.wait_until_ready(START_SECONDS, "/summarize", body("w10 w11", sizes.new))
+            if page:
+                ours.wait_until_ready(START_SECONDS, "/ui/")
+            keep(first_answer_s=round(first_answer, 1))
+        if "plain" in parts:
+            peer = running.enter_context(start_plain(setup, scratch, SERVING, sizes.new))
+        for _ in range(sizes.rounds):
+            if "alone" in parts or ("open" in parts and "engine_alone" not in result):
+                rate = run_engine_alone(bundle, setup.device, sizes.new, sizes.seconds)
+                best["engine_alone"] = max(rate, best.get("engine_alone", 0.0))
+                keep(**best)
+            if "closed" in parts:
+                rows = closed_loops("Precis, closed loop", ours, partial(body, new=sizes.new), sizes)
+                best["closed"] = better(rows, best.get("closed", {}))
+                keep(**best, loaded_mib=round(ours.memory() / 2**20))
+            if "open" in parts:
+                loads = {
+                    f"{overload:g} x capacity": open_loop(
+                        ours.url, partial(body, new=sizes.new), overload * result["engine_alone"], sizes.seconds
+                    )
+                    for overload in OVERLOADS
+                }
+                best["open"] = better(run_loads("Precis, open loop", loads), best.get("open", {}))
+                keep(**best)
+            if "plain" in parts:
+                rows = closed_loops("plain BentoML, closed loop", peer, lambda text: {"texts": [text]}, sizes)
+                best["plain"] = better(rows, best.get("plain", {}))
+                keep(**best)
 
 
 def main(argv: list[str]) -> int:
@@ -188,63 +241,39 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="three seconds a load, without the plain peer; nothing is written"
     )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these; others stay as they were")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these; others keep their results")
     parser.add_argument("--scratch", type=Path, help="keeps the models here, so that several calls can share them")
-    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, help="file for the results, which are added as they are measured")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model and few clients, to try that everything runs")
     options = parser.parse_args(argv)
-    if options.alone:
-        bundle, threads, seconds = options.alone
-        print(engine_alone(Path(bundle), int(threads), float(seconds)))
-        return 0
-    threads, length = len(SERVING), 3.0 if options.quick else 15.0
-    parts = [part for part in options.parts if not (options.quick and part == "plain")]
-    result = {"machine": processor(), "threads": threads}
-    if not options.quick and RESULT.exists():
-        before = json.loads(RESULT.read_text())
-        # Parts of two machines would say nothing of each other.
-        result = before if before.get("machine") == result["machine"] and before["threads"] == threads else result
+    sizes = SIZES["tiny" if options.tiny else options.device]
+    parts = list(options.parts or (PARTS if options.device == "cpu" else ["closed"]))
+    if options.quick:
+        sizes = replace(sizes, seconds=3.0, rounds=1)
+        parts = [part for part in parts if part != "plain"]
+    output = options.output or (None if options.quick or options.tiny or options.device == "cuda" else RESULT)
+    precision = PRECISIONS["cuda"][0] if options.device == "cuda" else "int8"
+    result = {"machine": processor(), "threads": len(SERVING)}
+    if output and output.exists():
+        before = json.loads(output.read_text())
+        # Parts measured on two machines cannot be compared.
+        result = before if all(before.get(key) == value for key, value in result.items()) else result
+    result |= {"new_tokens": sizes.new, "precision": precision}
 
-    def keep(**found) -> None:
-        result.update(found)
+    def keep(**figures: object) -> None:
+        result.update(figures)
         result["ratios"] = ratios(result)
-        if not options.quick:
-            RESULT.parent.mkdir(exist_ok=True)
-            write_json(RESULT, result)
+        if output:
+            output.parent.mkdir(exist_ok=True)
+            write_json(output, result)
 
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
-        folder = options.scratch or scratch
-        write_models(folder, "plain" in parts)
-        if "startup" in parts:
-            with precis(folder, scratch, CORES) as ours:
-                keep(startup=startup(ours, folder / "int8"))
-        os.sched_setaffinity(0, CORES[-1:])
-        found: dict = {}
-        with ExitStack() as running:
-            if {"closed", "open"} & {*parts}:
-                ours = running.enter_context(precis(folder, scratch, SERVING))
-            if "plain" in parts:
-                peer = running.enter_context(plain(folder, scratch, SERVING, NEW))
-            for _ in range(1 if options.quick else ROUNDS):
-                if "alone" in parts or ("open" in parts and "engine_alone" not in result):
-                    found["engine_alone"] = max(alone(folder, threads, length), found.get("engine_alone", 0.0))
-                    keep(**found)
-                if "closed" in parts:
-                    rows = loads("Precis, closed loop", waiting(ours, body, length))
-                    found["closed"] = better(rows, found.get("closed", {}))
-                    keep(**found, loaded_mib=round(ours.memory() / 2**20))
-                if "open" in parts:
-                    rate = result["engine_alone"]
-                    runs = {
-                        f"{part:g} x capacity": open_loop(ours.url, body, part * rate, length) for part in OVERLOADS
-                    }
-                    found["open"] = better(loads("Precis, open loop", runs), found.get("open", {}))
-                    keep(**found)
-                if "plain" in parts:
-                    rows = loads("plain BentoML, closed loop", waiting(peer, plain_body, length))
-                    found["plain"] = better(rows, found.get("plain", {}))
-                    keep(**found)
-    console.print(result["ratios"])
+        setup = Setup(options.scratch or scratch, options.device, len(SERVING), sizes.shape, sizes.rows)
+        bundle = write_models(setup, precision, "plain" in parts)
+        measure(parts, setup, bundle, scratch, sizes, result, keep)
+    console.print(result.get("ratios", {}))
     print(json.dumps(result))
     return 0
 

@@ -1,0 +1,1 @@
+"""What makes the embedded base, and the studies; not needed to use Precis."""

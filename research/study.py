@@ -1,11 +1,11 @@
-"""LoRA's rank and targets against full fine-tuning, on real news: ROUGE, seconds, memory.
+"""Compares ranks and targets of LoRA with full fine-tuning on real news: ROUGE, seconds, memory.
 
     python -m research.study FOLDER [--out study.json] [--only NAME ...] [--share 0.05]
 
-FOLDER holds what may not ship with the code: research/xsum_1331.jsonl.xz to train on (1,331 pairs in XSum's manner)
-and evaluation/xsum_validation200.jsonl to score on; columns document and summary. Every line is one run of
-`python -m finetune` on models/base with nothing else changed. A run that stands in the file of results is not
-repeated. Writes docs/study.md; the last line of output is JSON. About a quarter of an hour on two cores.
+FOLDER holds data that is not in the repository: research/xsum_1331.jsonl.xz to train on (1,331 pairs in XSum's manner)
+and evaluation/xsum_validation200.jsonl to score on; columns document and summary. Every row of the table is one run of
+`python -m finetune` on models/base with nothing else changed. A run that is in the results file is not repeated. Writes
+docs/study.md; the last line of output is JSON. About a quarter of an hour on two cores.
 """
 
 import argparse
@@ -50,18 +50,21 @@ console = Console(stderr=True)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m research.study", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="the data, see research/study.py")
     parser.add_argument("--out", type=Path, default=Path("study.json"), help="results, written after every run")
     parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
     parser.add_argument(
-        "--share", type=float, default=1.0, help="of the data, for a quick try; the page is then beside OUT"
+        "--share", type=float, default=1.0, help="of the data, for a quick try; the page is then next to OUT"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        recipe, setup = _prepared(options.folder, Path(scratch), options.share)
+        recipe, setup = _prepare(options.folder, Path(scratch), options.share)
         results = json.loads(options.out.read_text()) if options.out.is_file() else {"setup": setup, "runs": {}}
         if results["setup"] != setup:
-            print(f"{options.out} is of another base, data or recipe; remove it or name another file.", file=sys.stderr)
+            print(
+                f"{options.out} has results of another base, data or recipe; remove it or name another file.",
+                file=sys.stderr,
+            )
             return 1
         for name in options.only:
             if name not in results["runs"]:
@@ -70,19 +73,19 @@ def main() -> int:
                 write_json(options.out, results)
                 console.print(f"{name}: {time.perf_counter() - began:.0f} s", highlight=False)
     write_text(PAGE if options.share == 1 else options.out.with_suffix(".md"), page(results))
-    told = {
+    figures = {
         name: {
             **{kind: round(float(np.mean(run["scores"]["finetuned"][kind])), 2) for kind in KINDS},
             **{key: run[key] for key in ("training_seconds", "peak_memory_mib")},
         }
         for name, run in results["runs"].items()
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
     return 0
 
 
-def _prepared(folder: Path, scratch: Path, share: float) -> tuple[Path, dict[str, str | float]]:
-    """A recipe in `scratch` with that share of the data, and what tells these runs from others."""
+def _prepare(folder: Path, scratch: Path, share: float) -> tuple[Path, dict[str, str | float]]:
+    """A recipe in `scratch` with this share of the data, and the hashes that identify base, data and recipe."""
     sets = {}
     for name, place in (("train", TRAIN), ("validation", VALIDATION)):
         path = folder / place
@@ -99,14 +102,14 @@ def _prepared(folder: Path, scratch: Path, share: float) -> tuple[Path, dict[str
 
 
 def _run(recipe: Path, output: Path, overrides: list[str]) -> dict:
-    """One run by the command: its costs, and ROUGE of every document."""
+    """Runs the command once; its costs, and ROUGE of every document."""
     data = [f"data.{name}={recipe.with_name(name)}.jsonl" for name in ("train", "validation")]
     command = [sys.executable, "-m", "finetune", str(recipe), f"output={output}", *data, *overrides]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr[-4000:]}")
     info = json.loads((output / "run.json").read_text())
-    said = json.loads((output / "summaries.json").read_text())
+    summaries = json.loads((output / "summaries.json").read_text())
     keys = (
         "trained_parameters",
         "training_seconds",
@@ -120,24 +123,27 @@ def _run(recipe: Path, output: Path, overrides: list[str]) -> dict:
         "pairs": [info["data"][f"{name}_pairs"] for name in ("train", "validation")],
         "settings": overrides,
         "torch": info["versions"]["torch"],
-        "scores": {name: _scores(said[name], said["reference"]) for name in ("base", "finetuned")},
+        "scores": {name: _scores(summaries[name], summaries["reference"]) for name in ("base", "finetuned")},
         "lead": json.loads((output / "rouge.json").read_text())["lead"],
     }
 
 
 def _scores(summaries: list[str], references: list[str]) -> dict[str, list[float]]:
-    found = rouge_by_document(summaries, references)
-    return {kind: [round(float(value), 2) for value in found[kind]] for kind in KINDS}
+    scores = rouge_by_document(summaries, references)
+    return {kind: [round(float(value), 2) for value in scores[kind]] for kind in KINDS}
 
 
 def table(results: dict) -> list[list[str]]:
-    """Rows of name, trained parameters, three ROUGEs, difference of ROUGE-L to the best full run, seconds, tokens a
-    second, MiB. All intervals are of 95%."""
+    """The rows of the page's table.
+
+    Name, trained parameters, three ROUGEs, difference of ROUGE-L to the best full run, seconds, tokens a second, MiB;
+    with 95% intervals.
+    """
     runs = results["runs"]
     full = _best_full(runs)
     first = next(iter(runs.values()))
 
-    def scored(scores: dict[str, list[float]]) -> list[str]:
+    def cells(scores: dict[str, list[float]]) -> list[str]:
         means = [mean_interval(np.array(scores[kind])) for kind in KINDS]
         return [f"{mean:.1f} [{low:.1f}, {high:.1f}]" for mean, (low, high) in means]
 
@@ -147,17 +153,17 @@ def table(results: dict) -> list[list[str]]:
     ]
     rows = [
         ["first sentence", "", *lead, "", "", "", ""],
-        ["base, not trained", "0", *scored(first["scores"]["base"]), "", "", "", ""],
+        ["base, not trained", "0", *cells(first["scores"]["base"]), "", "", "", ""],
     ]
     for name, run in runs.items():
-        found = run["scores"]["finetuned"]
-        against = ""
+        scores = run["scores"]["finetuned"]
+        to_full = ""
         if full and name != full:
-            apart = np.array(found["rougeL"]) - np.array(runs[full]["scores"]["finetuned"]["rougeL"])
-            mean, (low, high) = mean_interval(apart)
-            against = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+            difference = np.array(scores["rougeL"]) - np.array(runs[full]["scores"]["finetuned"]["rougeL"])
+            mean, (low, high) = mean_interval(difference)
+            to_full = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         costs = [f"{run[key]:,.0f}" for key in ("training_seconds", "tokens_per_second", "peak_memory_mib")]
-        rows.append([name, f"{run['trained_parameters']:,}", *scored(found), against, *costs])
+        rows.append([name, f"{run['trained_parameters']:,}", *cells(scores), to_full, *costs])
     return rows
 
 
@@ -168,7 +174,7 @@ def _best_full(runs: dict) -> str | None:
 
 
 def page(results: dict) -> str:
-    """The whole of docs/study.md."""
+    """The text of docs/study.md."""
     runs = results["runs"]
     first, full = next(iter(runs.values())), _best_full(runs)
     head = [

@@ -2,19 +2,12 @@
 
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
-import psutil
 import pytest
 
+from benchmarks.server import START, Server
 from tests.support.browser import browser, visit  # noqa: F401  (fixtures)
 
 ROOT = Path(__file__).parent.parent
@@ -120,64 +113,8 @@ def embedded() -> Path:
     return EMBEDDED
 
 
-class Service:
-    """A served bundle in a process of its own."""
-
-    def __init__(
-        self, command: list[str], folder: Path, bundle: Path | None, home: Path, variables: dict[str, str] | None = None
-    ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = home / f"service-{self.port}.log"
-        environment = {**os.environ, "BENTOML_HOME": str(home / "bentoml")}
-        environment.pop("PRECIS_BUNDLE", None)
-        environment |= variables or {}
-        if bundle is not None:
-            environment["PRECIS_BUNDLE"] = str(bundle)
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "--port", str(self.port)],
-                cwd=folder,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def wait_until_ready(self, seconds: float = 90) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=2):
-                    return
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
-                time.sleep(0.2)
-        raise AssertionError(f"not ready after {seconds} s:\n{self.log.read_text()}")
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-
-    @property
-    def worker(self) -> psutil.Process:
-        """The process that answers."""
-        return psutil.Process(self.process.pid).children()[0]
-
-
-START = [sys.executable, "-m", "bento"]
-BENTOML = str(Path(sys.executable).with_name("bentoml"))
-
-
-class Elsewhere:
-    """A service that was started outside of pytest, at PRECIS_URL, with its log in the file PRECIS_LOG."""
+class ExternalServer:
+    """A service that was started outside pytest: PRECIS_URL is its address, PRECIS_LOG the file with its log."""
 
     def __init__(self) -> None:
         self.url = os.environ["PRECIS_URL"].rstrip("/")
@@ -193,12 +130,12 @@ def served_bundle(embedded) -> Path:
 
 @pytest.fixture(scope="session")
 def service(served_bundle, tmp_path_factory):
-    """`python -m bento` from the source folder, or what runs at PRECIS_URL."""
+    """`python -m bento` from the source folder, or the service at PRECIS_URL."""
     if "PRECIS_URL" in os.environ:
-        yield Elsewhere()
+        yield ExternalServer()
         return
     home = tmp_path_factory.mktemp("service")
-    running = Service(START, ROOT, served_bundle, home)
+    running = Server(START, ROOT, served_bundle, home)
     try:
         running.wait_until_ready()
         yield running
@@ -288,8 +225,7 @@ def narrow(embedded, tmp_path_factory):
         "PRECIS_BODY_SECONDS": "1.5",
         "PRECIS_TIMEOUT_SECONDS": "120",
     }
-    running = Service(START, ROOT, embedded / "bundle", home, variables)
-    running.home = home
+    running = Server(START, ROOT, embedded / "bundle", home, variables)
     try:
         running.wait_until_ready()
         yield running

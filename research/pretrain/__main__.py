@@ -1,4 +1,4 @@
-"""python -m research.pretrain RECIPE corpus.folder=DIR [section.key=value ...]: pre-trains a base from nothing."""
+"""Pre-trains a base model from nothing: python -m research.pretrain RECIPE corpus.folder=DIR [section.key=value ...]"""
 
 import argparse
 import sys
@@ -9,13 +9,13 @@ from research.pretrain.recipe import PretrainRecipe
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m research.pretrain", description="Pre-train a T5 as a recipe says.")
+    parser = argparse.ArgumentParser(prog="python -m research.pretrain", description="Pre-train a T5 from a recipe.")
     parser.add_argument("recipe", help="YAML file, for example research/pretrain/base.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for example corpus.folder=DIR")
     options = parser.parse_args(argv)
     try:
         recipe = read_recipe(options.recipe, options.overrides, PretrainRecipe)
-        # Importing torch takes seconds; a mistake in the recipe is told before.
+        # Importing torch takes seconds; a mistake in the recipe is reported before.
         from research.pretrain.run import pretrain
 
         print(pretrain(recipe))

@@ -1,4 +1,4 @@
-"""Batches of the mixture: what step n sees depends on the seed and n alone, so that a run resumes where it stopped."""
+"""Batches of the task mixture. Step n depends on the seed and n alone, so that a run can be resumed."""
 
 import random
 
@@ -14,25 +14,25 @@ Example = tuple[list[int], list[int]]
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def padded(examples: list[Example]) -> Batch:
-    """input_ids, attention_mask (rows, input length) and labels (rows, target length), filled up with 0, 0 and -100.
+def collate(examples: list[Example]) -> Batch:
+    """input_ids, attention_mask (rows, input length) and labels (rows, target length), padded with 0, 0 and -100.
 
-    And where in the labels, laid out flat, the target tokens are: a GPU that has to look for them is waited for.
+    The fourth tensor has the positions of target tokens in the flattened labels: to find them on a GPU would block it.
     """
-    inputs, labels = (_filled([pair[part] for pair in examples], value) for part, value in ((0, 0), (1, -100)))
+    inputs, labels = (_pad([pair[part] for pair in examples], value) for part, value in ((0, 0), (1, -100)))
     return inputs, (inputs != 0).long(), labels, (labels.flatten() != -100).nonzero()[:, 0]
 
 
-def _filled(lists: list[list[int]], value: int) -> torch.Tensor:
+def _pad(lists: list[list[int]], value: int) -> torch.Tensor:
     width = -(-max(map(len, lists)) // ROUND) * ROUND
-    # A tensor is made faster of one list of lists than written row by row.
+    # Faster than writing a tensor row by row.
     return torch.tensor([row + [value] * (width - len(row)) for row in lists])
 
 
 class Steps(Dataset):
     """Item n is the list of micro-batches of optimizer step n."""
 
-    def __init__(self, recipe: PretrainRecipe, tasks: Tasks):
+    def __init__(self, recipe: PretrainRecipe, tasks: Tasks) -> None:
         self._recipe, self._tasks = recipe, tasks
 
     def __len__(self) -> int:
@@ -58,17 +58,17 @@ class Steps(Dataset):
             source, target = self._tasks.example(task, draw.choice(stage.document_tokens), draw)
             tokens += len(source) + len(target)
             examples.append((source, target))
-        return [padded(group) for group in grouped(examples, training.micro_batch_tokens)]
+        return [collate(group) for group in group_by_length(examples, training.micro_batch_tokens)]
 
 
-def grouped(examples: list[Example], limit: int) -> list[list[Example]]:
-    """The examples in groups of like length that hold at most `limit` tokens when filled up (or one example)."""
+def group_by_length(examples: list[Example], limit: int) -> list[list[Example]]:
+    """Groups of examples of similar length, each of at most `limit` tokens after padding (or of one example)."""
     groups: list[list[Example]] = []
-    # Long targets apart from short ones, so that titles are not filled up to the length of continuations.
+    # Long targets are separate from short ones, so that titles are not padded to the length of continuations.
     for long in (False, True):
         width, height, group = 0, 0, None
-        alike = (pair for pair in examples if (len(pair[1]) > SHORT_TARGET) == long)
-        for source, target in sorted(alike, key=lambda pair: len(pair[0])):
+        similar = (pair for pair in examples if (len(pair[1]) > SHORT_TARGET) == long)
+        for source, target in sorted(similar, key=lambda pair: len(pair[0])):
             width, height = max(width, len(source)), max(height, len(target))
             if group is None or (len(group) + 1) * (width + height) > limit:
                 groups.append(group := [])

@@ -1,11 +1,12 @@
 """Turns a SentencePiece unigram model with byte fallback into a fast T5 tokenizer.
 
-transformers' own converter drops byte fallback, so that emoji and rare letters become the unknown token. Here the
-tokenizers library's Unigram model is built directly; tests compare it with SentencePiece itself.
+transformers' own converter drops byte fallback, so that emoji and rare letters become the unknown token. This module
+builds the tokenizers library's Unigram model directly; tests compare it with SentencePiece.
 
     python -m research.pretrain.fast_tokenizer SPIECE_MODEL FOLDER
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -18,15 +19,15 @@ from transformers import T5TokenizerFast
 def fast_tokenizer(spiece: str | Path, extra_ids: int, max_length: int = 512) -> T5TokenizerFast:
     """The fast tokenizer of the SentencePiece model file `spiece`.
 
-    `extra_ids` sentinels (`<extra_id_0>` last, as in T5) fill the vocabulary up to the model's embedding rows.
-    The end token is appended to every encoded text, as T5 expects.
+    `extra_ids` sentinels (`<extra_id_0>` last, as in T5) fill the vocabulary up to the model's embedding rows. The end
+    token is appended to every encoded text, as T5 expects. Raises ValueError for another kind of model.
     """
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(Path(spiece).read_bytes())
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
     trainer = proto.trainer_spec
     if not trainer.byte_fallback or trainer.model_type != trainer.UNIGRAM:
-        raise ValueError(f"{spiece}: wanted a unigram model with byte fallback")
+        raise ValueError(f"{spiece} is not a unigram model with byte fallback.")
     pieces += [(f"<extra_id_{i}>", 0.0) for i in range(extra_ids - 1, -1, -1)]
     tokenizer = Tokenizer(Unigram(pieces, unk_id=trainer.unk_id, byte_fallback=True))
     # SentencePiece folds runs of spaces and trims the ends before it cuts.
@@ -57,11 +58,12 @@ def fast_tokenizer(spiece: str | Path, extra_ids: int, max_length: int = 512) ->
 
 
 def main(argv: list[str]) -> int:
-    if len(argv) != 2:
-        print(__doc__.strip().splitlines()[-1].strip(), file=sys.stderr)
-        return 2
-    spiece, folder = argv
-    fast_tokenizer(spiece, extra_ids=64).save_pretrained(folder)
+    description = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m research.pretrain.fast_tokenizer", description=description)
+    parser.add_argument("spiece", metavar="SPIECE_MODEL", help="SentencePiece model file")
+    parser.add_argument("folder", metavar="FOLDER", help="where the tokenizer is written")
+    options = parser.parse_args(argv)
+    fast_tokenizer(options.spiece, extra_ids=64).save_pretrained(options.folder)
     return 0
 
 

@@ -1,9 +1,9 @@
-"""A T5 whose fresh weights copy from the first step: an induction circuit (Olsson et al. 2022) laid by hand.
+"""A T5 whose initial weights can copy from the first step: an induction circuit (Olsson et al. 2022) set by hand.
 
-A summarizer's first skill is to carry a name over from the text. From random weights that appears late or, on a small
-budget, never. It takes two parts, and here both are put in place: a head of the encoder that notes at each position
-which token came before, and cross-attention that looks for the position whose note is the token just written, and
-passes on what stands there. All else adds nothing at first (its output matrices are zero) and is learned around it.
+A summarizer's first skill is to copy a name from the text. From random weights it appears late or, on a small budget,
+never. It takes two parts, and both are initialized here: an encoder head that stores at each position which token came
+before, and cross-attention that finds the position whose stored token is the one just written, and passes on the token
+there. All other output matrices are zero at first, so that the rest of the network learns around the circuit.
 """
 
 import torch
@@ -18,7 +18,7 @@ SHARPNESS = 0.1  # a match then scores about 8, a mismatch 0 give or take 1; sha
 
 
 def fresh_model(network: Network, seed: int) -> T5ForConditionalGeneration:
-    """A T5 (gated GELU, tied embeddings) in fp32 with weights as this module says, the same for the same seed."""
+    """A T5 (gated GELU, tied embeddings) in fp32 with this module's initial weights, which depend on the seed alone."""
     torch.manual_seed(seed)
     config = T5Config(
         vocab_size=network.vocabulary + SENTINELS,
@@ -35,12 +35,12 @@ def fresh_model(network: Network, seed: int) -> T5ForConditionalGeneration:
     )
     model = T5ForConditionalGeneration(config)
     with torch.no_grad():
-        lay_copying(model)
+        initialize_copying(model)
     return model
 
 
-def lay_copying(model: T5ForConditionalGeneration) -> None:
-    """Lays the circuit into `model`, in place."""
+def initialize_copying(model: T5ForConditionalGeneration) -> None:
+    """Writes the circuit into the weights of `model`, in place."""
     config = model.config
     model.shared.weight.mul_(0.5)
     for stack in (model.encoder, model.decoder):

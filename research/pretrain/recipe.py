@@ -1,4 +1,4 @@
-"""The recipe of a pre-training run, read as strictly as a fine-tuning recipe is."""
+"""The recipe of a pre-training run, which is checked as strictly as a fine-tuning recipe."""
 
 from typing import Literal
 
@@ -21,15 +21,19 @@ class TextSet(Section):
     """One file of the corpus."""
 
     file: str = Field(description="JSONL, may be .xz: `document`, and `title` or `summary` where there is one.")
-    rows: int | None = Field(None, ge=1, description="Take at most so many documents, drawn by the seed.")
+    rows: int | None = Field(None, ge=1, description="At most this many documents, drawn with the seed.")
     title: Literal["title", "summary"] = Field("title", description="Column with the document's title.")
     weights: Weights
 
 
 class Corpus(Section):
-    folder: str = Field(description="Folder of the text sets; part of no checkout, so given on the command line.")
-    apart: list[str] = Field([], description="Evaluation files: what shares 13 words in a row with them is dropped.")
-    held_out: int = Field(200, ge=2, description="One document in so many is kept for the held-out losses.")
+    """The text to train on, and the evaluation text to keep out of it."""
+
+    folder: str = Field(description="Folder of the text sets, which are not in the repository.")
+    decontaminate_against: list[str] = Field(
+        [], description="Evaluation files: documents that share 13 words in a row with them are dropped."
+    )
+    held_out: int = Field(200, ge=2, description="One document in this many is held out for the losses.")
     sets: dict[str, TextSet]
 
 
@@ -49,34 +53,38 @@ class Stage(Section):
 
     share: Float = Field(gt=0, le=1, description="Share of the run's tokens.")
     document_tokens: list[int] = Field(min_length=1, description="Lengths of inputs, in tokens.")
-    mixture: dict[Task, Float] = Field(description="Examples of each task, as shares before normalization.")
+    mixture: dict[Task, Float] = Field(description="Share of each task's examples, before normalization.")
 
 
 class Training(Section):
+    """The training loop and its optimizers."""
+
     tokens: int = Field(ge=1, description="Input and target tokens of the whole run.")
     batch_tokens: int = Field(12000, ge=256, description="Tokens in an optimizer step.")
     micro_batch_tokens: int = Field(6000, ge=128, description="Tokens in one forward pass.")
-    optimizer: Literal["adamw", "muon"] = Field("muon", description="For the matrices; embeddings are AdamW's.")
+    optimizer: Literal["adamw", "muon"] = Field("muon", description="For the matrices; AdamW for the embeddings.")
     learning_rate: Float = Field(gt=0, lt=1, description="Of the matrices.")
     embedding_rate: Float = Field(gt=0, lt=1, description="Of the embeddings, norms and position biases.")
     weight_decay: Float = Field(0.01, ge=0, lt=1)
     warmup: Float = Field(0.02, ge=0, lt=1, description="Share of the tokens in which the rate rises.")
-    decay: Float = Field(0.4, gt=0, le=1, description="Share of the tokens, at the end, in which it falls to nothing.")
-    compile: bool = Field(True, description="torch.compile: two minutes of waiting, then half as fast again.")
+    decay: Float = Field(0.4, gt=0, le=1, description="Share of the tokens, at the end, in which it falls to zero.")
+    compile: bool = Field(True, description="torch.compile: two minutes to compile, then half as fast again.")
     checkpoint_minutes: Float = Field(5.0, gt=0, description="A checkpoint is written this often, and at the end.")
     seed: int = Field(0, ge=0)
 
 
 class PretrainRecipe(Section):
+    """The recipe of a pre-training run."""
+
     output: str | None = Field(None, description="Folder of the run; null is artifacts/<name of the recipe>.")
-    start: str | None = Field(None, description="A model folder to go on from; null begins from nothing.")
+    start: str | None = Field(None, description="A model folder to continue from; null starts from nothing.")
     corpus: Corpus
     network: Network = Network()
     stages: list[Stage] = Field(min_length=1)
     training: Training
 
     @model_validator(mode="after")
-    def _stages_make_a_whole(self):
+    def _check_shares(self) -> "PretrainRecipe":
         if abs(sum(stage.share for stage in self.stages) - 1) > 1e-6:
             raise ValueError("the shares of the stages should sum to 1")
         return self

@@ -13,7 +13,7 @@ from finetune.files import replaced_folder, write_json
 from finetune.provenance import versions
 from finetune.reports.progress import console
 from research.pretrain import corpus
-from research.pretrain.batches import Steps, grouped, padded
+from research.pretrain.batches import Steps, collate, group_by_length
 from research.pretrain.fast_tokenizer import fast_tokenizer
 from research.pretrain.initialisation import SENTINELS, fresh_model
 from research.pretrain.plots import pretraining_curves
@@ -21,7 +21,7 @@ from research.pretrain.recipe import PretrainRecipe
 from research.pretrain.tasks import Tasks
 from research.pretrain.training import losses, train
 
-MEASURED = 48  # held-out examples of each task
+HELD_OUT_EXAMPLES = 48  # of each task
 TOKENIZER_SENTENCES = 400_000
 
 
@@ -29,9 +29,9 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     """Runs the recipe and returns the model's folder, `output`/model."""
     output = Path(recipe.output)
     output.mkdir(parents=True, exist_ok=True)
-    documents, held_out, told = corpus.load_once(recipe.corpus, recipe.training.seed, output / "documents.jsonl.xz")
-    for name, counts in told.items():
-        console.print(f"  {name}: {dict(counts)}")
+    documents, held_out, counts = corpus.load_cached(recipe.corpus, recipe.training.seed, output / "documents.jsonl.xz")
+    for name, outcomes in counts.items():
+        console.print(f"  {name}: {dict(outcomes)}")
     spiece = output / "spiece.model"
     if recipe.start:
         shutil.copy(Path(recipe.start) / "spiece.model", spiece)
@@ -49,17 +49,17 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     save(model, spiece, output / "model")
     write_json(
         output / "pretraining.json",
-        {"recipe": recipe.model_dump(), "corpus": told, "history": history, "versions": versions()},
+        {"recipe": recipe.model_dump(), "corpus": counts, "history": history, "versions": versions()},
     )
     pretraining_curves(history, names, output / "losses.png")
     return output / "model"
 
 
 def train_tokenizer(documents: list[corpus.Document], vocabulary: int, path: Path, seed: int) -> None:
-    """A SentencePiece unigram model with byte fallback, its special tokens where T5 has them, at `path`."""
+    """Trains a SentencePiece unigram model with byte fallback and T5's special tokens, and writes it to `path`."""
     draw = random.Random(seed)
-    chosen = draw.sample(documents, min(len(documents), 40_000))
-    lines = [line for document in chosen for line in document.sentences][:TOKENIZER_SENTENCES]
+    sample = draw.sample(documents, min(len(documents), 40_000))
+    lines = [line for document in sample for line in document.sentences][:TOKENIZER_SENTENCES]
     with tempfile.TemporaryDirectory() as folder:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
@@ -79,18 +79,19 @@ def train_tokenizer(documents: list[corpus.Document], vocabulary: int, path: Pat
 
 @torch.inference_mode()
 def held_out_losses(model: T5ForConditionalGeneration, tasks: Tasks, names: list[str]) -> dict[str, float]:
-    """Mean loss in nats a token of each task on documents that were held out, the same examples each time."""
-    found = {}
+    """Mean loss of each task in nats per token on held-out documents, with the same examples each time."""
+    means = {}
     for name in names:
         draw = random.Random(name)
-        examples = [tasks.example(name, 256, draw) for _ in range(MEASURED)]
-        values = [losses(model, [part.to(model.device) for part in padded(group)]) for group in grouped(examples, 4096)]
-        found[name] = round(torch.cat(values).mean().item(), 3)
-    return found
+        examples = [tasks.example(name, 256, draw) for _ in range(HELD_OUT_EXAMPLES)]
+        batches = map(collate, group_by_length(examples, 4096))
+        values = [losses(model, [part.to(model.device) for part in batch]) for batch in batches]
+        means[name] = round(torch.cat(values).mean().item(), 3)
+    return means
 
 
 def save(model: T5ForConditionalGeneration, spiece: Path, folder: Path) -> None:
-    """An ordinary Hugging Face folder with fp16 weights (half the size; they are far from fp16's limits)."""
+    """Writes a Hugging Face folder with fp16 weights (half the size; they are far from fp16's limits)."""
     with replaced_folder(folder) as partial:
         model.half().save_pretrained(partial)
         model.float()

@@ -1,0 +1,1 @@
+"""A simulation of many replicas behind a load balancer and an autoscaler."""

@@ -1,37 +1,45 @@
 """A discrete-event simulation of engines behind a load balancer and an autoscaler; it knows costs, not models.
 
-A replica does what precis/scheduling/scheduler.py does: before every step waiting texts join, oldest first, while rows
-and the budget of tokens last, and no crowd is joined by who came after its eldest; a step gives every running sequence a token.
-What that takes is measured (research.simulate).
+A replica follows precis/scheduling: before every step waiting texts join in the order of arrival, as long as the
+scheduler's joining policy lets them; then a step gives every running sequence a token. The seconds that this takes are
+measured (costs.py).
 """
 
 import bisect
 import math
 import random
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+# The only imports of the scheduler's policy and constants in research/.
 from precis.runtime.kv_cache import EFFICIENT_BATCH_ROWS, MAX_PREFILL_TOKENS
+from precis.scheduling.policy import BatchState, Candidate, may_join
 
 # deploy/kubernetes/base/autoscaler.yaml
-TARGET_TOKENS, FEWEST, MOST = 4000, 2, 10
-EVERY, DOWN_EVERY, CALM = 15.0, 60.0, 300.0  # seconds between looks, between two steps down, of calm before the first
+TARGET_TOKENS, MIN_REPLICAS, MAX_REPLICAS = 4000, 2, 10
+# Seconds between two decisions, between two steps down, and that the load has to be lower before the first.
+DECISION_SECONDS, DOWN_SECONDS, STABLE_SECONDS = 15.0, 60.0, 300.0
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds that an engine takes: to read texts (`read_text` each and `read_token` a token), for a step of n rows
-    (`steps`: measured pairs, between which it is a straight line), and outside of it for each request (`overhead`)."""
+    """Seconds that an engine takes.
 
-    read_text: float
-    read_token: float
+    A prefill takes `prefill_text` for each text and `prefill_token` for each token; a step of n rows takes what `steps`
+    says, measured pairs with linear interpolation; `overhead` is added to each request outside the engine.
+    """
+
+    prefill_text: float
+    prefill_token: float
     steps: tuple[tuple[int, float], ...]
     overhead: float = 0.0
     rows: int = 32
-    readers: int = 2
-    most_waiting: int = 1 << 18  # tokens
+    encoders: int = 2  # that work in parallel
+    max_waiting: int = 1 << 18  # tokens
 
     def step(self, rows: int) -> float:
+        """Seconds of a step with so many rows."""
         at = bisect.bisect_left([known for known, _ in self.steps], rows)
         if at == 0:
             return self.steps[0][1]
@@ -43,7 +51,7 @@ class Costs:
 
 @dataclass(slots=True)
 class Text:
-    """One request: when it comes, tokens to read and to write, and when it is answered (nan: refused)."""
+    """One request: its arrival, input tokens, new tokens, and when it is answered (nan: refused)."""
 
     at: float
     tokens: int
@@ -52,26 +60,36 @@ class Text:
 
     @property
     def latency(self) -> float:
+        """Seconds from arrival to answer."""
         return self.done - self.at
 
 
+@dataclass(slots=True)
+class Running:
+    """A text in the running batch."""
+
+    text: Text
+    remaining: int  # tokens
+    joined: float
+
+
 class Replica:
-    """One engine. Its clock stands where its last step ended."""
+    """One engine. Its clock is at the end of its last step."""
 
     def __init__(self, costs: Costs, ready: float = 0.0) -> None:
         self.costs, self.clock, self.ready = costs, ready, ready
         self.waiting: deque[Text] = deque()
         self.waiting_tokens = 0
-        self.running: list[list] = []  # tokens left, text, when it joined
-        self.busy = 0.0
+        self.running: list[Running] = []
 
     @property
     def outstanding(self) -> int:
+        """Texts that wait or run."""
         return len(self.waiting) + len(self.running)
 
     def submit(self, text: Text) -> None:
-        """The clock has to be brought to the text's time before. A text that finds the queue full is refused."""
-        if self.waiting_tokens > self.costs.most_waiting:
+        """Queues a text, or refuses it if the queue is full. `advance` has to be called before with its arrival."""
+        if self.waiting_tokens > self.costs.max_waiting:
             return
         if not self.outstanding:
             self.clock = max(self.clock, text.at)
@@ -79,45 +97,62 @@ class Replica:
         self.waiting_tokens += text.tokens
 
     def advance(self, until: float) -> None:
-        """Works until `until` is reached, or nothing is left."""
+        """Works until the time `until`, or until nothing is outstanding."""
         while self.clock < until and self.outstanding:
-            self._turn()
+            self._step()
 
-    def _turn(self) -> None:
-        costs, read, took = self.costs, 0, 0.0
-        eldest = min((joined for *_, joined in self.running), default=math.inf)
-        while self.waiting and self._joins(self.waiting[0], read, eldest):
-            text = self.waiting.popleft()
+    def _step(self) -> None:
+        costs, seconds = self.costs, 0.0
+        batch = BatchState(
+            free_rows=costs.rows - len(self.running),
+            running_rows=len(self.running),
+            efficient_rows=EFFICIENT_BATCH_ROWS,
+            max_prefill_tokens=MAX_PREFILL_TOKENS * costs.encoders,
+            oldest_start=min((running.joined for running in self.running), default=math.inf),
+        )
+        while self.waiting and may_join(candidate := _candidate(self.waiting[0]), batch):
+            batch, text = batch.admit(candidate), self.waiting.popleft()
             self.waiting_tokens -= text.tokens
-            read += text.tokens
-            took += costs.read_text + costs.read_token * text.tokens
-            self.running.append([text.new, text, self.clock + took])
-        took += costs.step(len(self.running))
-        self.clock += took
-        self.busy += took
-        for entry in self.running:
-            entry[0] -= 1
-            if not entry[0]:
-                entry[1].done = self.clock + costs.overhead
-        self.running = [entry for entry in self.running if entry[0]]
-
-    def _joins(self, text: Text, read: int, eldest: float) -> bool:
-        within = not read or read + text.tokens <= MAX_PREFILL_TOKENS * self.costs.readers
-        welcome = text.at <= eldest or len(self.running) < EFFICIENT_BATCH_ROWS
-        return within and welcome and len(self.running) < self.costs.rows
+            seconds += costs.prefill_text + costs.prefill_token * text.tokens
+            self.running.append(Running(text, text.new, self.clock + seconds))
+        self.clock += seconds + costs.step(len(self.running))
+        for running in self.running:
+            running.remaining -= 1
+            if not running.remaining:
+                running.text.done = self.clock + costs.overhead
+        self.running = [running for running in self.running if running.remaining]
 
 
-def poisson(rate: float, seconds: float, draw: random.Random, lengths: tuple[int, int], news: tuple[int, int]):
-    """Texts that come at `rate` a second on average, their lengths drawn evenly."""
+def _candidate(text: Text) -> Candidate:
+    return Candidate(rows=1, tokens=text.tokens, submitted_at=text.at)
+
+
+def poisson(
+    rate: float, seconds: float, draw: random.Random, lengths: tuple[int, int], new_tokens: tuple[int, int]
+) -> Iterator[Text]:
+    """Texts that arrive at `rate` a second on average, with uniformly drawn lengths."""
     now = draw.expovariate(rate)
     while now < seconds:
-        yield Text(now, draw.randint(*lengths), draw.randint(*news))
+        yield Text(now, draw.randint(*lengths), draw.randint(*new_tokens))
         now += draw.expovariate(rate)
 
 
+def capacity(costs: Costs, lengths: tuple[int, int], new_tokens: tuple[int, int]) -> float:
+    """Texts a second of one replica that always has some waiting."""
+    replica = Replica(replace(costs, max_waiting=1 << 60))
+    for text in poisson(1e6, 1e-3, random.Random(1), lengths, new_tokens):
+        text.at = 0.0
+        replica.submit(text)
+    count = len(replica.waiting)
+    replica.advance(math.inf)
+    return count / replica.clock
+
+
 def route(texts: list[Text], replicas: list[Replica], choices: int, draw: random.Random) -> None:
-    """Each text goes to the least busy of so many replicas drawn by chance: 1 is what a Kubernetes Service does, 2
-    what load balancers call power of two choices."""
+    """Sends each text to the least busy of `choices` random replicas.
+
+    1 is a Kubernetes Service; 2 is what load balancers call the power of two choices (Mitzenmacher 2001).
+    """
     for text in texts:
         drawn = [draw.choice(replicas) for _ in range(choices)]
         for replica in drawn:
@@ -127,38 +162,39 @@ def route(texts: list[Text], replicas: list[Replica], choices: int, draw: random
         replica.advance(math.inf)
 
 
-def autoscaled(
-    texts: list[Text], costs: Costs, start: float, most: int, draw: random.Random, rows: float = math.inf
+def autoscale(
+    texts: list[Text], costs: Costs, start: float, limit: int, draw: random.Random, rows: float = math.inf
 ) -> list[tuple[float, int]]:
-    """As `route` with one choice, under Kubernetes' autoscaler: it wants TARGET_TOKENS waiting and `rows` running a
-    replica (infinite: does not look at them), whichever needs more replicas. A new one works after `start` seconds.
+    """Like `route` with one choice, with Kubernetes' autoscaler and at most `limit` replicas.
 
-    Returns (seconds, replicas that work) at every look.
+    Its targets for each replica are TARGET_TOKENS waiting tokens and `rows` running rows (inf: not a target), and the
+    one that needs more replicas counts. A new replica works after `start` seconds. Returns (seconds, working replicas)
+    at every decision.
     """
-    replicas = [Replica(costs) for _ in range(FEWEST)]
-    look, last_down, seen = EVERY, 0.0, [(0.0, FEWEST)]
-    lately: deque[int] = deque([FEWEST], maxlen=round(CALM / EVERY))  # what was wanted; it goes down to their most
+    replicas = [Replica(costs) for _ in range(MIN_REPLICAS)]
+    decision, last_down, history = DECISION_SECONDS, 0.0, [(0.0, MIN_REPLICAS)]
+    recent: deque[int] = deque([MIN_REPLICAS], maxlen=round(STABLE_SECONDS / DECISION_SECONDS))  # desired replicas
     for text in texts:
-        while look <= text.at:
+        while decision <= text.at:
             for replica in replicas:
-                replica.advance(look)
-            working = [replica for replica in replicas if replica.ready <= look]
+                replica.advance(decision)
+            working = [replica for replica in replicas if replica.ready <= decision]
             waiting = sum(replica.waiting_tokens for replica in working) / len(working) / TARGET_TOKENS
             running = sum(len(replica.running) for replica in working) / len(working) / rows
-            share = max(waiting, running)
-            wanted = len(replicas) if 0.9 <= share <= 1.1 else math.ceil(len(working) * share)
-            lately.append(min(most, max(FEWEST, wanted)))
-            if lately[-1] > len(replicas):
-                add = min(lately[-1], 2 * len(replicas)) - len(replicas)
-                replicas += [Replica(costs, look + start) for _ in range(add)]
-            elif max(lately) < len(replicas) and look - last_down >= DOWN_EVERY:
-                replicas.pop().advance(math.inf)  # it finishes what it has
-                last_down = look
-            seen.append((look, sum(replica.ready <= look for replica in replicas)))
-            look += EVERY
+            usage = max(waiting, running)
+            desired = len(replicas) if 0.9 <= usage <= 1.1 else math.ceil(len(working) * usage)
+            recent.append(min(limit, max(MIN_REPLICAS, desired)))
+            if recent[-1] > len(replicas):
+                add = min(recent[-1], 2 * len(replicas)) - len(replicas)
+                replicas += [Replica(costs, decision + start) for _ in range(add)]
+            elif max(recent) < len(replicas) and decision - last_down >= DOWN_SECONDS:
+                replicas.pop().advance(math.inf)  # it finishes its texts
+                last_down = decision
+            history.append((decision, sum(replica.ready <= decision for replica in replicas)))
+            decision += DECISION_SECONDS
         replica = draw.choice([replica for replica in replicas if replica.ready <= text.at])
         replica.advance(text.at)
         replica.submit(text)
     for replica in replicas:
         replica.advance(math.inf)
-    return seen
+    return history

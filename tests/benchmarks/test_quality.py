@@ -1,4 +1,4 @@
-"""The quality benchmark: its measures by hand, and its whole on a small set."""
+"""The quality benchmark: its measures by hand, and the command on a small set."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ DOCUMENT = "The harbour in Lysøyvåg closed on Monday. Captain Ask counted 1,20
 
 
 @pytest.mark.parametrize(
-    ("summary", "found"),
+    ("summary", "missing"),
     [
         ("The harbour in Lysøyvåg closed with 1,200 boats.", []),
         ("Harbour closed in Lysøyvåg. Gulls came.", []),
@@ -20,8 +20,8 @@ DOCUMENT = "The harbour in Lysøyvåg closed on Monday. Captain Ask counted 1,20
         ('"Ask" counted 31,000 gulls on Tuesday.', ["31,000", "Tuesday"]),
     ],
 )
-def test_what_the_document_lacks_is_found(summary, found):
-    assert quality.unsupported(summary, DOCUMENT) == found
+def test_unsupported_words_and_numbers_are_listed(summary, missing):
+    assert quality.unsupported(summary, DOCUMENT) == missing
 
 
 def test_novel_bigrams_by_hand():
@@ -30,13 +30,13 @@ def test_novel_bigrams_by_hand():
     assert quality.novel_bigrams("", DOCUMENT) == 0
 
 
-def test_a_line_of_the_table_by_hand():
-    found = quality.measured(["a cat sat", "a dog"], [("A cat sat.", "a cat sat"), ("None.", "a dog ran off")])
+def test_row_of_the_table_by_hand():
+    row = quality.measure(["a cat sat", "a dog"], [("A cat sat.", "a cat sat"), ("None.", "a dog ran off")])
     # The second: precision 1, recall 2/4; its one bigram is new.
-    assert found["rouge1"] == pytest.approx(100 * (1 + 2 / 3) / 2, abs=0.01)
-    assert found["words"] == 2.5
-    assert found["novel_bigrams"] == 0.5
-    assert found["unsupported"] == 0
+    assert row["rouge1"] == pytest.approx(100 * (1 + 2 / 3) / 2, abs=0.01)
+    assert row["words"] == 2.5
+    assert row["novel_bigrams"] == 0.5
+    assert row["unsupported"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,14 @@ def small(tmp_path_factory):
     return write_jsonl(tmp_path_factory.mktemp("quality") / "small.jsonl", rows)
 
 
-def test_the_benchmark_prints_and_writes_every_system(tiny_run, small, tmp_path, monkeypatch, capsys):
+def test_command_prints_and_writes_every_system(tiny_run, small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quality, "RESULTS", tmp_path / "quality.json")
     monkeypatch.setattr(quality, "GAZETTE", small)
     monkeypatch.setattr(sys, "argv", ["quality", str(tiny_run), f"again={small}"])
     assert quality.main() == 0
-    found = json.loads((tmp_path / "quality.json").read_text())
-    assert list(found["sets"]) == ["Gazette validation", "again"]
-    for part in found["sets"].values():
+    result = json.loads((tmp_path / "quality.json").read_text())
+    assert list(result["sets"]) == ["Gazette validation", "again"]
+    for part in result["sets"].values():
         assert part["documents"] == 4
         assert list(part["systems"]) == ["lead", "base", "finetuned"]
         assert part["systems"]["lead"]["unsupported"] == 0
@@ -63,8 +63,8 @@ def test_the_benchmark_prints_and_writes_every_system(tiny_run, small, tmp_path,
     assert "finetuned" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("given", ["no-equals-sign", "set=/nowhere.jsonl"])
-def test_a_wrong_set_is_one_sentence(tiny_run, monkeypatch, capsys, given):
-    monkeypatch.setattr(sys, "argv", ["quality", str(tiny_run), given])
+@pytest.mark.parametrize("argument", ["no-equals-sign", "set=/nowhere.jsonl"])
+def test_wrong_set_is_one_sentence(tiny_run, monkeypatch, capsys, argument):
+    monkeypatch.setattr(sys, "argv", ["quality", str(tiny_run), argument])
     assert quality.main() == 1
-    assert given.split("=")[-1] in capsys.readouterr().err
+    assert argument.split("=")[-1] in capsys.readouterr().err

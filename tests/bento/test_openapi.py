@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 
+from benchmarks.server import START, Server
 from bento.openapi import describe
-from tests.conftest import ROOT, START, Service
+from tests.conftest import ROOT
 
 OPERATIONS = [result.ok() for result in schemathesis.openapi.from_dict(describe(False)).get_all_operations()]
 NAMES = [operation.label for operation in OPERATIONS]
@@ -18,7 +19,7 @@ MIN_TIMEOUT = 20_000  # ms; a shorter one would rightly be answered with 504
 
 @pytest.fixture(scope="module")
 def tiny_service(tiny_run, tmp_path_factory):
-    running = Service(
+    running = Server(
         START,
         ROOT,
         tiny_run / "bundle",

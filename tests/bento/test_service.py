@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import bentoml
 import pytest
 
+from benchmarks.server import BENTOML, Server
 from precis import Engine, GenerationParams
 from precis.bundle.choose import choose_bundle
-from tests.conftest import BENTOML, ROOT, Service, gazette
+from tests.conftest import ROOT, gazette
 
 DOCUMENT = gazette("validation")[1]["document"]
 
@@ -169,7 +170,7 @@ def test_built_bento_serves_the_fastest_bundle(embedded, tmp_path):
         "precis",
         "requirements",
     }
-    served = Service([BENTOML, "serve", tag], tmp_path, None, tmp_path)
+    served = Server([BENTOML, "serve", tag], tmp_path, None, tmp_path)
     try:
         served.wait_until_ready()
         status, _, content = send(f"{served.url}/summarize", {"text": DOCUMENT})

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 
+from benchmarks.server import BENTOML
 from precis.bundle.verify import open_bundle
-from tests.conftest import BENTOML, ROOT
+from tests.conftest import ROOT
 
 
 def test_store_holds_the_bundle_and_its_manifest(tiny_run, tmp_path):

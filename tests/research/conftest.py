@@ -20,7 +20,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory):
-    """A recipe for a tiny network on Gazette's documents, which are prose like any other here."""
+    """A recipe for a tiny network on Gazette's documents."""
     folder = tmp_path_factory.mktemp("corpus")
     rows = gazette("train")[:240]
     write_jsonl(folder / "prose.jsonl", [{**row, "title": row["topic"]} for row in rows[:200]])
@@ -53,8 +53,8 @@ def recipe(path, *overrides) -> PretrainRecipe:
 
 @pytest.fixture(scope="module")
 def documents(recipe_file):
-    kept, held_out, _ = corpus.load(recipe(recipe_file).corpus, 0)
-    return kept + held_out
+    training, held_out, _ = corpus.load(recipe(recipe_file).corpus, 0)
+    return training + held_out
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The base's fast tokenizer against SentencePiece itself."""
+"""The fast tokenizer of models/base against SentencePiece."""
 
 import random
 
@@ -32,7 +32,7 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(ROOT / "models/base")
 
 
-def test_real_and_rare_texts_give_sentencepieces_ids_and_text(reference, tokenizer):
+def test_ids_and_text_equal_those_of_sentencepiece(reference, tokenizer):
     texts = [row[key] for split in ("train", "validation") for row in gazette(split) for key in ("document", "summary")]
     for text in [*texts, *TEXTS]:
         ids = reference.encode(text)
@@ -40,7 +40,7 @@ def test_real_and_rare_texts_give_sentencepieces_ids_and_text(reference, tokeniz
         assert tokenizer.decode(ids) == reference.decode(ids), text
 
 
-def test_any_string_of_letters_and_emoji_survives_the_round_trip(tokenizer):
+def test_letters_and_emoji_survive_the_round_trip(tokenizer):
     letters = [
         chr(c) for block in ((0x21, 0x7E), (0x400, 0x44F), (0x5D0, 0x5EA), (0x1F600, 0x1F640)) for c in range(*block)
     ]
@@ -53,8 +53,8 @@ def test_any_string_of_letters_and_emoji_survives_the_round_trip(tokenizer):
             assert tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
-def test_the_shipped_tokenizer_is_what_the_converter_makes(tokenizer, tmp_path):
-    made = fast_tokenizer(SPIECE, extra_ids=64)
-    assert made.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
-    assert len(made) == 16064
-    assert made.convert_tokens_to_ids(["<pad>", "</s>", "<unk>", "<extra_id_0>"]) == [0, 1, 2, 16063]
+def test_tokenizer_in_the_repository_is_reproducible(tokenizer, tmp_path):
+    converted = fast_tokenizer(SPIECE, extra_ids=64)
+    assert converted.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+    assert len(converted) == 16064
+    assert converted.convert_tokens_to_ids(["<pad>", "</s>", "<unk>", "<extra_id_0>"]) == [0, 1, 2, 16063]

@@ -6,18 +6,18 @@ import pytest
 import torch
 from transformers import T5ForConditionalGeneration
 
-from research.pretrain.batches import Steps, grouped, padded
+from research.pretrain.batches import Steps, collate, group_by_length
 from research.pretrain.initialisation import fresh_model
 from research.pretrain.recipe import Network
-from research.pretrain.tasks import Tasks, gap_sentence, nearest_sentence, renamed
-from research.pretrain.training import losses, rate
+from research.pretrain.tasks import Tasks, gap_sentence, nearest_sentence, rename
+from research.pretrain.training import losses, rate_factor
 from tests.conftest import gazette
 from tests.research.conftest import TASKS, recipe
 
 # The tasks
 
 
-def test_the_principal_sentence_by_hand():
+def test_principal_sentence_by_hand():
     sentences = [
         "Nobody expected any trouble when breakfast arrived there yesterday morning.",
         "The harbour bridge closed after engineers found cracks inside two pillars.",
@@ -29,7 +29,7 @@ def test_the_principal_sentence_by_hand():
     assert gap_sentence(["Too short to choose."] * 3) is None
 
 
-def test_the_nearest_sentence_by_hand():
+def test_nearest_sentence_by_hand():
     sentences = [
         "The harbour bridge closed early this week.",
         "Engineers found cracks inside two pillars of the harbour bridge on Tuesday morning.",
@@ -40,9 +40,9 @@ def test_the_nearest_sentence_by_hand():
     assert nearest_sentence(sentences[2:], "Cracks were found one morning.") is None
 
 
-def test_renaming_changes_both_texts_alike():
+def test_rename_changes_both_texts_in_the_same_way():
     text, target = "When Hagel spoke, Hagel named 40 towns.", "Yesterday Hagel named 40 towns, not 41 of them."
-    new_text, new_target = renamed(text, target, random.Random(3), ["Quill"])
+    new_text, new_target = rename(text, target, random.Random(3), ["Quill"])
     assert new_text.startswith("When Quill spoke, Quill named ")
     number = new_text.split()[5]
     assert number != "40"
@@ -50,7 +50,7 @@ def test_renaming_changes_both_texts_alike():
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_keeps_its_length_and_its_end(tasks, task):
+def test_every_task_respects_length_and_end_token(tasks, task):
     draw = random.Random(1)
     for _ in range(40):
         source, target = tasks.example(task, 96, draw)
@@ -62,7 +62,7 @@ def test_every_task_keeps_its_length_and_its_end(tasks, task):
         assert (target[-1] == 1) == (task not in ("continue", "after") and len(target) <= 64)
 
 
-def test_a_target_that_was_cut_has_no_end_token(tasks, texts, tokenizer, monkeypatch):
+def test_cut_target_has_no_end_token(tasks, texts, tokenizer, monkeypatch):
     monkeypatch.setattr("research.pretrain.tasks.MAX_TARGET", 6)
     draw = random.Random(3)
     for _ in range(20):
@@ -70,16 +70,16 @@ def test_a_target_that_was_cut_has_no_end_token(tasks, texts, tokenizer, monkeyp
         assert len(target) == 6 or target[-1] == 1
 
 
-def test_what_is_to_be_copied_stands_in_the_source(tasks, tokenizer):
+def test_copied_tokens_are_in_the_source(tasks, tokenizer):
     draw = random.Random(2)
     for task in ("random", "copy", "after"):
         for _ in range(40):
             source, target = tasks.example(task, 128, draw)
-            wanted = [token for token in target if token != 1]
-            assert any(source[i : i + len(wanted)] == wanted for i in range(len(source))), task
+            expected = [token for token in target if token != 1]
+            assert any(source[i : i + len(expected)] == expected for i in range(len(source))), task
 
 
-def test_filling_the_gaps_gives_the_text_back(tasks, texts, tokenizer):
+def test_filled_spans_restore_the_text(tasks, texts, tokenizer):
     draw = random.Random(4)
     prefix = len(tokenizer.encode("fill: "))
     for _ in range(40):
@@ -90,21 +90,21 @@ def test_filling_the_gaps_gives_the_text_back(tasks, texts, tokenizer):
                 spans[token] = opened = []
             else:
                 opened.append(token)
-        whole = [piece for token in source[prefix:-1] for piece in spans.pop(token, [token])]
+        restored = [piece for token in source[prefix:-1] for piece in spans.pop(token, [token])]
         assert not spans
-        assert any(tokenizer.decode(whole) in text for text in texts)
+        assert any(tokenizer.decode(restored) in text for text in texts)
 
 
-def test_a_continuation_goes_on_where_the_source_stops(tasks, texts, tokenizer):
+def test_continuation_starts_where_the_source_ends(tasks, texts, tokenizer):
     draw = random.Random(5)
     prefix = len(tokenizer.encode("continue: "))
     for _ in range(20):
         source, target = tasks.example("continue", 96, draw)
-        whole = tokenizer.decode(source[prefix:-1] + target)
-        assert any(whole in text for text in texts)
+        joined = tokenizer.decode(source[prefix:-1] + target)
+        assert any(joined in text for text in texts)
 
 
-def test_a_lead_is_taken_out_of_its_text(tasks, tokenizer):
+def test_lead_is_removed_from_its_text(tasks, tokenizer):
     draw = random.Random(6)
     for _ in range(40):
         source, target = (tokenizer.decode(part) for part in tasks.example("lead", 200, draw))
@@ -112,7 +112,7 @@ def test_a_lead_is_taken_out_of_its_text(tasks, tokenizer):
         assert target[:60] not in source
 
 
-def test_a_gap_sentence_goes_by_the_served_prefix_only_while_it_stands_in_the_text(tasks, tokenizer):
+def test_gap_sentence_has_the_served_prefix_only_if_it_is_in_the_text(tasks, tokenizer):
     draw = random.Random(7)
     served = 0
     for _ in range(60):
@@ -123,19 +123,19 @@ def test_a_gap_sentence_goes_by_the_served_prefix_only_while_it_stands_in_the_te
     assert served > 5
 
 
-def test_an_extract_is_a_sentence_of_its_text_and_goes_by_the_served_prefix(tasks, tokenizer):
+def test_extract_is_a_sentence_of_its_text_and_has_the_served_prefix(tasks, tokenizer):
     draw = random.Random(9)
-    whole = 0
+    complete = 0
     for _ in range(40):
         source, target = tasks.example("extract", 500, draw)
         source, target = tokenizer.decode(source[:-1]), tokenizer.decode(target)
         assert source.startswith("summarize: ")
-        whole += target in source
-    assert whole > 35  # a source may be cut at its end, where the sentence stood
+        complete += target in source
+    assert complete > 35  # a source may be cut at its end, before the sentence
 
 
-def test_sets_are_drawn_by_their_weights(documents, tokenizer, recipe_file):
-    """Pairs are a sixth of the documents here, and summarize draws from them alone, title never."""
+def test_sets_are_drawn_by_weight(documents, tokenizer, recipe_file):
+    """Pairs are a sixth of the documents; only `summarize` draws from them, and `title` never does."""
     summaries = {row["summary"] for row in gazette("train")[200:240]}
     tasks = Tasks(documents, recipe(recipe_file).corpus, tokenizer)
     draw = random.Random(8)
@@ -148,7 +148,7 @@ def test_sets_are_drawn_by_their_weights(documents, tokenizer, recipe_file):
 # Batches
 
 
-def test_steps_are_the_same_whenever_they_are_asked_for(recipe_file, tasks):
+def test_steps_do_not_depend_on_the_order_of_access(recipe_file, tasks):
     first, second = (Steps(recipe(recipe_file), tasks) for _ in range(2))
     assert len(first) == 12
     for i in range(4):
@@ -159,14 +159,14 @@ def test_steps_are_the_same_whenever_they_are_asked_for(recipe_file, tasks):
     assert first.stage(11).mixture.keys() >= {"gap", "lead"}
 
 
-def test_groups_hold_every_example_within_the_limit():
+def test_groups_contain_every_example_within_the_limit():
     draw = random.Random(8)
     examples = [([5] * draw.randint(4, 200), [6] * draw.randint(2, 64)) for _ in range(300)]
-    groups = grouped(examples, 2000)
+    groups = group_by_length(examples, 2000)
     assert sorted(map(repr, (pair for group in groups for pair in group))) == sorted(map(repr, examples))
     for group in groups:
-        filled = len(group) * (max(len(a) for a, _ in group) + max(len(b) for _, b in group))
-        assert filled <= 2000 or len(group) == 1
+        padded = len(group) * (max(len(a) for a, _ in group) + max(len(b) for _, b in group))
+        assert padded <= 2000 or len(group) == 1
 
 
 # The weights
@@ -181,23 +181,23 @@ def copied_share(model: T5ForConditionalGeneration) -> float:
     return float((logits.argmax(-1) == pieces)[:, 1:].float().mean())
 
 
-def test_fresh_weights_copy_and_common_ones_do_not():
+def test_initial_weights_copy_and_random_ones_do_not():
     model = fresh_model(Network(), 0).eval()
     assert copied_share(model) > 0.9
     torch.manual_seed(0)
     assert copied_share(T5ForConditionalGeneration(model.config).eval()) < 0.05
 
 
-def test_losses_are_those_of_transformers(tasks):
+def test_losses_equal_those_of_transformers(tasks):
     model = fresh_model(Network(vocabulary=16000, layers=2, d_model=64, d_ff=96), 1).eval()
     draw = random.Random(9)
-    batch = padded([tasks.example(task, 96, draw) for task in TASKS])
+    batch = collate([tasks.example(task, 96, draw) for task in TASKS])
     with torch.inference_mode():
         own = losses(model, batch).mean()
         reference = model(input_ids=batch[0], attention_mask=batch[1], labels=batch[2]).loss
     assert torch.allclose(own, reference, atol=1e-5)
 
 
-def test_the_rate_rises_stays_and_falls(recipe_file):
+def test_rate_rises_is_level_and_falls(recipe_file):
     training = recipe(recipe_file, "training.warmup=0.1", "training.decay=0.4").training
-    assert [round(rate(done, training), 3) for done in (0.05, 0.1, 0.5, 0.8, 1.0)] == [0.5, 1, 1, 0.5, 0]
+    assert [round(rate_factor(done, training), 3) for done in (0.05, 0.1, 0.5, 0.8, 1.0)] == [0.5, 1, 1, 0.5, 0]

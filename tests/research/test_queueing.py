@@ -1,4 +1,4 @@
-"""The simulation against what queueing theory says, and its own books."""
+"""The queueing simulation against queueing theory and hand calculations; the measured costs."""
 
 import itertools
 import math
@@ -7,45 +7,45 @@ import random
 import numpy as np
 import pytest
 
-from precis.runtime.kv_cache import EFFICIENT_BATCH_ROWS
-from research.simulate.queueing import Costs, Replica, Text, autoscaled, poisson, route
+from research.simulate.costs import measure_costs
+from research.simulate.queueing import EFFICIENT_BATCH_ROWS, Costs, Replica, Text, autoscale, capacity, poisson, route
 
-ONE_AT_A_TIME = Costs(read_text=0.0, read_token=0.0, steps=((1, 0.1),), rows=1)
+ONE_AT_A_TIME = Costs(prefill_text=0.0, prefill_token=0.0, steps=((1, 0.1),), rows=1)
 
 
 @pytest.mark.parametrize("load", [0.5, 0.8])
-def test_one_row_and_equal_texts_wait_as_pollaczek_and_khinchine_say(load):
+def test_one_row_and_equal_texts_follow_pollaczek_khinchine(load):
     texts = list(poisson(load / 0.1, 20_000, random.Random(2), (10, 10), (1, 1)))
     route(texts, [Replica(ONE_AT_A_TIME)], 1, random.Random(1))
     wait = np.mean([text.latency for text in texts]) - 0.1
     assert wait == pytest.approx(load * 0.1 / (2 * (1 - load)), rel=0.05)
 
 
-def test_a_batch_works_as_its_costs_say():
-    costs = Costs(read_text=0.01, read_token=0.001, steps=((1, 0.1), (3, 0.2)), overhead=0.5, rows=2)
+def test_batch_takes_the_seconds_of_its_costs():
+    costs = Costs(prefill_text=0.01, prefill_token=0.001, steps=((1, 0.1), (3, 0.2)), overhead=0.5, rows=2)
     replica = Replica(costs)
     texts = [Text(0.0, tokens=100, new=3) for _ in range(3)]
     for text in texts:
         replica.submit(text)
     replica.advance(math.inf)
-    # Two are read, three steps of two rows; then the third alone.
+    # Two prefills and three steps of two rows; then the third text alone.
     first = 2 * 0.11 + 3 * 0.15
     assert [text.done for text in texts] == pytest.approx([first + 0.5, first + 0.5, first + 0.11 + 3 * 0.1 + 0.5])
 
 
-def test_a_crowd_is_not_held_up_by_who_comes_late():
-    replica = Replica(Costs(read_text=0.0, read_token=0.0, steps=((1, 1.0),)))  # steps take a second a row
+def test_full_batch_admits_no_newer_text():
+    replica = Replica(Costs(prefill_text=0.0, prefill_token=0.0, steps=((1, 1.0),)))  # steps take a second a row
     first, late = ([Text(at, tokens=10, new=4) for _ in range(EFFICIENT_BATCH_ROWS)] for at in (0.0, 0.5))
-    for lot in (first, late):
-        replica.advance(lot[0].at)
-        for text in lot:
+    for texts in (first, late):
+        replica.advance(texts[0].at)
+        for text in texts:
             replica.submit(text)
     replica.advance(math.inf)
     assert {text.done for text in first} == {4.0 * EFFICIENT_BATCH_ROWS}
     assert {text.done for text in late} == {8.0 * EFFICIENT_BATCH_ROWS}
 
 
-def test_choosing_of_two_beats_chance_and_a_full_queue_refuses():
+def test_two_choices_beat_one_and_full_queue_refuses():
     tails = []
     for choices in (1, 2):
         texts = list(poisson(80, 200, random.Random(3), (10, 10), (1, 1)))
@@ -53,24 +53,34 @@ def test_choosing_of_two_beats_chance_and_a_full_queue_refuses():
         tails.append(np.percentile([text.latency for text in texts], 95))
     assert tails[1] < 0.6 * tails[0]
     texts = list(poisson(40, 50, random.Random(3), (10, 10), (1, 1)))
-    small = Costs(read_text=0.0, read_token=0.0, steps=((1, 0.1),), rows=1, most_waiting=100)
+    small = Costs(prefill_text=0.0, prefill_token=0.0, steps=((1, 0.1),), rows=1, max_waiting=100)
     route(texts, [Replica(small)], 1, random.Random(4))
     answered = [text for text in texts if not math.isnan(text.done)]
     assert len(answered) == pytest.approx(500, abs=15)
     assert max(text.latency for text in answered) < 0.1 * 13
 
 
-def test_the_autoscaler_adds_replicas_for_a_burst_and_takes_them_away_one_by_one():
+def test_autoscaler_adds_replicas_for_a_burst_and_removes_them_one_by_one():
     draw = random.Random(5)
-    costs = Costs(read_text=0.0, read_token=0.0001, steps=((1, 0.01), (32, 0.02)))
+    costs = Costs(prefill_text=0.0, prefill_token=0.0001, steps=((1, 0.01), (32, 0.02)))
     texts = list(poisson(2, 1800, draw, (400, 400), (30, 30)))
     burst = list(poisson(120, 120, draw, (400, 400), (30, 30)))
     for text in burst:
         text.at += 300
-    seen = autoscaled(sorted(texts + burst, key=lambda text: text.at), costs, 20, 10, draw)
-    counts = [count for _, count in seen]
+    history = autoscale(sorted(texts + burst, key=lambda text: text.at), costs, 20, 10, draw)
+    counts = [count for _, count in history]
     assert max(counts) > 3
     assert counts[-1] == 2
-    falls = [time for (time, count), (_, before) in zip(seen[1:], seen, strict=False) if count < before]
+    falls = [time for (time, count), (_, before) in zip(history[1:], history, strict=False) if count < before]
     assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(falls))
     assert falls[0] > 420 + 200
+
+
+def test_costs_are_measured_in_the_engine(bundle):
+    costs = measure_costs(bundle, 1, batches=(1, 2, 2))
+    assert costs.prefill_text >= 0
+    assert costs.prefill_token >= 0
+    assert [rows for rows, _ in costs.steps] == [1, 2]
+    assert all(seconds > 0 for _, seconds in costs.steps)
+    assert costs.rows >= 2
+    assert capacity(costs, (10, 20), (2, 4)) > 0

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.conftest import ROOT, START, Service
+from benchmarks.server import START, Server
+from tests.conftest import ROOT
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SECRET = "xyzzyplugh"
@@ -36,7 +37,7 @@ def collector():
 
 def run_service(bundle, home, variables: dict[str, str]) -> None:
     """Starts a service, sends it some requests, and stops it."""
-    running = Service(START, ROOT, bundle, home, {"PRECIS_PAGE": "false", **variables})
+    running = Server(START, ROOT, bundle, home, {"PRECIS_PAGE": "false", **variables})
     try:
         running.wait_until_ready()
         caller = {"traceparent": f"00-{TRACE}-{PARENT}-01"}

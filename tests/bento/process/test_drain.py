@@ -11,14 +11,15 @@ import time
 import httpx
 import pytest
 
-from tests.conftest import BENTOML, ROOT, START, Service, gazette
+from benchmarks.server import BENTOML, START, Server
+from tests.conftest import ROOT, gazette
 
 TEXT = gazette("validation")[0]["document"]
 BODY = {"text": TEXT, "max_new_tokens": 60, "min_new_tokens": 60}
 
 
-def served(bundle, home, command: list[str] = START, **variables: str) -> Service:
-    running = Service(command, ROOT, bundle, home, {"PRECIS_PAGE": "false", **variables})
+def served(bundle, home, command: list[str] = START, **variables: str) -> Server:
+    running = Server(command, ROOT, bundle, home, {"PRECIS_PAGE": "false", **variables})
     running.wait_until_ready()
     return running
 

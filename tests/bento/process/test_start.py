@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.server import BENTOML, START, Server
 from precis.bundle.choose import PRECISIONS, check_precision
 from precis.errors import BundleError
-from tests.conftest import BENTOML, ROOT, START, Service
+from tests.conftest import ROOT
 
 BENTOML_SERVE = [BENTOML, "serve", "bento.service:Summarizer"]
 
@@ -87,7 +88,7 @@ def test_precisions_that_fit_and_bundles_without_one_are_accepted(tmp_path):
 
 
 def test_worker_killed_before_it_was_ready_is_not_replaced(tiny_run, tmp_path):
-    running = Service(START, ROOT, tiny_run / "bundle", tmp_path, {"PRECIS_PAGE": "false"})
+    running = Server(START, ROOT, tiny_run / "bundle", tmp_path, {"PRECIS_PAGE": "false"})
     try:
         while not (workers := psutil.Process(running.process.pid).children()):
             assert running.process.poll() is None
