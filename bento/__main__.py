@@ -15,8 +15,8 @@ from bento.process.supervisor import listen, supervise
 from precis.bundle.choose import choose_bundle
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
-# Measured (docs/log.md#worker-memory): the supervisor and one worker with Gradio and its caches; weights take twice their
-# file size.
+# Measured (docs/log.md#worker-memory): the supervisor and one worker with Gradio and its caches; weights take twice
+# their file size.
 BASE_MIB = 400
 MIB_PER_BUNDLE_MIB = 2
 
