@@ -4,7 +4,8 @@
 
 t5-small's shape with random weights, greedy, 400 input and 64 new tokens. Every system has a process of its own with
 the same number of threads, and they take turns. Parts: `greedy`, `beams4` (4 beams), `mixed` (our engine under Poisson
-arrivals of all lengths), `steps` (one decoder step). On a CPU the best round counts; a full run draws docs/engine.png
+arrivals of all lengths), `steps` (one decoder step). On a CPU the best round counts; a full run draws
+docs/images/engine.png
 and writes benchmarks/results/engine.json. On a GPU the median round counts. The last line is JSON.
 """
 
@@ -28,7 +29,7 @@ from finetune.files import write_json
 from precis.runtime.threads import default_threads
 
 RESULT = Path(__file__).parent / "results/engine.json"
-PICTURE = Path(__file__).parent.parent / "docs/engine.png"
+PICTURE = Path(__file__).parent.parent / "docs/images/engine.png"
 PARTS = ("greedy", "beams4", "mixed", "steps")
 DEFAULT_PARTS = {"cpu": PARTS[:3], "cuda": ("greedy", "mixed")}
 console = Console()

@@ -1,4 +1,4 @@
-"""The service: a verified bundle behind HTTP and a web page, without torch, transformers or optimum."""
+"""The service: a verified bundle behind an HTTP API and a web page, without torch, transformers or optimum."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
-"""Starts the service, or says in one sentence why it cannot: `python -m bento --port 3000`. What the container runs.
+"""Start the service: `python -m bento --port 3000`. This is the container's command.
 
-Checked is what BentoML would answer with a traceback. The bundle and the device are checked by the worker itself.
+Port, cache folder and memory are checked here, so that an error is one sentence and not a traceback. The worker checks
+bundle and device.
 """
 
 import argparse
@@ -14,21 +15,26 @@ from bento.process.supervisor import listen, supervise
 from precis.bundle.choose import choose_bundle
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
-# The supervisor, one worker with Gradio and its caches, measured (docs/log.md); weights take twice their file.
+# Measured (docs/log.md#worker-memory): the supervisor and one worker with Gradio and its caches; weights take twice
+# their file size.
 BASE_MIB = 400
 MIB_PER_BUNDLE_MIB = 2
 
 
 def folder_problem(folder: Path) -> str | None:
+    """Why files cannot be written to the folder, in a sentence, or None."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return f"{folder} cannot be written to ({error.strerror.lower()}); mount a tmpfs there or set BENTOML_HOME."
+        return (
+            f"{folder} cannot be written to ({str(error.strerror).lower()}); mount a tmpfs there or set BENTOML_HOME."
+        )
 
 
 def memory_problem(bundle: Path) -> str | None:
+    """Why the container's memory limit is too low for the bundle, in a sentence, or None."""
     limit = next((path.read_text().strip() for path in MEMORY_LIMITS if path.is_file()), "max")
     weights = sum(path.stat().st_size for path in bundle.glob("*")) >> 20
     needed = BASE_MIB + MIB_PER_BUNDLE_MIB * weights
@@ -38,20 +44,25 @@ def memory_problem(bundle: Path) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bento", description=__doc__.splitlines()[0])
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=3000)
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bento",
+        description="Start the service.",
+        epilog="All other settings are environment variables: docs/configuration.md.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=3000, help="port to listen on (default: %(default)s)")
     options = parser.parse_args()
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
     device = os.environ.get("PRECIS_DEVICE") or "cpu"
-    bundle = Path(os.environ.get("PRECIS_BUNDLE") or choose_bundle(EMBEDDED_RUN, device))
+    bundle = choose_bundle(Path(os.environ.get("PRECIS_BUNDLE") or EMBEDDED_RUN), device)
     if not 0 <= options.port < 1 << 16:
         parser.error(f"--port should be from 0 to 65535, not {options.port}")
     try:
         listening = listen(options.host, options.port)
         problem = folder_problem(home) or memory_problem(bundle)
     except OSError as error:
-        problem = f"Port {options.port} cannot be served on {options.host}: {error.strerror.lower()}."
+        problem = f"Port {options.port} cannot be served on {options.host}: {str(error.strerror).lower()}."
     if problem:
         print(f"Not started: {problem}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The API's documentation at /, written from the OpenAPI description: no scripts, and nothing from elsewhere."""
+"""The API reference at /: HTML made from the OpenAPI description, without scripts or files of other hosts."""
 
 import json
 from html import escape
@@ -18,7 +18,8 @@ h2 { margin-top: 2.5rem; } a { color: LinkText; }
 
 
 def render(api: dict[str, Any], address: str, page: bool) -> str:
-    """The whole page; `address` is where the reader reached the server."""
+    """The page's HTML. `api` is the OpenAPI description, `address` the URL by which the reader reached the server,
+    `page` whether the Gradio page is served."""
     parts = [
         f"<p>{escape(api['info']['description'])} The description for programs is "
         '<a href="docs.json">docs.json</a> (OpenAPI 3.1).'
@@ -45,11 +46,12 @@ def _operation(path: str, method: str, operation: dict[str, Any], api: dict[str,
         body = json.dumps(content["example"]).replace("'", "’")
         command = f"curl {address}{path} -H 'Content-Type: application/json' -d '{body}'"
         parts.append(f"<pre>{escape(command, quote=False)}</pre>")
-        done = next(iter(operation["responses"]["200"]["content"].values()))["example"]
-        parts.append(f"<pre>{escape(done if isinstance(done, str) else json.dumps(done, indent=1), quote=False)}</pre>")
+        example = next(iter(operation["responses"]["200"]["content"].values()))["example"]
+        shown = example if isinstance(example, str) else json.dumps(example, indent=1)
+        parts.append(f"<pre>{escape(shown, quote=False)}</pre>")
         rows = "".join(
-            f"<tr><td>{status}</td><td>{escape(told['description'])}</td></tr>"
-            for status, told in operation["responses"].items()
+            f"<tr><td>{status}</td><td>{escape(response['description'])}</td></tr>"
+            for status, response in operation["responses"].items()
             if status != "200"
         )
         parts.append(f"<details><summary>Errors</summary><table>{rows}</table>{_error(operation)}</details>")
@@ -62,20 +64,19 @@ def _error(operation: dict[str, Any]) -> str:
 
 
 def _fields(schema: dict[str, Any]) -> str:
-    needed = schema.get("required", [])
+    required = schema.get("required", [])
     rows = []
-    # What is needed comes first.
-    for name, field in sorted(schema["properties"].items(), key=lambda pair: pair[0] not in needed):
-        kind = " or ".join(_kind(part) for part in field.get("anyOf", [field]) if part.get("type") != "null")
-        note = "" if name in needed else " (may be left out)"
+    for name, field in sorted(schema["properties"].items(), key=lambda pair: pair[0] not in required):
+        type_ = " or ".join(_type(part) for part in field.get("anyOf", [field]) if part.get("type") != "null")
+        note = "" if name in required else " (optional)"
         rows.append(
-            f"<tr><td><code>{name}</code></td><td>{escape(kind)}{note}</td>"
+            f"<tr><td><code>{name}</code></td><td>{escape(type_)}{note}</td>"
             f"<td>{escape(field.get('description', ''))}</td></tr>"
         )
     return f"<table><tr><th>field</th><th>type</th><th>meaning</th></tr>{''.join(rows)}</table>"
 
 
-def _kind(part: dict[str, Any]) -> str:
+def _type(part: dict[str, Any]) -> str:
     if "enum" in part or "const" in part:
         return ", ".join(json.dumps(value) for value in part.get("enum", [part.get("const")]))
     low, high = part.get("minimum"), part.get("maximum")

@@ -1,163 +1,145 @@
-"""From a checked request to its answer: the engine, the evidence, and an HTTP status for all that can go wrong."""
+"""From a request's body to its response: validation, the engine, the evidence, and an error for all that can fail."""
 
 import asyncio
+import functools
 import json
-import logging
-import math
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
 from bento import metrics
-from bento.schema import BatchRequest, SummarizeAnswer, SummarizeOptions, SummarizeRequest, error_body
-from precis import (
-    DeadlineExceeded,
-    Engine,
-    EngineClosed,
-    EngineError,
-    EngineFull,
-    GenerationError,
-    GenerationParams,
-    Summary,
-    TextError,
-)
+from bento.errors import ServiceError, from_engine_error
+from bento.schema import BatchRequest, SummarizeOptions, SummarizeRequest, SummarizeResponse, parse_request
+from precis import Engine, EngineError, GenerationParams, Summary
 from precis.grounding.evidence import find_evidence
 
-log = logging.getLogger("precis.work")
+LONG_TEXT = 20_000  # characters; longer texts are compared in a thread, which leaves the event loop to other requests
+HEARTBEAT_SECONDS = 10.0  # without a delta, after which a stream sends a comment to keep its connection open
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the second one is for nginx
 
-LONG = 20_000  # characters; longer texts are tokenized and compared in a thread, so that others are not kept waiting
-HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
-STOPPING = "The server stops; ask again."
-RESTART = 5  # seconds after which a stopped server is expected to be replaced
-
-
-@dataclass(eq=False)
-class Failure(Exception):
-    """A request that is not answered with a summary."""
-
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
+Handler = Callable[["RequestHandler", bytes], Awaitable[Response]]
 
 
-def failure(error: Exception) -> Failure:
-    """What a caller is told of an exception of the engine's."""
-    match error:
-        case GenerationError():
-            return Failure(422, error_body("invalid_field", str(error), error.field))
-        case TextError():
-            return Failure(422, error_body("invalid_field", str(error), "text"))
-        case EngineFull():
-            metrics.rejections.labels("full").inc()
-            return Failure(429, error_body("full", str(error)), {"Retry-After": str(math.ceil(error.retry_after))})
-        case DeadlineExceeded():
-            metrics.rejections.labels("timeout").inc()
-            return Failure(504, error_body("timeout", "The summary was not ready in time."))
-        case EngineClosed():
-            metrics.rejections.labels("stopping").inc()
-            return Failure(503, error_body("stopping", STOPPING), {"Retry-After": str(RESTART)})
-    log.error("A request failed", exc_info=error)
-    return Failure(500, error_body("internal", "The summary failed; the server's log tells why."))
+def with_error_responses(handler: Handler) -> Handler:
+    """The handler, with its ServiceErrors and EngineErrors turned into responses.
 
+    BentoML would log an exception with its traceback and answer in another form.
+    """
 
-class Work:
-    """The engine as the endpoints see it. `longest` is the server's own limit for one request, in seconds."""
-
-    def __init__(self, engine: Engine, longest: float) -> None:
-        self.engine, self.longest = engine, longest
-        self.model = str(engine.bundle.manifest.name)
-
-    async def one(self, request: SummarizeRequest) -> SummarizeAnswer:
-        """Raises Failure."""
+    @functools.wraps(handler)
+    async def wrapper(self: "RequestHandler", body: bytes) -> Response:
         try:
-            return await self._answer(request.text, request, request.generation())
+            return await handler(self, body)
+        except ServiceError as error:
+            return error.response()
         except EngineError as error:
-            raise failure(error) from None
+            return from_engine_error(error).response()
 
-    async def many(self, request: BatchRequest) -> list[dict[str, Any]]:
-        """For each text its answer or its error. Raises Failure where the settings clash or nothing can be taken on."""
-        try:
-            generation = request.generation()
-            self.engine.check_admission()
-        except EngineError as error:
-            raise failure(error) from None
-        found = await asyncio.gather(
-            *(self._answer(text, request, generation) for text in request.texts), return_exceptions=True
+    return wrapper
+
+
+class RequestHandler:
+    """Answers the endpoints. Each method takes a request's body and returns its response, whatever goes wrong.
+
+    `max_seconds` is the server's own time limit for a request.
+    """
+
+    def __init__(self, engine: Engine, max_seconds: float) -> None:
+        self.engine, self.max_seconds = engine, max_seconds
+        self.model_name = str(engine.bundle.manifest.name)
+
+    @with_error_responses
+    async def summarize(self, body: bytes) -> Response:
+        """One text."""
+        request = parse_request(SummarizeRequest, body)
+        response = await self._summarize(request.text, request, request.generation_params())
+        return JSONResponse(response.as_json())
+
+    @with_error_responses
+    async def summarize_batch(self, body: bytes) -> Response:
+        """Several texts: a summary or an error for each, in order."""
+        request = parse_request(BatchRequest, body)
+        params = request.generation_params()
+        self.engine.check_admission()
+        outcomes = await asyncio.gather(
+            *(self._summarize(text, request, params) for text in request.texts), return_exceptions=True
         )
-        results = []
-        for outcome in found:
-            if isinstance(outcome, SummarizeAnswer):
-                results.append(outcome.model_dump(exclude_none=True))
-            elif isinstance(outcome, EngineError):
-                results.append(failure(outcome).body)
-            else:
-                raise outcome
-        return results
+        return JSONResponse({"results": [_batch_result(outcome) for outcome in outcomes]})
 
-    async def stream(self, request: SummarizeRequest) -> AsyncIterator[bytes]:
-        """Server-sent events: `delta` with a part of the summary, `done` with the whole answer, or `error`.
+    @with_error_responses
+    async def stream(self, body: bytes) -> Response:
+        """One text as server-sent events: `delta` with a part of the summary, `done` with the response, or `error`.
 
-        Raises Failure before the first one; after it, what goes wrong is an event, too.
+        What fails before the first event has a status of its own.
         """
-        try:
-            pieces = self.engine.stream(request.text, request.generation(), timeout=self._seconds(request))
-            items = _or_none(pieces, HEARTBEAT)
-            first = await anext(items)
-        except EngineError as error:
-            raise failure(error) from None
-        return self._events(request, items, first)
+        request = parse_request(SummarizeRequest, body)
+        deltas = self.engine.stream(request.text, request.generation_params(), timeout=self._seconds(request))
+        items = with_heartbeats(deltas, HEARTBEAT_SECONDS)
+        first = await anext(items)
+        events = self._events(request, items, first)
+        return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
 
     async def _events(
-        self, request: SummarizeRequest, items: AsyncIterator[str | Summary | None], item: str | Summary | None
-    ) -> AsyncIterator[bytes]:
-        metrics.streams.inc()
+        self, request: SummarizeRequest, items: AsyncGenerator[str | Summary | None], item: str | Summary | None
+    ) -> AsyncGenerator[bytes]:
+        metrics.open_streams.inc()
         try:
             while not isinstance(item, Summary):
                 yield b": alive\n\n" if item is None else _event("delta", {"text": item})
                 item = await anext(items)
-            answer = await self._told(request.text, request, item)
-            yield _event("done", answer.model_dump(exclude_none=True))
+            response = await self._response(request.text, request, item)
+            yield _event("done", response.as_json())
         except EngineError as error:
-            yield _event("error", failure(error).body)
+            yield _event("error", from_engine_error(error).body())
         finally:
-            metrics.streams.dec()
+            metrics.open_streams.dec()
             await items.aclose()
 
-    async def _answer(self, text: str, request: SummarizeOptions, generation: GenerationParams) -> SummarizeAnswer:
-        summary = await self.engine.summarize(text, generation, timeout=self._seconds(request))
-        return await self._told(text, request, summary)
+    async def _summarize(self, text: str, options: SummarizeOptions, params: GenerationParams) -> SummarizeResponse:
+        summary = await self.engine.summarize(text, params, timeout=self._seconds(options))
+        return await self._response(text, options, summary)
 
-    async def _told(self, text: str, request: SummarizeOptions, summary: Summary) -> SummarizeAnswer:
+    async def _response(self, text: str, options: SummarizeOptions, summary: Summary) -> SummarizeResponse:
         evidence = None
-        if request.evidence:
-            compare = asyncio.to_thread(find_evidence, text, summary.text) if len(text) > LONG else None
-            evidence = await compare if compare else find_evidence(text, summary.text)
+        if options.evidence and len(text) > LONG_TEXT:
+            evidence = await asyncio.to_thread(find_evidence, text, summary.text)
+        elif options.evidence:
+            evidence = find_evidence(text, summary.text)
         metrics.observe(summary, evidence)
-        return SummarizeAnswer.of(summary, self.model, evidence)
+        return SummarizeResponse.from_summary(summary, self.model_name, evidence)
 
-    def _seconds(self, request: SummarizeOptions) -> float:
-        return min(self.longest, request.timeout_ms / 1000) if request.timeout_ms else self.longest
+    def _seconds(self, options: SummarizeOptions) -> float:
+        return min(self.max_seconds, options.timeout_ms / 1000) if options.timeout_ms else self.max_seconds
 
 
-async def _or_none(items: AsyncIterator[Any], seconds: float) -> AsyncIterator[Any]:
-    """The items, and None whenever there was none for so many seconds."""
-    coming: asyncio.Task | None = None
+def _batch_result(outcome: SummarizeResponse | BaseException) -> dict[str, Any]:
+    if isinstance(outcome, SummarizeResponse):
+        return outcome.as_json()
+    if isinstance(outcome, EngineError):
+        return from_engine_error(outcome).body()
+    raise outcome
+
+
+async def with_heartbeats(items: AsyncGenerator[Any], seconds: float) -> AsyncGenerator[Any]:
+    """The items, and None whenever none has come for so many seconds."""
+    pending: asyncio.Task[Any] | None = None
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(items))
-            if not (await asyncio.wait({coming}, timeout=seconds))[0]:
+            pending = pending or asyncio.ensure_future(anext(items))
+            if not (await asyncio.wait({pending}, timeout=seconds))[0]:
                 yield None
                 continue
-            done, coming = coming, None
+            done, pending = pending, None
             try:
                 item = done.result()
             except StopAsyncIteration:
                 return
             yield item
     finally:
-        if coming is not None:
-            coming.cancel()
-            await asyncio.wait({coming})
+        if pending is not None:
+            pending.cancel()
+            await asyncio.wait({pending})
         await items.aclose()
 
 

@@ -1,16 +1,20 @@
-"""Logs: one JSON object a line with the request's id; never a text, a summary or an unknown address."""
+"""Logs: one JSON object a line with the request's id. They never hold a text, a summary or an unknown path."""
 
 import json
 import logging
+import logging.config
 import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
+
+MAX_CAUSES = 5  # exceptions of a chain that are logged
+MAX_FRAMES = 8  # of each of them, the innermost
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 class JsonFormatter(logging.Formatter):
-    """`fields` of a record (a dict given as `extra`) stand beside the message."""
+    """One JSON object a line; `extra={"fields": {...}}` of a log call adds keys to it."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -20,46 +24,51 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "request_id": request_id.get(),
             **getattr(record, "fields", {}),
+            "exception": _exception(record),
         }
-        if record.exc_info:
-            line["exception"] = _where(record.exc_info[1])
         return json.dumps({key: value for key, value in line.items() if value is not None}, ensure_ascii=False)
 
 
 class TextFormatter(logging.Formatter):
-    """For a person at a terminal."""
+    """One line of text, for a person at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {key}={value}" for key, value in getattr(record, "fields", {}).items() if value is not None)
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        where = f"\n{_where(record.exc_info[1])}" if record.exc_info else ""
-        return f"{time} {record.levelname.lower()} {record.getMessage()}{fields}{where}"
+        exception = _exception(record)
+        return f"{time} {record.levelname.lower()} {record.getMessage()}{fields}" + (
+            f"\n{exception}" if exception else ""
+        )
 
 
-def _where(error: BaseException) -> str:
-    """Type and place of an exception and its causes. Not its message, which may hold a user's text."""
-    told = []
-    seen: BaseException | None = error
-    while seen is not None and len(told) < 5:
-        frames = traceback.extract_tb(seen.__traceback__)[-8:]
-        told.append(f"{type(seen).__name__} at " + " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(frames)))
-        seen = seen.__cause__ or seen.__context__
-    return "; from ".join(told)
+def _exception(record: logging.LogRecord) -> str | None:
+    """Types and places of a record's exception and its causes. Not their messages, which may hold a user's text."""
+    error = record.exc_info[1] if record.exc_info else None
+    lines: list[str] = []
+    while error is not None and len(lines) < MAX_CAUSES:
+        frames = reversed(traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:])
+        lines.append(f"{type(error).__name__} at " + " < ".join(f"{frame.filename}:{frame.lineno}" for frame in frames))
+        error = error.__cause__ or error.__context__
+    return "; from ".join(lines) or None
 
 
-def configure(form: str) -> None:
-    """Gives all handlers that BentoML has set up our form, and our own loggers theirs."""
-    formatter = JsonFormatter() if form == "json" else TextFormatter()
-    loggers = [logging.getLogger(name) for name in ("bentoml", "uvicorn.error", "circus", "precis")]
-    for logger in [logging.getLogger(), *loggers]:
-        for handler in logger.handlers:
-            handler.setFormatter(formatter)
+def configure(log_format: str) -> None:
+    """Sends all logs of this process to stderr as `json` or `text`."""
+    formatter = JsonFormatter if log_format == "json" else TextFormatter
     logging.captureWarnings(True)
-    for name in ("precis", "py.warnings"):
-        logger = logging.getLogger(name)
-        if not logger.handlers:
-            handler = logging.StreamHandler()
-            handler.setFormatter(formatter)
-            logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"ours": {"()": formatter}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
+            "root": {"level": "WARNING", "handlers": ["stderr"]},
+            # BentoML gives some of these handlers of its own.
+            "loggers": {
+                name: {"level": level, "handlers": [], "propagate": True}
+                for name, level in {
+                    "precis": "INFO", "bentoml": "INFO", "uvicorn.error": "WARNING", "circus": "WARNING"
+                }.items()
+            },
+        }
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What BentoML does not route itself: our documents and metrics, and the page, which is loaded after the API is up."""
+"""The routes that BentoML does not have: the API's description, model, metrics and icon, and the page."""
 
 import asyncio
 import contextlib
@@ -9,70 +9,74 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento import metrics
 from bento.api_reference import render
-from bento.icon import FILE
+from bento.icon import ICON_FILE
 from bento.openapi import describe
-from bento.process.state import current
+from bento.process.state import get_engine
 from bento.settings import ServiceSettings
 
 log = logging.getLogger("precis.page")
 
 
-class Page:
-    """The Gradio page as an ASGI app that is built in the background: importing Gradio takes seconds, and the API need
-    not wait for it. A visitor who comes too early waits for the page."""
+class LazyPage:
+    """The Gradio page as an ASGI app that is built in the background, after the API is up.
+
+    Importing Gradio takes seconds, and the API need not wait for it. Requests that come before wait for the page.
+    """
 
     def __init__(self) -> None:
-        self.app = None
-        self.built = asyncio.Event()
+        self._app: ASGIApp | None = None
+        self._built = asyncio.Event()
 
-    async def build(self, until: contextlib.AsyncExitStack) -> None:
+    async def build(self, stack: contextlib.AsyncExitStack) -> None:
+        """Imports and builds the page; `stack` ends it. If that fails, the API goes on and the page answers 503."""
         from fastapi import FastAPI
 
-        def load():
+        def load() -> FastAPI:
             from bento.page.app import mount
 
-            return mount(FastAPI(openapi_url=None), current())
+            return mount(FastAPI(openapi_url=None), get_engine())
 
         try:
             app = await asyncio.to_thread(load)
-            await until.enter_async_context(app.router.lifespan_context(app))
-            self.app = app
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            self._app = app
             gc.collect()
-            gc.freeze()  # likewise: what Gradio loaded stays
+            gc.freeze()  # what Gradio loaded stays, too
         except Exception:
-            # The API goes on without its page; whoever asks for it is told.
             log.exception("The page could not be loaded")
-            self.app = PlainTextResponse("The page could not be loaded; the server's log tells why.", 503)
-        self.built.set()
+            self._app = PlainTextResponse("The page could not be loaded; the server's log has the reason.", 503)
+        self._built.set()
 
-    async def __call__(self, scope: dict, receive, send) -> None:
-        await self.built.wait()
-        # Gradio mounts itself at /ui; the mounts around it must not count twice.
-        await self.app({**scope, "root_path": ""}, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._built.wait()
+        if self._app is not None:
+            # Gradio is mounted at /ui in its own app, so the mounts around that one must not be counted again.
+            await self._app({**scope, "root_path": ""}, receive, send)
 
 
 async def model(_: Request) -> JSONResponse:
     """The manifest of the bundle that is served."""
-    return JSONResponse(current().bundle.manifest.as_json())
+    return JSONResponse(get_engine().bundle.manifest.as_json())
 
 
 async def prometheus(_: Request) -> Response:
-    """The metrics in Prometheus' text form."""
+    """The metrics in Prometheus' text format."""
     return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def favicon(_: Request) -> Response:
     """The icon, for browsers that ask for it by this name whatever a page says."""
-    return FileResponse(FILE, media_type="image/x-icon", headers={"Cache-Control": "max-age=86400"})
+    return FileResponse(ICON_FILE, media_type="image/x-icon", headers={"Cache-Control": "max-age=86400"})
 
 
 def make_site(settings: ServiceSettings) -> Starlette:
-    """The app that is mounted beside BentoML's own routes, and before its page at /, which loads a tag manager."""
-    page = Page()
+    """The app that is mounted at /. It comes before BentoML's own page there, which loads scripts of a third party."""
+    page = LazyPage()
 
     async def openapi(_: Request) -> JSONResponse:
         return JSONResponse(describe(settings.asks_for_keys))
@@ -91,7 +95,7 @@ def make_site(settings: ServiceSettings) -> Starlette:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/", documentation),
         Route("/docs.json", openapi),
         Route("/model", model),

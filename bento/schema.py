@@ -1,49 +1,53 @@
-"""What goes over the wire: requests, answers and errors."""
+"""The JSON of requests and responses, as pydantic models."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from bento import metrics
+from bento.errors import from_validation_error
 from precis import GenerationParams, Summary
-from precis.grounding.evidence import Evidence as Found
+from precis.grounding import evidence as grounding
 from precis.params import RequestFields
 
 MAX_TEXTS = 64
-MAX_TIMEOUT = 3_600_000  # ms; the server's own limit (PRECIS_TIMEOUT_SECONDS) holds besides
+MAX_TIMEOUT_MS = 3_600_000
+
+RequestModel = TypeVar("RequestModel", bound=BaseModel)
 
 
 class SummarizeOptions(RequestFields):
-    """How to summarize. What is left out comes from the model's bundle."""
+    """How to summarize. Parameters that are left out take the values of the model's bundle."""
 
     evidence: bool = Field(
         False, description="Add the sentences of the text that support the summary, and the numbers and names in the "
-        "summary that the text lacks. A comparison of words, not of meaning."
+        "summary that do not occur in the text. Words are compared, not meanings."
     )  # fmt: skip
     timeout_ms: int | None = Field(
-        None, ge=1, le=MAX_TIMEOUT, description="Answer 504 after so many milliseconds; never longer than the server's "
-        "own limit."
+        None, ge=1, le=MAX_TIMEOUT_MS, description="Answer 504 after so many milliseconds. The server's own limit "
+        "applies as well."
     )  # fmt: skip
 
-    def generation(self) -> GenerationParams:
-        """The engine's form of the settings. Raises GenerationError where they clash."""
+    def generation_params(self) -> GenerationParams:
+        """The engine's parameters. Raises GenerationError for a combination that is not possible."""
         return GenerationParams(**self.model_dump(include=set(RequestFields.model_fields)))
 
 
 class SummarizeRequest(SummarizeOptions):
-    """A text and how to summarize it. SummarizeOptions that are left out come from the model's bundle."""
+    """A text and how to summarize it. Parameters that are left out take the values of the model's bundle."""
 
-    text: str = Field(min_length=1, description="The document to be summarized.")
+    text: str = Field(min_length=1, description="The document to summarize.")
 
 
 class BatchRequest(SummarizeOptions):
-    """Up to 64 texts, all summarized with the same settings."""
+    """Up to 64 texts, all summarized with the same parameters."""
 
     texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="The documents, in order.")
 
 
 class SourceSentence(BaseModel):
-    """A sentence of the text, at text[start:end] (in Unicode characters); `score` is 0 to 1."""
+    """A sentence of the text that supports the summary: text[start:end] in Unicode characters; `score` is 0 to 1."""
 
     text: str
     start: int
@@ -52,7 +56,7 @@ class SourceSentence(BaseModel):
 
 
 class UnsupportedSpan(BaseModel):
-    """A number or name of the summary, at summary[start:end], that the text lacks."""
+    """A number or name at summary[start:end] that does not occur in the text."""
 
     text: str
     start: int
@@ -61,27 +65,28 @@ class UnsupportedSpan(BaseModel):
 
 
 class Evidence(BaseModel):
-    """What the summary rests on, by a comparison of words."""
+    """What in the text supports the summary, and what in the summary has no support; by comparing words."""
 
     sentences: list[SourceSentence]
     unsupported: list[UnsupportedSpan]
 
 
-class SummarizeAnswer(BaseModel):
-    """A summary and what was read to make it."""
+class SummarizeResponse(BaseModel):
+    """A summary, and how much of the text was read for it."""
 
     summary: str
-    model: str = Field(description="Name of the model that answered; GET /model tells all of it.")
+    model: str = Field(description="Name of the model; GET /model describes it.")
     input_tokens: int = Field(description="Tokens of the whole text with the model's prefix.")
     output_tokens: int
     truncated: bool = Field(description="Whether a part of the text was not read.")
-    truncated_tokens: int = Field(description="How many tokens were not read.")
-    chunks: int = Field(description="Parts the text was cut into; 1 when it was read whole.")
+    truncated_tokens: int = Field(description="Number of tokens that were not read.")
+    chunks: int = Field(description="Number of parts the text was split into; 1 if it was read at once.")
     finish_reason: Literal["end", "length"] = Field(description="Whether the summary ended by itself or was cut.")
-    evidence: Evidence | None = Field(None, description="Where it was asked for.")
+    evidence: Evidence | None = Field(None, description="Present if the request asks for it.")
 
     @classmethod
-    def of(cls, summary: Summary, model: str, found: Found | None) -> "SummarizeAnswer":
+    def from_summary(cls, summary: Summary, model: str, evidence: grounding.Evidence | None) -> "SummarizeResponse":
+        """The response for a summary by the model of the given name."""
         return cls(
             summary=summary.text,
             model=model,
@@ -91,49 +96,38 @@ class SummarizeAnswer(BaseModel):
             truncated_tokens=summary.truncated_tokens,
             chunks=summary.chunks,
             finish_reason=summary.finish_reason,
-            evidence=None if found is None else Evidence(**asdict(found)),
+            evidence=None if evidence is None else Evidence(**asdict(evidence)),
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """The response's JSON, without what was not asked for."""
+        return self.model_dump(exclude_none=True)
 
 
 class ErrorDetail(BaseModel):
+    """What went wrong."""
+
     type: str = Field(description="A word that a program can act on.")
     message: str = Field(description="A sentence for a person.")
     field: str | None = Field(None, description="The field of the request that is wrong.")
 
 
-class ErrorAnswer(BaseModel):
-    """The one form of every error."""
+class ErrorResponse(BaseModel):
+    """The form of every error."""
 
     error: ErrorDetail
 
 
-class BatchAnswer(BaseModel):
-    """For each text, in order, its summary or its error."""
+class BatchResponse(BaseModel):
+    """A summary or an error for each text."""
 
-    results: Annotated[list[SummarizeAnswer | ErrorAnswer], Field(description="In the order of the texts.")]
-
-
-def error_body(kind: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """The one form of every error."""
-    body = {"type": kind, "message": message}
-    return {"error": body | {"field": field} if field else body}
+    results: list[SummarizeResponse | ErrorResponse] = Field(description="In the order of the texts.")
 
 
-def validation_error(error: ValidationError) -> tuple[int, dict[str, Any]]:
-    """Status and body for the first complaint of pydantic; what the caller sent is not repeated."""
-    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return 400, error_body(
-            "invalid_json", f"The body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}."
-        )
-    if not first["loc"]:
-        return 400, error_body("invalid_json", "The body should be a JSON object.")
-    field = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        if len(field) > 64 or not field.isprintable():
-            return 422, error_body("unknown_field", "There is a field that no request has.")
-        return 422, error_body("unknown_field", f"There is no field {field}.", field)
-    if first["type"] == "missing":
-        return 422, error_body("missing_field", f"The field {field} is missing.", field)
-    message = first["msg"].removeprefix("Input ").removeprefix("String ")
-    return 422, error_body("invalid_field", f"{field}: {message}.", field)
+def parse_request(model: type[RequestModel], body: bytes) -> RequestModel:
+    """The validated request. Raises ServiceError (400 or 422)."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        metrics.rejections.labels("invalid").inc()
+        raise from_validation_error(error) from None

@@ -1,138 +1,131 @@
 """The BentoML service: `bentoml serve bento.service:Summarizer`."""
 
-import asyncio
+# mypy: disable-error-code="untyped-decorator, attr-defined"
+# BentoML ships no types.
+
 import gc
-import threading
-from collections.abc import AsyncGenerator
+from typing import Any, Self
 
 import bentoml
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, PrivateAttr, RootModel
+from starlette.responses import Response
 
 from bento import logs, metrics
-from bento.handlers import Failure, Work
-from bento.middleware.gate import Gate
-from bento.process import loading
-from bento.process.lifecycle import in_supervisor, lifecycle
+from bento.handlers import RequestHandler
+from bento.middleware.stack import middleware_stack
+from bento.process.drain import install_signal_handlers, lifecycle
+from bento.process.failure import stop_with_worker
+from bento.process.start import check_bundle, load_settings, start_loading
 from bento.process.state import set_engine
 from bento.routes import make_site
-from bento.schema import BatchAnswer, BatchRequest, SummarizeAnswer, SummarizeRequest
-from bento.settings import split
+from bento.schema import BatchRequest, BatchResponse, SummarizeRequest, SummarizeResponse
 
-# A worker loads while the rest is imported. BentoML's supervisor imports this module before it starts one, and ends
-# here where that could not serve.
-chosen = loading.chosen()
+# A worker loads the engine while the rest is imported. BentoML's supervisor imports this module too, before it starts a
+# worker, and ends here if the bundle cannot be served.
+settings = load_settings()
 if bentoml.server_context.worker_index is None:
-    loading.check()
+    check_bundle()
 else:
-    loading.begin()
+    start_loading()
+logs.configure(settings.log_format)
 
-UNTRACED = r"://[^/]*/(livez|healthz|readyz|metrics|favicon\.ico|ui)([/?]|$)"
-FLUSH = 2.0  # seconds for the last spans when the service stops
+# BentoML's timeout would answer in another form, so it is longer than any request, which the engine ends in time.
+BENTOML_TIMEOUT = settings.body_seconds + settings.timeout_seconds + 60
 
-logs.configure(chosen.log_format)
-tracing = {"excluded_urls": ".*"}
-if chosen.otlp_endpoint:
-    tracing = {
-        "exporter_type": "otlp",
-        "sample_rate": 1.0,
-        "excluded_urls": UNTRACED,
-        "otlp": {"protocol": "http", "endpoint": chosen.otlp_endpoint},
-    }
+
+class RawBody(BaseModel):
+    """A request as BentoML sees it: with the fields of its schema, but not parsed.
+
+    BentoML would log each invalid request with a traceback and answer in another form, so the handler validates.
+    """
+
+    _body: bytes = PrivateAttr()
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:
+        """Called by BentoML for each request."""
+        raw = cls.model_construct()
+        raw._body = json_data.encode() if isinstance(json_data, str) else bytes(json_data)
+        return raw  # type: ignore[return-value]  # what the plugin makes of model_construct
+
+    def body(self) -> bytes:
+        """The body as it was sent."""
+        return self._body
+
+
+class RawSummarizeRequest(RawBody, SummarizeRequest):
+    """The body of /summarize and /summarize_stream."""
+
+
+class RawBatchRequest(RawBody, BatchRequest):
+    """The body of /summarize_batch."""
+
+
+class EventStream(RootModel[str]):
+    """Server-sent events `delta`, `done` and `error`."""
 
 
 @bentoml.service(
     name="precis",
-    # Longer than any request, which the engine ends in time: this one ends them in another form.
-    traffic={"timeout": chosen.body_seconds + chosen.timeout_seconds + 60},
-    metrics={"enabled": False},  # its labels hold whatever address a client asks for
+    traffic={"timeout": BENTOML_TIMEOUT},
+    # BentoML's own metrics, access log and tracing cost half a request's time, and their labels hold unknown paths.
+    metrics={"enabled": False},
     logging={"access": {"enabled": False}},
-    tracing=tracing,
+    tracing={"excluded_urls": ".*"},
 )
-@bentoml.asgi_app(make_site(chosen), path="/")
+@bentoml.asgi_app(make_site(settings), path="/")
 class Summarizer:
     """Summarizes texts with a fine-tuned T5 on ONNX Runtime."""
 
     def __init__(self) -> None:
-        self.engine = loading.begin().result()
-        self.work = Work(self.engine, chosen.timeout_seconds)
+        self.engine = start_loading().result()
+        self.handler = RequestHandler(self.engine, settings.timeout_seconds)
         set_engine(self.engine)
         metrics.registry.register(metrics.EngineCollector(self.engine))
-        # What was loaded stays; collecting over it again and again costs tail latency.
+        metrics.requests_in_flight.set_function(lambda: len(lifecycle.requests))
+        # What was loaded stays; walking it in every full collection costs tail latency.
         gc.freeze()
 
     @bentoml.on_deployment
-    def prepare() -> None:
-        """Runs in BentoML's supervisor."""
-        in_supervisor()
+    def prepare_supervisor() -> None:
+        """Runs in BentoML's supervisor, before it starts a worker."""
+        stop_with_worker()
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Ready from here on."""
+        """Runs when the server is about to accept requests."""
+        install_signal_handlers(lifecycle, settings.linger_seconds, settings.grace_seconds, self.engine.close)
+        lifecycle.mark_ready()
 
-        async def tell() -> None:
-            await asyncio.to_thread(self.engine.close)
-
-        lifecycle.listen(chosen.linger_seconds, chosen.grace_seconds, tell)
-        lifecycle.begin()
-
-    @bentoml.api(route="/summarize")
-    async def summarize(self, request: SummarizeRequest, /) -> SummarizeAnswer:
+    @bentoml.api(route="/summarize", output_spec=SummarizeResponse)
+    async def summarize(self, request: RawSummarizeRequest, /) -> Response:
         """Summarize one text."""
-        try:
-            answer = await self.work.one(request)
-        except Failure as failure:
-            return _refused(failure)
-        return JSONResponse(answer.model_dump(exclude_none=True))
+        return await self.handler.summarize(request.body())
 
-    @bentoml.api(route="/summarize_batch")
-    async def summarize_batch(self, request: BatchRequest, /) -> BatchAnswer:
+    @bentoml.api(route="/summarize_batch", output_spec=BatchResponse)
+    async def summarize_batch(self, request: RawBatchRequest, /) -> Response:
         """Summarize up to 64 texts; each has its summary or its error, in order."""
-        try:
-            results = await self.work.many(request)
-        except Failure as failure:
-            return _refused(failure)
-        return JSONResponse({"results": results})
+        return await self.handler.summarize_batch(request.body())
 
-    @bentoml.api(route="/summarize_stream")
-    async def summarize_stream(self, request: SummarizeRequest, /) -> AsyncGenerator[str, None]:
+    @bentoml.api(route="/summarize_stream", output_spec=EventStream)
+    async def summarize_stream(self, request: RawSummarizeRequest, /) -> Response:
         """Summarize one text and send the summary as it grows, as server-sent events `delta`, `done` and `error`."""
-        try:
-            events = await self.work.stream(request)
-        except Failure as failure:
-            return _refused(failure)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        return await self.handler.stream(request.body())
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        """Ends the engine's thread, and sends the last spans, which the process's end by a signal would lose."""
+        """Ends the engine's thread and sends the last spans."""
         self.engine.close()
-        if chosen.otlp_endpoint:
-            from bentoml._internal.configuration.containers import BentoMLContainer
+        if settings.otlp_endpoint:
+            from bento.tracing import flush_spans
 
-            flush = threading.Thread(target=BentoMLContainer.tracer_provider.get().force_flush, daemon=True)
-            flush.start()
-            flush.join(FLUSH)
+            flush_spans()
 
 
-def _refused(failure: Failure) -> JSONResponse:
-    # A response passes through BentoML as it is; its own exceptions would lose the form.
-    return JSONResponse(failure.body, status_code=failure.status, headers=failure.headers)
+# An async generator would be known to BentoML's clients as a stream, but it could not answer with an error status.
+stream_api = Summarizer.apis["summarize_stream"]
+stream_api.is_stream = True
+stream_api.output_spec.media_type = "text/event-stream"
 
-
-# A generator could not answer with another status than 200, so the method returns a response; BentoML's clients are
-# told here that it is a stream.
-streaming = Summarizer.apis["summarize_stream"]
-streaming.is_stream = True
-streaming.output_spec.media_type = "text/event-stream"
-
-if chosen.cors_origins:
-    Summarizer.add_asgi_middleware(
-        CORSMiddleware,
-        allow_origins=split(chosen.cors_origins),
-        allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-        expose_headers=["Retry-After", "X-Request-ID"],
-    )
-Summarizer.add_asgi_middleware(Gate, settings=chosen, lifecycle=lifecycle)
+for middleware in middleware_stack(settings, lifecycle):
+    Summarizer.add_asgi_middleware(middleware.cls, **middleware.kwargs)

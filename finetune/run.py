@@ -132,7 +132,7 @@ def _prepare_data(
     validation_set = tokenize_pairs(pairs.validation, tokenizer, recipe)
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
-    description = provenance.data_source(recipe, pairs.revision).model_dump() | {
+    description = provenance.data_source(recipe, pairs.revision).model_dump(exclude_unset=True) | {
         "train_pairs": len(train_set),
         "validation_pairs": len(validation_set),
         "left_out_empty": pairs.dropped,

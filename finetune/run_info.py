@@ -82,7 +82,9 @@ class RunInfo(Record):
 
 def write_run(info: RunInfo, folder: Path) -> None:
     """Writes run.json into `folder`."""
-    write_json(folder / RUN_FILE, info.model_dump(mode="json"))
+    # A file has no revision and a hub data set no hash: keys of `data` that do not apply are left out.
+    data = info.data.model_dump(mode="json", exclude_unset=True)
+    write_json(folder / RUN_FILE, info.model_dump(mode="json") | {"data": data})
 
 
 def read_run(folder: Path) -> RunInfo:

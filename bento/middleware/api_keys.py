@@ -1,59 +1,54 @@
-"""API keys: several at once, from the environment and a file that is read again when it changes."""
+"""API keys: several at once, from the environment and from a file that is read again when it changes."""
 
 import hashlib
 import hmac
 import logging
-from pathlib import Path
 
-from bento.settings import SHORTEST_KEY, ServiceSettings, split
+from bento.settings import MIN_KEY_LENGTH, ServiceSettings, split
 
 log = logging.getLogger("precis.keys")
 
 
-class Keys:
-    """Compares digests, all of them each time, so that the time tells nothing of the keys."""
+class ApiKeys:
+    """Holds digests and compares with all of them each time, so that timing reveals nothing about the keys."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._fixed = [_digest(key) for key in split(settings.api_keys.get_secret_value())]
-        self._file = settings.api_key_file
-        self._stamp: tuple[int, int, int] | None = None
-        self._filed: list[bytes] = []
-        self.asked = settings.asks_for_keys
+        self._from_environment = [_digest(key) for key in split(settings.api_keys.get_secret_value())]
+        self._path = settings.api_key_file
+        self._version: tuple[int, int, int] | None = None
+        self._from_file: list[bytes] = []
 
-    def client(self, headers: dict[bytes, bytes]) -> str | None:
-        """A short name for whose key the headers (small letters) carry; None where it is no key of ours.
+    def identify(self, key: str) -> str | None:
+        """A short name for the key (12 hexadecimal digits), or None where it is not one of ours."""
+        digest = hashlib.sha256(key.encode("latin-1")).digest()  # as a header is decoded
+        match = False
+        for known in [*self._from_environment, *self._read_file()]:
+            match |= hmac.compare_digest(digest, known)
+        return digest.hex()[:12] if match and key else None
 
-        `Authorization: Bearer KEY` or `X-API-Key: KEY`.
-        """
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        given = key.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
-        digest = hashlib.sha256(given).digest()
-        found = False
-        for known in [*self._fixed, *self._from_file()]:
-            found |= hmac.compare_digest(digest, known)
-        return digest.hex()[:12] if found and given else None
-
-    def _from_file(self) -> list[bytes]:
-        if self._file is None:
+    def _read_file(self) -> list[bytes]:
+        if self._path is None:
             return []
         try:
-            now = self._file.stat()
-            stamp = (now.st_mtime_ns, now.st_size, now.st_ino)
-            if stamp != self._stamp:
-                self._filed, self._stamp = _read(self._file), stamp
-                log.info("%d API keys read", len(self._filed))
+            stat = self._path.stat()
+            version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if version != self._version:
+                self._from_file, self._version = (
+                    _parse(self._path.read_text(encoding="utf-8", errors="replace")),
+                    version,
+                )
+                log.info("%d API keys read", len(self._from_file))
         except OSError as error:
-            # A file that is just being replaced: those known so far stay good until it is back.
+            # The file may be in the middle of being replaced: the known keys stay valid until it is back.
             log.warning("The API keys could not be read again: %s", error.strerror)
-        return self._filed
+        return self._from_file
 
 
-def _read(path: Path) -> list[bytes]:
-    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    keys = [line for line in lines if line]
-    if any(len(key) < SHORTEST_KEY for key in keys):
-        log.warning("A key of fewer than %d characters is left out", SHORTEST_KEY)
-    return [_digest(key) for key in keys if len(key) >= SHORTEST_KEY]
+def _parse(text: str) -> list[bytes]:
+    keys = [key for line in text.splitlines() if (key := line.split("#")[0].strip())]
+    if any(len(key) < MIN_KEY_LENGTH for key in keys):
+        log.warning("A key of fewer than %d characters is ignored", MIN_KEY_LENGTH)
+    return [_digest(key) for key in keys if len(key) >= MIN_KEY_LENGTH]
 
 
 def _digest(key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The engine that this process serves, shared by the API and the page."""
+"""The engine of this process, shared by the API and the page."""
 
 from precis import Engine
 
@@ -6,11 +6,12 @@ _engine: Engine | None = None
 
 
 def set_engine(engine: Engine) -> None:
+    """Makes `engine` the one that `get_engine` returns."""
     global _engine
     _engine = engine
 
 
-def current() -> Engine:
+def get_engine() -> Engine:
     """The engine. Raises RuntimeError before the service has loaded it."""
     if _engine is None:
         raise RuntimeError("The engine is not loaded yet.")

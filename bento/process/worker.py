@@ -1,28 +1,46 @@
-"""The worker process: `python -m bento.process.worker FD`. Loads the engine while BentoML is imported."""
+"""The worker process, `python -m bento.process.worker FD`: loads the engine while BentoML is imported, then serves."""
 
-import os
 import signal
 import socket
 import sys
 
-from bento.process.supervisor import AWAITED
+from bento.process.supervisor import BACKLOG, HANDLED_SIGNALS
+
+KEEP_ALIVE_SECONDS = 5  # of an idle connection
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server takes it: no traceback for Ctrl-C
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
-    from bento.process import loading
-    from bento.process.lifecycle import lifecycle
+    """Serves the service on the listening socket with the file descriptor that the command line names."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it: no traceback for Ctrl-C
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
+    from bento.process.drain import lifecycle
+    from bento.process.start import start_loading
 
-    loading.begin()
-    with socket.socket(fileno=os.dup(int(sys.argv[1]))) as listening:
-        host, port = listening.getsockname()[:2]
+    start_loading()
+    listening = socket.socket(fileno=int(sys.argv[1]))
+    lifecycle.address = _url(listening)
+
+    import bentoml
+    import uvicorn
+
+    bentoml.server_context.worker_index = 1  # as BentoML's own supervisor numbers its workers
+    from bento.service import Summarizer
+
+    config = uvicorn.Config(
+        Summarizer.to_asgi(),  # type: ignore[attr-defined]  # BentoML ships no types
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
     host = "localhost" if host in ("0.0.0.0", "::") else host
-    lifecycle.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    # What BentoML's own supervisor starts.
-    from _bentoml_impl.worker.service import main as serve
-
-    serve(["bento.service:Summarizer", "--service-name", "precis", "--worker-id", "1", "--fd", sys.argv[1]])
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def int8_candidates(
 
     Then with the most sensitive nodes as well, by `rank_nodes()`, which is slow and called only if needed. Without it
     there is one more candidate, whose whole encoder is fp32: of the two graphs it is by far the more sensitive
-    (docs/log.md). Raises UserError for a pattern that matches nothing.
+    (docs/log.md#int8-sensitivity). Raises UserError for a pattern that matches nothing.
     """
     names = {name: quantizable_nodes(graph) for name, graph in graphs.items()}
     fp32_nodes = matching_nodes(patterns, [node for nodes in names.values() for node in nodes])

@@ -14,7 +14,8 @@ from research.pretrain.recipe import Network
 SENTINELS = 64
 PREVIOUS, NEXT = 1, 17  # buckets of T5's relative positions -1 and +1 (the encoder's; the decoder has the first alone)
 ATTENTION = 8.0  # a neighbour's bias against some 250 others at about 0: nine tenths of the head's attention
-SHARPNESS = 0.1  # a match then scores about 8, a mismatch 0 give or take 1; sharper ones copy worse (docs/log.md)
+# A match then scores about 8, a mismatch about 0 +- 1; sharper ones copy worse (docs/log.md#copy-initialisation).
+SHARPNESS = 0.1
 
 
 def fresh_model(network: Network, seed: int) -> T5ForConditionalGeneration:

@@ -4,7 +4,7 @@
 
 t5-small's shape in int8; texts of 50 to 450 tokens, 8 to 64 new ones, Poisson arrivals. The engine's costs are
 measured; then the service of this machine gets three loads over HTTP, and the simulation the same arrivals. Draws
-docs/scale.png and writes research/simulate/results.json; the last line is JSON.
+docs/images/scale.png and writes research/simulate/results.json; the last line is JSON.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from research.simulate.predict import RANDOM, draw_results, predict
 from research.simulate.queueing import Costs
 
 RESULTS = Path(__file__).with_name("results.json")
-PICTURE = ROOT / "docs/scale.png"
+PICTURE = ROOT / "docs/images/scale.png"
 console = Console()
 
 

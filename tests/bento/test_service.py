@@ -1,4 +1,4 @@
-"""The real service over real HTTP: answers, the form of every error, and what the operator's tools see."""
+"""The service over HTTP: responses, the form of errors, operators' endpoints, BentoML's client and a built bento."""
 
 import json
 import subprocess
@@ -18,13 +18,13 @@ from tests.conftest import ROOT, gazette
 DOCUMENT = gazette("validation")[1]["document"]
 
 
-def call(url: str, body: bytes | dict | None = None, method: str | None = None, **headers: str):
+def send(url: str, body: bytes | dict | None = None, method: str | None = None, **headers: str):
     """Status, headers and body of one request."""
     data = json.dumps(body).encode() if isinstance(body, dict) else body
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.headers, answer.read()
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read()
 
@@ -37,8 +37,8 @@ def engine(served_bundle):
 
 
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 3, "max_new_tokens": 30}, {"long_text": "truncate"}])
-def test_the_answer_is_the_engines(service, engine, settings):
-    status, headers, body = call(f"{service.url}/summarize", {"text": DOCUMENT, **settings})
+def test_response_equals_the_engines_summary(service, engine, settings):
+    status, headers, body = send(f"{service.url}/summarize", {"text": DOCUMENT, **settings})
     summary = engine.generate([DOCUMENT], GenerationParams(**settings))[0]
     assert (status, headers["Content-Type"]) == (200, "application/json")
     assert json.loads(body) == {
@@ -53,12 +53,12 @@ def test_the_answer_is_the_engines(service, engine, settings):
     }
 
 
-def test_many_clients_at_once_each_get_their_own_answer(service, engine):
+def test_concurrent_clients_get_their_own_summaries(service, engine):
     texts = [row["document"] for row in gazette("validation")[:24]]
     expected = [summary.text for summary in engine.generate(texts)]
 
     def ask(text):
-        return json.loads(call(f"{service.url}/summarize", {"text": text})[2])["summary"]
+        return json.loads(send(f"{service.url}/summarize", {"text": text})[2])["summary"]
 
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(ask, texts)) == expected
@@ -90,8 +90,8 @@ def test_many_clients_at_once_each_get_their_own_answer(service, engine):
         (b'{"text": "' + b"a" * (2 << 20) + b'"}', 413, "too_large", None),
     ],
 )
-def test_bad_input_meets_one_sentence_in_the_contracts_form(service, body, status, kind, field):
-    answered, headers, content = call(f"{service.url}/summarize", body)
+def test_invalid_request_gets_one_sentence_in_the_form_of_errors(service, body, status, kind, field):
+    answered, headers, content = send(f"{service.url}/summarize", body)
     error = json.loads(content)["error"]
     assert (answered, error["type"], error.get("field")) == (status, kind, field)
     assert headers["Content-Type"] == "application/json"
@@ -99,7 +99,7 @@ def test_bad_input_meets_one_sentence_in_the_contracts_form(service, body, statu
     assert field is None or field in error["message"] or field == "text"
 
 
-def test_a_chunked_body_has_the_same_limit(service):
+def test_chunked_body_has_the_same_limit(service):
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
@@ -113,44 +113,44 @@ def test_a_chunked_body_has_the_same_limit(service):
     ("path", "method", "status", "kind"),
     [("/nowhere", "GET", 404, "not_found"), ("/summarize", "GET", 405, "method_not_allowed")],
 )
-def test_a_wrong_address_has_the_same_form(service, path, method, status, kind):
-    answered, _, content = call(f"{service.url}{path}", method=method)
+def test_wrong_path_or_method_has_the_form_of_errors(service, path, method, status, kind):
+    answered, _, content = send(f"{service.url}{path}", method=method)
     assert (answered, json.loads(content)["error"]["type"]) == (status, kind)
 
 
-def test_model_is_the_manifest(service, served_bundle):
-    status, _, content = call(f"{service.url}/model")
+def test_model_endpoint_returns_the_manifest(service, served_bundle):
+    status, _, content = send(f"{service.url}/model")
     assert (status, json.loads(content)) == (200, json.loads((served_bundle / "manifest.json").read_text()))
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics"])
-def test_the_operators_addresses_answer(service, path):
-    assert call(f"{service.url}{path}")[0] == 200
+def test_operators_endpoints_answer(service, path):
+    assert send(f"{service.url}{path}")[0] == 200
 
 
-def test_openapi_describes_the_endpoint(service):
-    status, _, content = call(f"{service.url}/docs.json")
+def test_openapi_describes_summarize(service):
+    status, _, content = send(f"{service.url}/docs.json")
     assert status == 200
     assert "/summarize" in json.loads(content)["paths"]
     assert "num_beams" in content.decode()
 
 
-def test_bentomls_own_client_works(service, engine):
+def test_bentoml_client_summarizes(service, engine):
     with bentoml.SyncHTTPClient(service.url) as client:
         answer = client.summarize({"text": DOCUMENT, "num_beams": 2})
     assert answer["summary"] == engine.generate([DOCUMENT], GenerationParams(num_beams=2))[0].text
 
 
-def test_no_text_of_users_reaches_the_log(service):
+def test_log_holds_no_text_of_users(service):
     before = len(service.log.read_text())
     for body in ({"text": "xyzzyplugh"}, {"text": "xyzzyplugh", "num_beams": "xyzzyplugh"}, b"xyzzyplugh"):
-        call(f"{service.url}/summarize", body)
+        send(f"{service.url}/summarize", body)
     assert "xyzzyplugh" not in service.log.read_text()
-    # Gradio prints a traceback of its own where a visitor asks for what is not theirs, as a test of the page does.
+    # Only new lines: Gradio prints tracebacks of its own, which tests of the page may have caused.
     assert "Traceback" not in service.log.read_text()[before:]
 
 
-def test_a_built_bento_serves_the_best_bundle_and_answers_like_the_engine(embedded, tmp_path):
+def test_built_bento_serves_the_fastest_bundle(embedded, tmp_path):
     import os
 
     bundle = choose_bundle(embedded, "cpu")
@@ -167,14 +167,14 @@ def test_a_built_bento_serves_the_best_bundle_and_answers_like_the_engine(embedd
         "artifacts",
         "bento",
         "bentofile.yaml",
-        "engine",
+        "precis",
         "requirements",
     }
     served = Server([BENTOML, "serve", tag], tmp_path, None, tmp_path)
     try:
         served.wait_until_ready()
-        status, _, content = call(f"{served.url}/summarize", {"text": DOCUMENT})
-        manifest = json.loads(call(f"{served.url}/model")[2])
+        status, _, content = send(f"{served.url}/summarize", {"text": DOCUMENT})
+        manifest = json.loads(send(f"{served.url}/model")[2])
     finally:
         served.stop()
     assert manifest == json.loads((bundle / "manifest.json").read_text())
@@ -184,24 +184,7 @@ def test_a_built_bento_serves_the_best_bundle_and_answers_like_the_engine(embedd
 
 
 @pytest.mark.parametrize("module", ["precis.engine", "precis.cli", "bento.service", "bento.page.app"])
-def test_serving_imports_nothing_of_training(embedded, module):
+def test_serving_imports_no_training_libraries(embedded, module):
     code = f"import sys, {module}; print([m for m in ('torch', 'transformers', 'optimum', 'peft') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_data_moves_one_way():
-    """No room imports the one after it, apart from export, which proves the engine."""
-    import ast
-
-    later = {"finetune": {"export", "engine", "bento"}, "export": {"bento"}, "engine": {"finetune", "export", "bento"}}
-    later["bento"] = {"finetune", "export"}
-    heavy = {"torch", "transformers", "optimum", "peft", "datasets"}
-    for room, forbidden in later.items():
-        if room in ("engine", "bento"):
-            forbidden = forbidden | heavy
-        for path in (ROOT / room).glob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-                assert not {name.split(".")[0] for name in names} & forbidden, path

@@ -1,24 +1,19 @@
-"""Variables, keys and logs, each by itself."""
+"""Settings from environment variables, and the documentation that is made from them."""
 
-import json
-import logging
 import os
-import sys
 
 import pytest
 
-from bento.logs import JsonFormatter, TextFormatter, request_id
-from bento.middleware.api_keys import Keys
 from bento.settings import ServiceSettings, SettingsError, settings, table
 from precis.bundle.choose import choose_bundle
 from tests.conftest import ROOT
 
-KEY, OTHER = "k" * 16, "o" * 20
+KEY = "k" * 16
 
 
 @pytest.fixture
 def read(monkeypatch):
-    """ServiceSettings of an environment with these PRECIS_ variables and no others."""
+    """Reads the settings from an environment with the given PRECIS_ variables and no others."""
     for name in [name for name in os.environ if name.startswith("PRECIS_")]:
         monkeypatch.delenv(name)
 
@@ -30,15 +25,15 @@ def read(monkeypatch):
     return reader
 
 
-def test_an_empty_environment_serves_the_embedded_bundle_with_its_page(read):
-    found = read()
-    assert found.bundle == choose_bundle(ROOT / "artifacts/embedded", "cpu")
-    assert found.has_page
-    assert not found.asks_for_keys
+def test_defaults_serve_the_embedded_bundle_and_the_page(read):
+    defaults = read()
+    assert defaults.bundle == choose_bundle(ROOT / "artifacts/embedded", "cpu")
+    assert defaults.has_page
+    assert not defaults.asks_for_keys
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("THREADS", "many", "PRECIS_THREADS should be a valid integer"),
         ("THREADS", "0", "PRECIS_THREADS should be greater than or equal to 1"),
@@ -50,62 +45,35 @@ def test_an_empty_environment_serves_the_embedded_bundle_with_its_page(read):
         ("BUNDEL", "x", "There is no variable PRECIS_BUNDEL; PRECIS_BUNDLE is one."),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named_and_not_repeated(read, name, value, said):
+def test_invalid_value_is_named_and_not_repeated(read, name, value, message):
     with pytest.raises(SettingsError) as caught:
         read(**{name: value})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "short" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_what_kubernetes_sets_and_what_is_empty_is_no_mistake(read):
+def test_kubernetes_variables_and_empty_ones_are_ignored(read):
     assert read(PORT="tcp://10.0.0.1:3000", SERVICE_HOST="10.0.0.1", PORT_3000_TCP_ADDR="x", THREADS="").threads is None
 
 
-def test_keys_take_the_page_away_unless_it_is_asked_for(read):
+def test_api_keys_turn_the_page_off_unless_it_is_set(read):
     assert not read(API_KEYS=KEY).has_page
     assert read(API_KEYS=KEY, PAGE="true").has_page
 
 
-def test_the_documented_table_is_that_of_the_code():
+def test_documented_table_matches_the_code():
     documented = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
-    assert table() in documented, "write the table anew: python -m bento.settings"
+    assert table() in documented, "update the table: python -m bento.settings"
     for name in ServiceSettings.model_fields:
         assert f"`PRECIS_{name.upper()}`" in table()
 
 
-def headers(key: str, name: bytes = b"x-api-key") -> dict[bytes, bytes]:
-    return {name: key.encode()}
-
-
-def test_keys_of_the_environment_and_of_a_file_that_changes(read, tmp_path):
-    file = tmp_path / "keys"
-    file.write_text(f"# ours\n{OTHER}  # the shop's\n\ntiny\n")
-    keys = Keys(read(API_KEYS=f"{KEY}, {KEY}2", API_KEY_FILE=str(file)))
-    for key in (KEY, KEY + "2", OTHER):
-        assert keys.client(headers(key))
-        assert keys.client(headers(f"Bearer {key}", b"authorization"))
-    assert keys.client(headers(KEY)) != keys.client(headers(OTHER))
-    for wrong in ("", KEY[:-1], KEY + " ", "tiny", f"Basic {KEY}"):
-        assert keys.client(headers(wrong)) is None
-        assert keys.client(headers(wrong, b"authorization")) is None
-    assert keys.client({}) is None
-    file.write_text("n" * 24 + "\n")
-    assert keys.client(headers(OTHER)) is None
-    assert keys.client(headers("n" * 24))
-    file.unlink()
-    assert keys.client(headers("n" * 24)), "a file that is away for a moment shuts nobody out"
-
-
-def test_a_log_line_is_json_with_the_requests_id_and_no_text_of_an_exception():
-    request_id.set("r-1")
-    try:
-        raise ValueError("the secret text")
-    except ValueError:
-        record = logging.LogRecord("precis.x", logging.ERROR, "f", 1, "It %s", ("failed",), sys.exc_info())
-    record.fields = {"status": 500}
-    line = json.loads(JsonFormatter().format(record))
-    request_id.set(None)
-    assert (line["message"], line["level"], line["request_id"], line["status"]) == ("It failed", "error", "r-1", 500)
-    assert "ValueError at" in line["exception"]
-    assert "secret" not in json.dumps(line) + TextFormatter().format(record)
+@pytest.mark.parametrize(("device", "name"), [("cpu", "bundle-int8"), ("cuda", "bundle-fp16")])
+def test_bundle_may_be_a_run_whose_fastest_bundle_is_served(read, tmp_path, device, name):
+    for folder in ("bundle", "bundle-int8", "bundle-fp16"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "manifest.json").touch()
+    assert read(BUNDLE=str(tmp_path), DEVICE=device).bundle == tmp_path / name
+    assert read(BUNDLE=str(tmp_path / "bundle"), DEVICE=device).bundle == tmp_path / "bundle"
+    assert read(BUNDLE=str(tmp_path / "none")).bundle == tmp_path / "none"

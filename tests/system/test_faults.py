@@ -1,4 +1,4 @@
-"""A service under bad clients and too many of them: it refuses in time, wastes nothing, and answers afterwards."""
+"""The service under faulty clients and overload: it refuses in time, wastes no work, and answers afterwards."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ def client(narrow):
 
 @pytest.fixture(autouse=True)
 def answers_afterwards(client):
-    """After every fault the service is idle again and answers."""
+    """After each test the service becomes idle and answers."""
     yield
     idle(client)
     assert client.post("/summarize", json={"text": TEXT, "max_new_tokens": 3}).status_code == 200
 
 
-def figure(client, name: str) -> float:
+def metric(client, name: str) -> float:
     families = text_string_to_metric_families(client.get("/metrics").text)
     return next(s.value for family in families for s in family.samples if s.name == f"precis_{name}")
 
@@ -40,7 +40,7 @@ def idle(client, seconds: float = 20) -> float:
     """Waits until nothing runs or waits; returns how long that took."""
     began = time.monotonic()
     names = ("rows_running", "queue_tokens", "streams_open", "requests_in_flight")
-    while any(figure(client, name) for name in names):
+    while any(metric(client, name) for name in names):
         assert time.monotonic() - began < seconds, client.get("/metrics").text
         time.sleep(0.02)
     return time.monotonic() - began
@@ -53,28 +53,28 @@ def until(true, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def raw(narrow, body: bytes, path: str = "/summarize", length: int | None = None) -> socket.socket:
-    """A connection on which a request was sent."""
+def send_raw(narrow, body: bytes, path: str = "/summarize", length: int | None = None) -> socket.socket:
+    """A connection on which a request with the given body was sent; `length` overrides its Content-Length."""
     connection = socket.create_connection(("127.0.0.1", narrow.port), timeout=30)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     connection.sendall(f"{head}Content-Length: {length or len(body)}\r\n\r\n".encode() + body)
     return connection
 
 
-def test_only_a_key_opens_the_api(narrow, client):
+def test_api_requires_a_key(narrow, client):
     for headers in ({}, {"X-API-Key": "wrong" * 5}, {"Authorization": "Bearer"}, {"Authorization": f"Basic {KEY}"}):
         for path in ("/summarize", "/summarize_batch", "/summarize_stream"):
-            answer = httpx.post(narrow.url + path, json={"text": "x"}, headers=headers)
-            assert (answer.status_code, answer.json()["error"]["type"]) == (401, "no_key")
-            assert answer.headers["www-authenticate"] == "Bearer"
+            response = httpx.post(narrow.url + path, json={"text": "x"}, headers=headers)
+            assert (response.status_code, response.json()["error"]["type"]) == (401, "no_key")
+            assert response.headers["www-authenticate"] == "Bearer"
     assert httpx.get(narrow.url + "/model").status_code == 401
     assert client.get("/model").status_code == 200
     assert httpx.get(narrow.url + "/readyz").status_code == 200
-    assert httpx.get(narrow.url + "/ui").status_code == 404, "the page would be a way round the keys"
+    assert httpx.get(narrow.url + "/ui").status_code == 404, "the page would bypass the keys"
     assert "security" in httpx.get(narrow.url + "/docs.json").json()["paths"]["/summarize"]["post"]
 
 
-def test_keys_change_without_a_restart(narrow, client):
+def test_api_keys_change_without_a_restart(narrow, client):
     new = {"X-API-Key": "the-new-key-of-today"}
     body = {"text": "x", "max_new_tokens": 1}
     assert httpx.post(narrow.url + "/summarize", json=body, headers=new).status_code == 401
@@ -85,18 +85,20 @@ def test_keys_change_without_a_restart(narrow, client):
     assert KEY not in narrow.log.read_text()
 
 
-def test_origins_that_were_named_may_call_from_a_browser(narrow):
+def test_configured_origins_may_call_from_a_browser(narrow):
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
-    answer = httpx.options(narrow.url + "/summarize", headers=asked)
-    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    response = httpx.options(narrow.url + "/summarize", headers=asked)
+    assert response.headers["access-control-allow-origin"] == "https://shop.example"
     refused = httpx.post(narrow.url + "/summarize", json={}, headers={"Origin": "https://shop.example"})
     assert refused.status_code == 401
-    assert refused.headers["access-control-allow-origin"] == "https://shop.example", "a browser may read the error"
+    assert refused.headers["access-control-allow-origin"] == "https://shop.example", (
+        "a browser has to be allowed to read the error"
+    )
     other = httpx.options(narrow.url + "/summarize", headers={**asked, "Origin": "https://elsewhere.example"})
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_too_much_work_is_refused_at_once_and_the_rest_is_done(narrow):
+def test_overload_is_refused_at_once_and_accepted_requests_finish(narrow):
     async def everything() -> list[tuple[httpx.Response, float]]:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=narrow.url, headers=AUTHORIZED, timeout=150, limits=limits) as client:
@@ -104,49 +106,49 @@ def test_too_much_work_is_refused_at_once_and_the_rest_is_done(narrow):
             async def one(delay: float) -> tuple[httpx.Response, float]:
                 await asyncio.sleep(delay)
                 began = time.monotonic()
-                answer = await client.post("/summarize", json={**LONG, "max_new_tokens": 100, "min_new_tokens": 100})
-                return answer, time.monotonic() - began
+                response = await client.post("/summarize", json={**LONG, "max_new_tokens": 100, "min_new_tokens": 100})
+                return response, time.monotonic() - began
 
             return await asyncio.gather(*(one(0.01 * number) for number in range(60)))
 
-    found = asyncio.run(everything())
-    refused = [(answer, seconds) for answer, seconds in found if answer.status_code == 429]
-    assert {answer.status_code for answer, _ in found} == {200, 429}
-    assert len(found) - len(refused) >= 8 + 4
-    for answer, _ in refused:
-        assert int(answer.headers["retry-after"]) >= 1
-        assert answer.json()["error"]["type"] == "full"
-    done = statistics.median(seconds for answer, seconds in found if answer.status_code == 200)
+    results = asyncio.run(everything())
+    refused = [(response, seconds) for response, seconds in results if response.status_code == 429]
+    assert {response.status_code for response, _ in results} == {200, 429}
+    assert len(results) - len(refused) >= 8 + 4
+    for response, _ in refused:
+        assert int(response.headers["retry-after"]) >= 1
+        assert response.json()["error"]["type"] == "full"
+    done = statistics.median(seconds for response, seconds in results if response.status_code == 200)
     assert statistics.median(seconds for _, seconds in refused) < min(done / 5, 1)
 
 
-def test_a_client_that_leaves_frees_its_rows_within_a_step(narrow, client):
+def test_disconnect_frees_the_rows_within_a_step(narrow, client):
     began = time.monotonic()
     some = {**LONG, "num_beams": 8, "max_new_tokens": 64, "min_new_tokens": 64}
     assert client.post("/summarize", json=some).status_code == 200
-    eighth = time.monotonic() - began  # of what the client below asks for, however busy the machine is
+    eighth = time.monotonic() - began  # of the work below, on this machine
     for path in ("/summarize", "/summarize_stream"):
-        connection = raw(narrow, json.dumps({**LONG, "num_beams": 8}).encode(), path)
-        until(lambda: figure(client, "rows_running") == 8)
+        connection = send_raw(narrow, json.dumps({**LONG, "num_beams": 8}).encode(), path)
+        until(lambda: metric(client, "rows_running") == 8)
         connection.close()
         assert idle(client) < max(0.5, 2 * eighth)
 
 
-def test_one_client_has_so_many_streams(narrow, client):
+def test_streams_per_client_are_limited(narrow, client):
     body = json.dumps(LONG).encode()
-    streams = [raw(narrow, body, "/summarize_stream") for _ in range(2)]
-    until(lambda: figure(client, "streams_open") == 2)
-    answer = client.post("/summarize_stream", json=LONG)
-    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_streams")
-    assert int(answer.headers["retry-after"]) >= 1
+    streams = [send_raw(narrow, body, "/summarize_stream") for _ in range(2)]
+    until(lambda: metric(client, "streams_open") == 2)
+    response = client.post("/summarize_stream", json=LONG)
+    assert (response.status_code, response.json()["error"]["type"]) == (429, "too_many_streams")
+    assert int(response.headers["retry-after"]) >= 1
     streams[0].close()
-    until(lambda: figure(client, "streams_open") == 1)
+    until(lambda: metric(client, "streams_open") == 1)
     assert client.post("/summarize_stream", json={"text": "x", "max_new_tokens": 1}).status_code == 200
     streams[1].close()
 
 
-def test_a_client_that_does_not_read_its_stream_holds_nobody_up(narrow, client):
-    stuck = raw(
+def test_client_that_does_not_read_its_stream_blocks_no_other(narrow, client):
+    stuck = send_raw(
         narrow, json.dumps({**LONG, "max_new_tokens": 200, "min_new_tokens": 200}).encode(), "/summarize_stream"
     )
     assert client.post("/summarize", json={"text": TEXT, "max_new_tokens": 3}).status_code == 200
@@ -154,9 +156,9 @@ def test_a_client_that_does_not_read_its_stream_holds_nobody_up(narrow, client):
     stuck.close()
 
 
-def test_a_body_that_trickles_in_is_given_up(narrow):
+def test_slow_body_gets_408(narrow):
     began = time.monotonic()
-    slow = [raw(narrow, b'{"text": "', length=1000) for _ in range(20)]
+    slow = [send_raw(narrow, b'{"text": "', length=1000) for _ in range(20)]
     for connection in slow:
         connection.settimeout(10)
         assert b"408" in connection.recv(4096).split(b"\r\n")[0]
@@ -165,7 +167,7 @@ def test_a_body_that_trickles_in_is_given_up(narrow):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_sixty_megabytes_are_too_many(narrow, chunked):
+def test_body_of_60_megabytes_gets_413_without_being_stored(narrow, chunked):
     block = b"a" * 65536
     head = f"POST /summarize HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     head += "Transfer-Encoding: chunked\r\n\r\n" if chunked else f"Content-Length: {60 << 20}\r\n\r\n"
@@ -174,9 +176,9 @@ def test_sixty_megabytes_are_too_many(narrow, chunked):
         connection.sendall(head.encode())
         for _ in range((60 << 20) // len(block)):
             connection.sendall(b"10000\r\n" + block + b"\r\n" if chunked else block)
-        answer = connection.recv(4096)
-    assert b" 413 " in answer.split(b"\r\n")[0]
-    assert b'"type": "too_large"' in answer
+        response = connection.recv(4096)
+    assert b" 413 " in response.split(b"\r\n")[0]
+    assert b'"type":"too_large"' in response
     assert narrow.worker.memory_info().rss - before < 30 << 20
 
 
@@ -198,38 +200,38 @@ def test_sixty_megabytes_are_too_many(narrow, chunked):
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
-def test_strange_texts_are_summarized_or_refused_in_form(client, body, statuses):
+def test_unusual_texts_are_summarized_or_refused(client, body, statuses):
     for path in ("/summarize", "/summarize_stream"):
-        answer = client.post(path, content=body, headers={"Content-Type": "text/plain"})
-        assert answer.status_code in statuses
-        if answer.status_code >= 400:
-            assert {"type", "message"} <= answer.json()["error"].keys()
+        response = client.post(path, content=body, headers={"Content-Type": "text/plain"})
+        assert response.status_code in statuses
+        if response.status_code >= 400:
+            assert {"type", "message"} <= response.json()["error"].keys()
 
 
-def vanish(narrow, client, count: int) -> None:
-    """Clients that send a whole request and are gone; the service's memory comes back."""
+def disconnect_clients(narrow, client, count: int) -> None:
+    """Clients that disconnect right after their request; the service's memory must not grow."""
     body = json.dumps({**LONG, "max_new_tokens": 200}).encode()
     for _ in range(20):
-        raw(narrow, body).close()
+        send_raw(narrow, body).close()
     idle(client, 60)
     before = narrow.worker.memory_info().rss
     for number in range(count):
-        raw(narrow, body, ("/summarize", "/summarize_stream")[number % 2]).close()
+        send_raw(narrow, body, ("/summarize", "/summarize_stream")[number % 2]).close()
     assert idle(client, 60) < 10
     assert narrow.worker.memory_info().rss - before < 40 << 20
 
 
-def test_clients_that_vanish_leave_nothing_behind(narrow, client):
-    vanish(narrow, client, 60)
+def test_disconnected_clients_leave_nothing_behind(narrow, client):
+    disconnect_clients(narrow, client, 60)
 
 
 @pytest.mark.slow
-def test_five_hundred_clients_that_vanish_leave_nothing_behind(narrow, client):
-    vanish(narrow, client, 500)
+def test_five_hundred_disconnected_clients_leave_nothing_behind(narrow, client):
+    disconnect_clients(narrow, client, 500)
 
 
 @pytest.mark.slow
-def test_a_word_of_a_hundred_thousand_letters_is_summarized_piece_by_piece(client):
-    answer = client.post("/summarize", json={"text": "a" * 100_000, "max_new_tokens": 4}).json()
-    assert answer["chunks"] > 100
-    assert not answer["truncated"]
+def test_word_of_100_000_letters_is_summarized_in_chunks(client):
+    response = client.post("/summarize", json={"text": "a" * 100_000, "max_new_tokens": 4}).json()
+    assert response["chunks"] > 100
+    assert not response["truncated"]

@@ -1,4 +1,4 @@
-"""A client that a tool generates from our OpenAPI description, used as its reader would."""
+"""A client that is generated from the OpenAPI description, used as its reader would."""
 
 import importlib
 import subprocess
@@ -14,7 +14,7 @@ TEXT = "The council met on Tuesday. It agreed to mend the old bridge before the 
 
 @pytest.fixture(scope="module")
 def generated(service, tmp_path_factory):
-    """The generated package, made by a tool that gets an environment of its own."""
+    """The generated package. The generator runs in an environment of its own."""
     folder = tmp_path_factory.mktemp("client")
     with urllib.request.urlopen(service.url + "/docs.json") as answer:
         (folder / "openapi.json").write_bytes(answer.read())
@@ -24,26 +24,26 @@ def generated(service, tmp_path_factory):
         pytest.skip(f"{TOOL} cannot be fetched here: {known.stderr.strip().splitlines()[-1]}")
     arguments = ["generate", "--path", folder / "openapi.json", "--output-path", folder / "made"]
     done = subprocess.run([*command, "openapi-python-client", *arguments], capture_output=True, text=True, check=True)
-    assert "endpoint" not in (done.stdout + done.stderr).lower()  # warnings name the endpoints that were left out
+    assert "endpoint" not in (done.stdout + done.stderr).lower()  # a warning would name an endpoint that it left out
     sys.path.insert(0, str(folder / "made"))
     yield importlib.import_module("precis_client")
     sys.path.remove(str(folder / "made"))
 
 
 @pytest.mark.slow
-def test_answers_and_errors_have_their_types(generated, service):
+def test_responses_and_errors_have_their_types(generated, service):
     summarize = importlib.import_module("precis_client.api.default.summarize")
     summarize_batch = importlib.import_module("precis_client.api.default.summarize_batch")
     models = importlib.import_module("precis_client.models")
     client = generated.Client(base_url=service.url, timeout=60)
 
-    answer = summarize.sync(client=client, body=models.SummarizeRequest(text=TEXT, evidence=True))
-    assert isinstance(answer, models.SummarizeAnswer)
-    assert answer.summary
-    assert all(TEXT[s.start : s.end] == s.text for s in answer.evidence.sentences)
+    response = summarize.sync(client=client, body=models.SummarizeRequest(text=TEXT, evidence=True))
+    assert isinstance(response, models.SummarizeResponse)
+    assert response.summary
+    assert all(TEXT[s.start : s.end] == s.text for s in response.evidence.sentences)
 
     refused = summarize.sync_detailed(client=client, body=models.SummarizeRequest(text=" "))
     assert (refused.status_code, refused.parsed.error.field) == (422, "text")
 
     batch = summarize_batch.sync(client=client, body=models.BatchRequest(texts=[TEXT, ""]))
-    assert [type(result) for result in batch.results] == [models.SummarizeAnswer, models.ErrorAnswer]
+    assert [type(result) for result in batch.results] == [models.SummarizeResponse, models.ErrorResponse]

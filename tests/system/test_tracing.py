@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans to a collector where one is named, and nothing to anybody where none is."""
+"""OpenTelemetry: spans go to the configured collector, and to none without one."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +16,7 @@ SECRET = "xyzzyplugh"
 
 @pytest.fixture
 def collector():
-    """A collector of OTLP over HTTP: its address and the bodies it has been sent."""
+    """A collector of OTLP over HTTP: its address and the bodies that it received."""
     bodies: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -35,8 +35,8 @@ def collector():
     server.server_close()
 
 
-def exercised(bundle, home, variables: dict[str, str]) -> None:
-    """Starts a service, asks it for this and that, and stops it."""
+def run_service(bundle, home, variables: dict[str, str]) -> None:
+    """Starts a service, sends it some requests, and stops it."""
     running = Server(START, ROOT, bundle, home, {"PRECIS_PAGE": "false", **variables})
     try:
         running.wait_until_ready()
@@ -50,9 +50,9 @@ def exercised(bundle, home, variables: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_request_is_a_span_in_its_callers_trace_and_holds_no_text(tiny_run, tmp_path, collector):
+def test_request_is_a_span_of_the_callers_trace_without_text(tiny_run, tmp_path, collector):
     address, bodies = collector
-    exercised(tiny_run / "bundle", tmp_path, {"PRECIS_OTLP_ENDPOINT": f"{address}/v1/traces"})
+    run_service(tiny_run / "bundle", tmp_path, {"PRECIS_OTLP_ENDPOINT": f"{address}/v1/traces"})
     spans = [
         span
         for body in bodies
@@ -68,8 +68,8 @@ def test_a_request_is_a_span_in_its_callers_trace_and_holds_no_text(tiny_run, tm
 
 
 @pytest.mark.slow
-def test_without_a_collector_of_its_own_nothing_is_sent(tiny_run, tmp_path, collector):
-    """Not even where the variables of OpenTelemetry itself name one."""
+def test_nothing_is_sent_without_a_configured_collector(tiny_run, tmp_path, collector):
+    """Not even if a variable of OpenTelemetry itself names one."""
     address, bodies = collector
-    exercised(tiny_run / "bundle", tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": address})
+    run_service(tiny_run / "bundle", tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": address})
     assert bodies == []

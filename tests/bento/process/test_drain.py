@@ -1,4 +1,4 @@
-"""How a service ends: on SIGTERM in order, on a crash with another worker, on a broken bundle with a sentence."""
+"""How a service ends: SIGTERM drains it, a crashed worker is replaced, a broken bundle ends it with a sentence."""
 
 import asyncio
 import json
@@ -25,10 +25,10 @@ def served(bundle, home, command: list[str] = START, **variables: str) -> Server
 
 
 async def load(url: str, clients: int, act, expected: str, crash: bool) -> tuple[list[int], int]:
-    """Clients that ask again and again until a refusal, a broken connection or, after a crash, an answer; `act` comes
-    when they have had some answers.
+    """Clients that repeat a request until it is refused, its connection breaks or, after a crash, it is answered.
 
-    Returns the statuses and how many connections broke; every 200 has to be the `expected` answer.
+    `act` is called when some were answered. Returns the statuses and the number of broken connections; every 200 must
+    have the `expected` summary.
     """
     statuses, broken, acted = [], 0, False
 
@@ -37,18 +37,18 @@ async def load(url: str, clients: int, act, expected: str, crash: bool) -> tuple
         async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as client:
             while True:
                 try:
-                    answer = await client.post("/summarize", json=BODY)
+                    response = await client.post("/summarize", json=BODY)
                 except httpx.TransportError:
                     broken += 1
                     return
-                statuses.append(answer.status_code)
-                assert answer.status_code in (200, 503)
-                if answer.status_code == 503:
-                    assert int(answer.headers["retry-after"]) >= 1
-                    assert answer.json()["error"]["type"] == "stopping"
+                statuses.append(response.status_code)
+                assert response.status_code in (200, 503)
+                if response.status_code == 503:
+                    assert int(response.headers["retry-after"]) >= 1
+                    assert response.json()["error"]["type"] == "stopping"
                     return
-                assert answer.json()["summary"] == expected
-                if crash and acted:  # this one had no request running; the next worker has answered it
+                assert response.json()["summary"] == expected
+                if crash and acted:  # the next worker has answered this client
                     return
 
     async def soon() -> None:
@@ -72,7 +72,7 @@ def expected(embedded):
     return summary
 
 
-def test_under_load_a_killed_worker_comes_back_and_then_sigterm_loses_nothing(embedded, expected, tmp_path):
+def test_killed_worker_is_replaced_and_sigterm_loses_no_request_under_load(embedded, expected, tmp_path):
     running = served(embedded / "bundle", tmp_path, PRECIS_LINGER_SECONDS="2")
     try:
         killed = running.worker
@@ -81,14 +81,14 @@ def test_under_load_a_killed_worker_comes_back_and_then_sigterm_loses_nothing(em
         assert set(statuses) == {200}
         began = time.monotonic()
         running.wait_until_ready(30)
-        back = time.monotonic() - began
+        seconds = time.monotonic() - began
         assert running.worker.pid != killed.pid
-        print(f"a killed worker was replaced by one that answers within {back:.1f} s")
-        assert back < 30
-        said = [json.loads(line) for line in running.log.read_text().splitlines() if "SIGKILL" in line]
-        assert [line["message"] for line in said] == ["The worker was ended by SIGKILL; another is started."]
+        print(f"a killed worker was replaced by one that answers within {seconds:.1f} s")
+        assert seconds < 30
+        warnings = [json.loads(line) for line in running.log.read_text().splitlines() if "SIGKILL" in line]
+        assert [line["message"] for line in warnings] == ["The worker was ended by SIGKILL; another is started."]
 
-        # On SIGTERM those who run are answered, those who come are told, and nobody sees a broken connection.
+        # On SIGTERM running requests are answered, new ones get 503, and no connection breaks.
         statuses, broken = asyncio.run(load(running.url, 8, running.process.terminate, expected, False))
         assert (statuses.count(503), broken) == (8, 0)
         assert httpx.get(running.url + "/readyz").status_code == 503
@@ -98,13 +98,13 @@ def test_under_load_a_killed_worker_comes_back_and_then_sigterm_loses_nothing(em
         running.stop()
 
 
-def test_after_the_grace_time_the_rest_is_told(embedded, tmp_path):
+def test_requests_that_outlast_the_grace_period_get_503(embedded, tmp_path):
     running = served(embedded / "bundle", tmp_path, PRECIS_LINGER_SECONDS="0", PRECIS_GRACE_SECONDS="0.5")
     try:
         long = {"text": TEXT, "max_new_tokens": 512, "min_new_tokens": 512, "num_beams": 8}
-        # One that trickles its body in, and an open stream, must not hold the server up, either.
-        loris = socket.create_connection(("127.0.0.1", running.port))
-        loris.sendall(b"POST /summarize HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        # A body that trickles in must not hold the server up either.
+        slow = socket.create_connection(("127.0.0.1", running.port))
+        slow.sendall(b"POST /summarize HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
 
         async def ask() -> tuple[list[httpx.Response], float]:
             async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
@@ -115,24 +115,24 @@ def test_after_the_grace_time_the_rest_is_told(embedded, tmp_path):
                 began = time.monotonic()
                 return await asyncio.gather(*asked), time.monotonic() - began
 
-        answers, seconds = asyncio.run(ask())
-        for answer in answers[:8]:
-            assert (answer.status_code, answer.json()["error"]["type"]) == (503, "stopping")
-            assert int(answer.headers["retry-after"]) >= 1
-        for answer in answers[8:]:
-            if answer.status_code == 200:
-                assert '"type": "stopping"' in answer.text.split("event: error")[1]
+        responses, seconds = asyncio.run(ask())
+        for response in responses[:8]:
+            assert (response.status_code, response.json()["error"]["type"]) == (503, "stopping")
+            assert int(response.headers["retry-after"]) >= 1
+        for response in responses[8:]:
+            if response.status_code == 200:
+                assert '"type": "stopping"' in response.text.split("event: error")[1]
             else:
-                assert answer.status_code == 503
+                assert response.status_code == 503
         assert seconds < 5
         assert running.process.wait(20) == 0
-        assert b"503" in loris.recv(4096)
+        assert b"503" in slow.recv(4096)
     finally:
         running.stop()
 
 
 @pytest.mark.parametrize("command", [START, [BENTOML, "serve", "bento.service:Summarizer"]], ids=["ours", "bentoml"])
-def test_a_bundle_altered_after_the_start_ends_the_service_with_a_sentence(tiny_run, tmp_path, command):
+def test_bundle_altered_after_the_start_ends_the_service_with_a_sentence(tiny_run, tmp_path, command):
     bundle = shutil.copytree(tiny_run / "bundle", tmp_path / "bundle")
     running = served(bundle, tmp_path, command)
     try:
@@ -140,18 +140,18 @@ def test_a_bundle_altered_after_the_start_ends_the_service_with_a_sentence(tiny_
             file.write(" ")
         running.worker.kill()  # the next one loads what is there now
         assert running.process.wait(40) == 1
-        said = running.log.read_text()
-        assert "Not started: " in said
-        assert "config.json is not the file the manifest describes" in said
-        assert "Traceback" not in said
+        log = running.log.read_text()
+        assert "Not started: " in log
+        assert "config.json is not the file the manifest describes" in log
+        assert "Traceback" not in log
     finally:
         running.stop()
 
 
-def test_two_signals_are_no_more_than_one(tiny_run, tmp_path):
+def test_second_sigterm_changes_nothing(tiny_run, tmp_path):
     running = served(tiny_run / "bundle", tmp_path, PRECIS_LINGER_SECONDS="4")
     try:
-        os.killpg(running.process.pid, signal.SIGTERM)  # supervisor and worker, as a terminal or a container does
+        os.killpg(running.process.pid, signal.SIGTERM)  # to supervisor and worker
         time.sleep(0.3)
         assert httpx.get(running.url + "/readyz").status_code == 503
         assert json.loads(httpx.post(running.url + "/summarize", json=BODY).text)["error"]["type"] == "stopping"

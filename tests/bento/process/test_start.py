@@ -1,4 +1,4 @@
-"""What cannot be served does not start: one sentence and status 1, whoever starts it."""
+"""A service that cannot start ends with one sentence and status 1, under either supervisor."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from precis.bundle.choose import PRECISIONS, check_precision
 from precis.errors import BundleError
 from tests.conftest import ROOT
 
-BENTOMLS = [BENTOML, "serve", "bento.service:Summarizer"]
+BENTOML_SERVE = [BENTOML, "serve", "bento.service:Summarizer"]
 
 
-def refused(command: list[str], environment: dict[str, str]) -> str:
-    """What was said by a server that did not start."""
+def start_error(command: list[str], environment: dict[str, str]) -> str:
+    """The sentence of a service that did not start."""
     done = subprocess.run(
         [*command, "--port", "0"],
         cwd=ROOT,
@@ -29,55 +29,55 @@ def refused(command: list[str], environment: dict[str, str]) -> str:
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    said = done.stderr.strip().splitlines()[-1]
-    assert said.startswith("Not started: ")
-    return said.removeprefix("Not started: ")
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("Not started: ")
+    return message.removeprefix("Not started: ")
 
 
-@pytest.mark.parametrize("command", [START, BENTOMLS], ids=["ours", "bentoml"])
+@pytest.mark.parametrize("command", [START, BENTOML_SERVE], ids=["ours", "bentoml"])
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
         ({"PRECIS_BUNDLE": "/nonexistent"}, "There is no bundle folder /nonexistent."),
         ({"PRECIS_ROWS": "3"}, "PRECIS_ROWS should be greater than or equal to 8."),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_missing_bundle_and_a_bad_value_are_told(command, environment, said):
-    assert refused(command, environment) == said
+def test_missing_bundle_or_invalid_setting(command, environment, message):
+    assert start_error(command, environment) == message
 
 
-def test_an_unknown_device_is_told(tiny_run):
+def test_unknown_device(tiny_run):
     environment = {"PRECIS_BUNDLE": str(tiny_run / "bundle"), "PRECIS_DEVICE": "tpu"}
-    assert refused(START, environment) == "The device is 'tpu'; it should be one of cpu, cuda."
+    assert start_error(START, environment) == "The device is 'tpu'; it should be one of cpu, cuda."
 
 
 def altered(bundle: Path, folder: Path, **manifest: str) -> Path:
-    """A copy of the bundle whose manifest says something else."""
+    """A copy of the bundle with other values in its manifest."""
     copy = shutil.copytree(bundle, folder / "bundle")
     content = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**content, **manifest}))
     return copy
 
 
-def test_an_altered_bundle_is_told(tiny_run, tmp_path):
+def test_altered_bundle(tiny_run, tmp_path):
     bundle = altered(tiny_run / "bundle", tmp_path)
     with (bundle / "config.json").open("a") as file:
         file.write(" ")
-    said = refused(START, {"PRECIS_BUNDLE": str(bundle)})
-    assert said == f"{bundle / 'config.json'} is not the file the manifest describes: its SHA-256 differs."
+    message = start_error(START, {"PRECIS_BUNDLE": str(bundle)})
+    assert message == f"{bundle / 'config.json'} is not the file the manifest describes: its SHA-256 differs."
 
 
 @pytest.mark.parametrize(
     ("precision", "device", "fitting"), [("fp16", "cpu", "int8 or fp32"), ("int8", "cuda", "fp16 or fp32")]
 )
-def test_a_precision_for_another_device_is_told(tiny_run, tmp_path, precision, device, fitting):
+def test_precision_that_does_not_fit_the_device(tiny_run, tmp_path, precision, device, fitting):
     bundle = altered(tiny_run / "bundle", tmp_path, precision=precision)
-    said = refused(START, {"PRECIS_BUNDLE": str(bundle), "PRECIS_DEVICE": device})
-    assert said == f"{bundle} is an {precision} bundle; the device {device} takes {fitting}."
+    message = start_error(START, {"PRECIS_BUNDLE": str(bundle), "PRECIS_DEVICE": device})
+    assert message == f"{bundle} is an {precision} bundle; the device {device} takes {fitting}."
 
 
-def test_precisions_that_fit_and_bundles_that_name_none_are_taken(tmp_path):
+def test_precisions_that_fit_and_bundles_without_one_are_accepted(tmp_path):
     for device, precisions in PRECISIONS.items():
         for precision in (*precisions, None):
             (tmp_path / "manifest.json").write_text(json.dumps({"precision": precision}))
@@ -87,21 +87,21 @@ def test_precisions_that_fit_and_bundles_that_name_none_are_taken(tmp_path):
         check_precision(tmp_path, "cpu")
 
 
-def test_a_worker_killed_before_it_was_ready_is_not_started_again(tiny_run, tmp_path):
+def test_worker_killed_before_it_was_ready_is_not_replaced(tiny_run, tmp_path):
     running = Server(START, ROOT, tiny_run / "bundle", tmp_path, {"PRECIS_PAGE": "false"})
     try:
         while not (workers := psutil.Process(running.process.pid).children()):
             assert running.process.poll() is None
         workers[0].kill()
         assert running.process.wait(60) == 1
-        said = running.log.read_text().strip().splitlines()[-1]
-        assert said.startswith("Not started: the worker was ended by SIGKILL before it was ready.")
+        message = running.log.read_text().strip().splitlines()[-1]
+        assert message.startswith("Not started: the worker was ended by SIGKILL before it was ready.")
     finally:
         running.stop()
 
 
-def test_the_supervisor_imports_nothing_that_is_slow():
-    """All of it would be waited for before the worker begins to import the same."""
+def test_supervisor_imports_no_slow_modules():
+    """The worker would start only after them, and then import the same."""
     done = subprocess.run(
         [START[0], "-c", "import sys, bento.__main__; print(*sys.modules)"], cwd=ROOT, capture_output=True, text=True
     )

@@ -37,7 +37,7 @@ def test_kept_weights_have_the_lowest_validation_loss(tiny_recipe, tmp_path):
         tmp_path / "run",
         "training.max_steps=16",
         "training.batch_size=1",
-        "training.learning_rate=0.9",
+        "training.learning_rate=0.3",
         "training.scheduler=constant",
         "training.warmup_ratio=0",
         "training.evaluate_every=1",

@@ -1,0 +1,53 @@
+"""Admission: 429 where the engine's queue is full, or a client has too many streams open."""
+
+from collections import Counter
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bento import metrics
+from bento.errors import ServiceError, from_engine_error
+from bento.middleware.paths import STREAM_PATH, is_summarize_request
+from bento.process.state import get_engine
+from precis import EngineFull
+
+
+class AdmissionMiddleware:
+    """Refuses requests before their body is read. A client is an API key, or an address where keys are not used."""
+
+    def __init__(self, app: ASGIApp, streams_per_client: int) -> None:
+        self.app, self.streams_per_client = app, streams_per_client
+        self._streams: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not is_summarize_request(scope):
+            await self.app(scope, receive, send)
+        elif scope["path"] == STREAM_PATH:
+            await self._stream(_client(scope), scope, receive, send)
+        else:
+            await self._admit(scope, receive, send)
+
+    async def _stream(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._streams[client] >= self.streams_per_client:
+            metrics.rejections.labels("streams").inc()
+            message = f"A client may have {self.streams_per_client} streams open at once."
+            raise ServiceError(429, "too_many_streams", message, headers={"Retry-After": "1"})
+        self._streams[client] += 1
+        try:
+            await self._admit(scope, receive, send)
+        finally:
+            self._streams[client] -= 1
+            if not self._streams[client]:
+                del self._streams[client]
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            get_engine().check_admission()
+        except EngineFull as error:
+            raise from_engine_error(error) from None
+        await self.app(scope, receive, send)
+
+
+def _client(scope: Scope) -> str:
+    user = scope.get("user")  # set by AuthenticationMiddleware
+    address = (scope.get("client") or ("unknown",))[0]
+    return user.display_name if user is not None and user.is_authenticated else address

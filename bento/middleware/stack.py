@@ -1,0 +1,71 @@
+"""The middlewares in their order."""
+
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.middleware.cors import CORSMiddleware
+
+from bento.middleware.access_log import AccessLogMiddleware
+from bento.middleware.admission import AdmissionMiddleware
+from bento.middleware.api_keys import ApiKeys
+from bento.middleware.auth import ApiKeyBackend, unauthorized
+from bento.middleware.body_limit import BodyLimitMiddleware
+from bento.middleware.disconnect import DisconnectMiddleware
+from bento.middleware.draining import DrainMiddleware
+from bento.middleware.errors import ErrorMiddleware
+from bento.middleware.request_id import RequestIDMiddleware
+from bento.middleware.security_headers import SecurityHeadersMiddleware
+from bento.process.drain import Lifecycle
+from bento.settings import ServiceSettings, split
+
+SPARE_SECONDS = 15.0  # over the longest request: how long a client that does not read its response is waited for
+
+
+def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Middleware]:
+    """All middlewares, the outermost first.
+
+    Outside are those that touch every response, errors included: a browser may read a 401 only with CORS headers, and
+    every line of the log needs the id. ErrorMiddleware turns the exceptions of those inside it into responses. These
+    refuse at the least cost: first by key and by the state of the server, then by load, and only then is a body read.
+    The disconnect is watched for innermost, since before it the body is what the client sends.
+    """
+    return [
+        *_tracing(settings),
+        *_cors(settings),
+        Middleware(RequestIDMiddleware),
+        Middleware(AccessLogMiddleware),
+        Middleware(SecurityHeadersMiddleware),
+        Middleware(ErrorMiddleware),
+        *_authentication(settings),
+        Middleware(DrainMiddleware, lifecycle=lifecycle),
+        Middleware(AdmissionMiddleware, streams_per_client=settings.streams_per_client),
+        Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes, max_seconds=settings.body_seconds),
+        Middleware(DisconnectMiddleware, max_seconds=settings.timeout_seconds + SPARE_SECONDS),
+    ]
+
+
+def _tracing(settings: ServiceSettings) -> list[Middleware]:
+    if not settings.otlp_endpoint:
+        return []
+    from bento.tracing import tracing_middleware  # imports OpenTelemetry's SDK
+
+    return [tracing_middleware(settings.otlp_endpoint)]
+
+
+def _cors(settings: ServiceSettings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=split(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
+    ]
+
+
+def _authentication(settings: ServiceSettings) -> list[Middleware]:
+    if not settings.asks_for_keys:
+        return []
+    return [Middleware(AuthenticationMiddleware, backend=ApiKeyBackend(ApiKeys(settings)), on_error=unauthorized)]

@@ -1,0 +1,76 @@
+"""Start-up: settings and bundle are checked, and the engine is loaded in a thread while the rest is imported."""
+
+import threading
+from concurrent.futures import Future
+from functools import cache
+from typing import TYPE_CHECKING
+
+from bento import logs
+from bento.process.failure import exit_with_error
+from bento.settings import ServiceSettings, SettingsError, settings
+from precis.bundle.choose import check_precision
+from precis.bundle.verify import open_bundle
+from precis.errors import EngineError
+
+if TYPE_CHECKING:
+    from precis import Engine
+
+WARM_UP_TEXT = "The council met on Tuesday. It agreed to mend the bridge before the winter."
+
+
+def load_settings() -> ServiceSettings:
+    """The settings from the environment. Ends the process with a sentence if one cannot be used."""
+    try:
+        return settings()
+    except SettingsError as error:
+        exit_with_error(str(error))
+
+
+def check_bundle() -> None:
+    """Ends the process with a sentence if the bundle or the device cannot be served; loads nothing."""
+    from precis.runtime.model import check_device
+
+    options = load_settings()
+    try:
+        check_precision(options.bundle, options.device)
+        check_device(options.device)
+        open_bundle(options.bundle)
+    except EngineError as error:
+        exit_with_error(str(error))
+
+
+@cache
+def start_loading() -> "Future[Engine]":
+    """Starts a thread that loads and warms up the engine; every call returns the same future.
+
+    A bundle that cannot be served ends the process with a sentence.
+    """
+    options = load_settings()
+    logs.configure(options.log_format)
+    future: Future[Engine] = Future()
+
+    def load() -> None:
+        try:
+            future.set_result(_load_engine(options))
+        except EngineError as error:
+            exit_with_error(str(error))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=load, name="loading", daemon=True).start()
+    return future
+
+
+def _load_engine(options: ServiceSettings) -> "Engine":
+    from precis import Engine, GenerationParams
+
+    check_precision(options.bundle, options.device)
+    engine = Engine.load(
+        options.bundle,
+        device=options.device,
+        threads=options.threads,
+        rows=options.rows,
+        max_waiting_tokens=options.max_waiting_tokens,
+    )
+    engine.generate([WARM_UP_TEXT], GenerationParams(max_new_tokens=8))
+    return engine
