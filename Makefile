@@ -18,7 +18,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 # A stamp's name holds a checksum of what the step reads, so that a step is repeated when the content of its inputs
 # changed, whatever their times say (a fresh checkout, a downloaded artifact).
-sources = $(sort $(shell find $(1) -type f -name '*.py'))
+sources = $(sort $(shell find $(1) -type f -name '*.py' -o -name '*.jinja'))
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 FINETUNE_INPUTS := $(RECIPE) $(call sources,finetune) precis/params.py precis/text/sentences.py $(wildcard data/gazette/* models/base/*)
 EXPORT_INPUTS := $(FINETUNE_INPUTS) $(call sources,export precis)
