@@ -25,12 +25,12 @@ MAX_LINES = 300
 
 def modules(*packages: str) -> dict[str, Path]:
     """The files of the packages by dotted name."""
-    found = {}
+    modules = {}
     for package in packages:
         for path in (ROOT / package).rglob("*.py"):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            found[name] = path
-    return found
+            modules[name] = path
+    return modules
 
 
 def imports(tree: ast.AST, top_level: bool = False) -> set[str]:

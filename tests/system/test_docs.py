@@ -44,8 +44,8 @@ def tracked(*patterns: str) -> list[Path]:
     if listed.returncode == 0 and listed.stdout:
         return [path for line in listed.stdout.splitlines() if (path := ROOT / line).is_file()]
     hidden = {".venv", "artifacts"}
-    found = [path for pattern in patterns for path in ROOT.rglob(pattern)]
-    return [path for path in found if path.is_file() and not hidden & set(path.relative_to(ROOT).parts)]
+    paths = [path for pattern in patterns for path in ROOT.rglob(pattern)]
+    return [path for path in paths if path.is_file() and not hidden & set(path.relative_to(ROOT).parts)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
