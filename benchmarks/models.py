@@ -1,7 +1,4 @@
-"""The benchmarks' model: a T5 with random weights, and its bundles. Speed does not depend on the weights' values.
-
-Everything is made once for a scratch folder and then reused.
-"""
+"""The benchmarks' model: a T5 with random weights, and its bundles. Speed does not depend on the weights' values."""
 
 import json
 import shutil

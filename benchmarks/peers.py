@@ -22,9 +22,7 @@ MIXED_LIMIT = 1024  # tokens, under mixed load, whose longest text has 901
 PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp16", "fp32")}  # of our bundles
 # Groups are measured one after the other: what compiles for minutes comes when the others have their figures.
 SYSTEMS = {
-    "cpu": (
-        ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32"),
-    ),
+    "cpu": (("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32"),),
     "cuda": (
         (
             *("Precis fp16", "Precis fp32", "PyTorch fp16", "PyTorch bf16", "PyTorch fp32"),

@@ -125,7 +125,6 @@ def main() -> int:
         return 1
     # In a pipe the width would be 80 columns, which cuts the table.
     Console(width=max(150, Console().width)).print(table(result))
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     write_json(RESULTS, result)
     return 0
 

@@ -265,7 +265,6 @@ def main(argv: list[str]) -> int:
         result.update(figures)
         result["ratios"] = ratios(result)
         if output:
-            output.parent.mkdir(exist_ok=True)
             write_json(output, result)
 
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,7 +1,4 @@
-"""Times one decoder step: on a GPU replayed as a CUDA graph and launched operator by operator, on a CPU as it is.
-
-All rows have sources of one length, and their summaries grow from nothing to the longest again and again.
-"""
+"""Times one decoder step: on a GPU replayed as a CUDA graph and launched operator by operator, on a CPU as it is."""
 
 import time
 from collections.abc import Callable, Sequence
