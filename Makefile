@@ -83,7 +83,7 @@ bench: | env ## Summaries per second: this engine, PyTorch, Optimum and CTransla
 	$(PYTHON) -m benchmarks.engine
 
 gpu-check: ## Measure a GPU with PYTHON's own torch: fine-tuning, parity, engine, service (docs/gpu.md)
-	$(PYTHON) -m benchmarks.gpu_check
+	$(PYTHON) -m benchmarks.gpu
 
 image: model ## Container image IMAGE, precis:latest, of RECIPE's model for DEVICE (needs a container engine)
 	$(PYTHON) -m tools.image $(RUN) --device $(DEVICE) --tag $(IMAGE)
