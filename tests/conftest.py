@@ -19,12 +19,12 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they ask for: `embedded`, the model that make model builds; `api`, only a running service."""
+    """Marks tests by their fixtures: `embedded` needs the model that make model builds, `api` only a running service."""
     for item in items:
-        asked = set(getattr(item, "fixturenames", ()))
-        if "embedded" in asked:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "embedded" in fixtures:
             item.add_marker("embedded")
-        if "service" in asked and "desk" not in asked:
+        if "service" in fixtures and "checkout" not in fixtures:
             item.add_marker("api")
 
 
@@ -167,7 +167,7 @@ def bundle(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def int8_bundle(tmp_path_factory) -> Path:
-    """The base in 8 bits."""
+    """The base in int8."""
     from transformers import AutoTokenizer
 
     from tests.support.engines import LIMIT
@@ -180,12 +180,12 @@ def int8_bundle(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def static_bundle(tmp_path_factory) -> Path:
-    """The base in fp32, in the graphs for GPUs."""
+    """The base in fp32 with static graphs, as for GPUs."""
     return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-static"), static=True)
 
 
 def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None, static: bool = False) -> Path:
-    """A sealed bundle of the model under `folder`, without the proofs of a run's."""
+    """A bundle of the model under `folder`, without parity checks."""
     from export.graphs.trace import trace, write_graphs
     from export.precision.int8 import quantize_graphs
     from tests.support.engines import seal
@@ -212,9 +212,9 @@ KEY = "a-key-for-the-tests"
 
 
 @pytest.fixture(scope="session")
-def narrow(embedded, tmp_path_factory):
+def limited_service(embedded, tmp_path_factory):
     """A service with small limits, an API key and no page."""
-    home = tmp_path_factory.mktemp("narrow")
+    home = tmp_path_factory.mktemp("limited")
     (home / "keys").write_text(KEY + "\n")
     variables = {
         "PRECIS_API_KEY_FILE": str(home / "keys"),

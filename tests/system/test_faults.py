@@ -18,8 +18,8 @@ AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
 @pytest.fixture(scope="module")
-def client(narrow):
-    with httpx.Client(base_url=narrow.url, timeout=150, headers=AUTHORIZED) as opened:
+def client(limited_service):
+    with httpx.Client(base_url=limited_service.url, timeout=150, headers=AUTHORIZED) as opened:
         yield opened
 
 
@@ -53,55 +53,57 @@ def until(true, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def send_raw(narrow, body: bytes, path: str = "/summarize", length: int | None = None) -> socket.socket:
+def send_raw(limited_service, body: bytes, path: str = "/summarize", length: int | None = None) -> socket.socket:
     """A connection on which a request with the given body was sent; `length` overrides its Content-Length."""
-    connection = socket.create_connection(("127.0.0.1", narrow.port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", limited_service.port), timeout=30)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     connection.sendall(f"{head}Content-Length: {length or len(body)}\r\n\r\n".encode() + body)
     return connection
 
 
-def test_api_requires_a_key(narrow, client):
+def test_api_requires_a_key(limited_service, client):
     for headers in ({}, {"X-API-Key": "wrong" * 5}, {"Authorization": "Bearer"}, {"Authorization": f"Basic {KEY}"}):
         for path in ("/summarize", "/summarize_batch", "/summarize_stream"):
-            response = httpx.post(narrow.url + path, json={"text": "x"}, headers=headers)
+            response = httpx.post(limited_service.url + path, json={"text": "x"}, headers=headers)
             assert (response.status_code, response.json()["error"]["type"]) == (401, "no_key")
             assert response.headers["www-authenticate"] == "Bearer"
-    assert httpx.get(narrow.url + "/model").status_code == 401
+    assert httpx.get(limited_service.url + "/model").status_code == 401
     assert client.get("/model").status_code == 200
-    assert httpx.get(narrow.url + "/readyz").status_code == 200
-    assert httpx.get(narrow.url + "/ui").status_code == 404, "the page would bypass the keys"
-    assert "security" in httpx.get(narrow.url + "/docs.json").json()["paths"]["/summarize"]["post"]
+    assert httpx.get(limited_service.url + "/readyz").status_code == 200
+    assert httpx.get(limited_service.url + "/ui").status_code == 404, "the page would bypass the keys"
+    assert "security" in httpx.get(limited_service.url + "/docs.json").json()["paths"]["/summarize"]["post"]
 
 
-def test_api_keys_change_without_a_restart(narrow, client):
+def test_api_keys_change_without_a_restart(limited_service, client):
     new = {"X-API-Key": "the-new-key-of-today"}
     body = {"text": "x", "max_new_tokens": 1}
-    assert httpx.post(narrow.url + "/summarize", json=body, headers=new).status_code == 401
-    (narrow.home / "keys").write_text(f"{KEY}\n{new['X-API-Key']}\n")
-    assert httpx.post(narrow.url + "/summarize", json=body, headers=new).status_code == 200
-    (narrow.home / "keys").write_text(f"{KEY}\n")
-    assert httpx.post(narrow.url + "/summarize", json=body, headers=new).status_code == 401
-    assert KEY not in narrow.log.read_text()
+    assert httpx.post(limited_service.url + "/summarize", json=body, headers=new).status_code == 401
+    (limited_service.home / "keys").write_text(f"{KEY}\n{new['X-API-Key']}\n")
+    assert httpx.post(limited_service.url + "/summarize", json=body, headers=new).status_code == 200
+    (limited_service.home / "keys").write_text(f"{KEY}\n")
+    assert httpx.post(limited_service.url + "/summarize", json=body, headers=new).status_code == 401
+    assert KEY not in limited_service.log.read_text()
 
 
-def test_configured_origins_may_call_from_a_browser(narrow):
+def test_configured_origins_may_call_from_a_browser(limited_service):
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
-    response = httpx.options(narrow.url + "/summarize", headers=asked)
+    response = httpx.options(limited_service.url + "/summarize", headers=asked)
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
-    refused = httpx.post(narrow.url + "/summarize", json={}, headers={"Origin": "https://shop.example"})
+    refused = httpx.post(limited_service.url + "/summarize", json={}, headers={"Origin": "https://shop.example"})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://shop.example", (
         "a browser has to be allowed to read the error"
     )
-    other = httpx.options(narrow.url + "/summarize", headers={**asked, "Origin": "https://elsewhere.example"})
+    other = httpx.options(limited_service.url + "/summarize", headers={**asked, "Origin": "https://elsewhere.example"})
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_overload_is_refused_at_once_and_accepted_requests_finish(narrow):
+def test_overload_is_refused_at_once_and_accepted_requests_finish(limited_service):
     async def everything() -> list[tuple[httpx.Response, float]]:
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=narrow.url, headers=AUTHORIZED, timeout=150, limits=limits) as client:
+        async with httpx.AsyncClient(
+            base_url=limited_service.url, headers=AUTHORIZED, timeout=150, limits=limits
+        ) as client:
 
             async def one(delay: float) -> tuple[httpx.Response, float]:
                 await asyncio.sleep(delay)
@@ -122,21 +124,21 @@ def test_overload_is_refused_at_once_and_accepted_requests_finish(narrow):
     assert statistics.median(seconds for _, seconds in refused) < min(done / 5, 1)
 
 
-def test_disconnect_frees_the_rows_within_a_step(narrow, client):
+def test_disconnect_frees_the_rows_within_a_step(limited_service, client):
     began = time.monotonic()
     some = {**LONG, "num_beams": 8, "max_new_tokens": 64, "min_new_tokens": 64}
     assert client.post("/summarize", json=some).status_code == 200
     eighth = time.monotonic() - began  # of the work below, on this machine
     for path in ("/summarize", "/summarize_stream"):
-        connection = send_raw(narrow, json.dumps({**LONG, "num_beams": 8}).encode(), path)
+        connection = send_raw(limited_service, json.dumps({**LONG, "num_beams": 8}).encode(), path)
         until(lambda: metric(client, "rows_running") == 8)
         connection.close()
         assert idle(client) < max(0.5, 2 * eighth)
 
 
-def test_streams_per_client_are_limited(narrow, client):
+def test_streams_per_client_are_limited(limited_service, client):
     body = json.dumps(LONG).encode()
-    streams = [send_raw(narrow, body, "/summarize_stream") for _ in range(2)]
+    streams = [send_raw(limited_service, body, "/summarize_stream") for _ in range(2)]
     until(lambda: metric(client, "streams_open") == 2)
     response = client.post("/summarize_stream", json=LONG)
     assert (response.status_code, response.json()["error"]["type"]) == (429, "too_many_streams")
@@ -147,18 +149,20 @@ def test_streams_per_client_are_limited(narrow, client):
     streams[1].close()
 
 
-def test_client_that_does_not_read_its_stream_blocks_no_other(narrow, client):
+def test_client_that_does_not_read_its_stream_blocks_no_other(limited_service, client):
     stuck = send_raw(
-        narrow, json.dumps({**LONG, "max_new_tokens": 200, "min_new_tokens": 200}).encode(), "/summarize_stream"
+        limited_service,
+        json.dumps({**LONG, "max_new_tokens": 200, "min_new_tokens": 200}).encode(),
+        "/summarize_stream",
     )
     assert client.post("/summarize", json={"text": TEXT, "max_new_tokens": 3}).status_code == 200
     idle(client)
     stuck.close()
 
 
-def test_slow_body_gets_408(narrow):
+def test_slow_body_gets_408(limited_service):
     began = time.monotonic()
-    slow = [send_raw(narrow, b'{"text": "', length=1000) for _ in range(20)]
+    slow = [send_raw(limited_service, b'{"text": "', length=1000) for _ in range(20)]
     for connection in slow:
         connection.settimeout(10)
         assert b"408" in connection.recv(4096).split(b"\r\n")[0]
@@ -167,19 +171,19 @@ def test_slow_body_gets_408(narrow):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_body_of_60_megabytes_gets_413_without_being_stored(narrow, chunked):
+def test_body_of_60_megabytes_gets_413_without_being_stored(limited_service, chunked):
     block = b"a" * 65536
     head = f"POST /summarize HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     head += "Transfer-Encoding: chunked\r\n\r\n" if chunked else f"Content-Length: {60 << 20}\r\n\r\n"
-    before = narrow.worker.memory_info().rss
-    with socket.create_connection(("127.0.0.1", narrow.port), timeout=30) as connection:
+    before = limited_service.worker.memory_info().rss
+    with socket.create_connection(("127.0.0.1", limited_service.port), timeout=30) as connection:
         connection.sendall(head.encode())
         for _ in range((60 << 20) // len(block)):
             connection.sendall(b"10000\r\n" + block + b"\r\n" if chunked else block)
         response = connection.recv(4096)
     assert b" 413 " in response.split(b"\r\n")[0]
     assert b'"type":"too_large"' in response
-    assert narrow.worker.memory_info().rss - before < 30 << 20
+    assert limited_service.worker.memory_info().rss - before < 30 << 20
 
 
 @pytest.mark.parametrize(
@@ -208,26 +212,26 @@ def test_unusual_texts_are_summarized_or_refused(client, body, statuses):
             assert {"type", "message"} <= response.json()["error"].keys()
 
 
-def disconnect_clients(narrow, client, count: int) -> None:
+def disconnect_clients(limited_service, client, count: int) -> None:
     """Clients that disconnect right after their request; the service's memory must not grow."""
     body = json.dumps({**LONG, "max_new_tokens": 200}).encode()
     for _ in range(20):
-        send_raw(narrow, body).close()
+        send_raw(limited_service, body).close()
     idle(client, 60)
-    before = narrow.worker.memory_info().rss
+    before = limited_service.worker.memory_info().rss
     for number in range(count):
-        send_raw(narrow, body, ("/summarize", "/summarize_stream")[number % 2]).close()
+        send_raw(limited_service, body, ("/summarize", "/summarize_stream")[number % 2]).close()
     assert idle(client, 60) < 10
-    assert narrow.worker.memory_info().rss - before < 40 << 20
+    assert limited_service.worker.memory_info().rss - before < 40 << 20
 
 
-def test_disconnected_clients_leave_nothing_behind(narrow, client):
-    disconnect_clients(narrow, client, 60)
+def test_disconnected_clients_leave_nothing_behind(limited_service, client):
+    disconnect_clients(limited_service, client, 60)
 
 
 @pytest.mark.slow
-def test_five_hundred_disconnected_clients_leave_nothing_behind(narrow, client):
-    disconnect_clients(narrow, client, 500)
+def test_five_hundred_disconnected_clients_leave_nothing_behind(limited_service, client):
+    disconnect_clients(limited_service, client, 500)
 
 
 @pytest.mark.slow

@@ -52,9 +52,9 @@ COMMANDS = dict.fromkeys(
 
 
 @pytest.fixture(scope="module")
-def desk(embedded, tmp_path_factory) -> Path:
+def checkout(embedded, tmp_path_factory) -> Path:
     """A folder that looks like the repository's root and may be written to."""
-    folder = tmp_path_factory.mktemp("desk")
+    folder = tmp_path_factory.mktemp("checkout")
     for name in ("finetune", "export", "precis", "bento", "recipes", "requirements", "examples"):
         shutil.copytree(ROOT / name, folder / name)  # BentoML refuses links that lead out of its folder
     shutil.copy(ROOT / "bentofile.yaml", folder)
@@ -73,11 +73,11 @@ def test_every_block_has_a_known_language_and_known_marks(page):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command[:80] for command in COMMANDS])
-def test_command_works(command, desk, service):
+def test_command_works(command, checkout, service):
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "BENTOML_HOME": str(desk / "bentoml"),
+        "BENTOML_HOME": str(checkout / "bentoml"),
     }
     if command.startswith("make "):
         # The gate and other tests run these for real, and make test runs this test; here, that the targets exist.
@@ -87,14 +87,16 @@ def test_command_works(command, desk, service):
     if command.startswith("python -m finetune"):
         command += " training.max_steps=2"
     command = command.replace("localhost:3000", f"127.0.0.1:{service.port}").replace("curl -s", "curl -s --fail")
-    result = subprocess.run(command, shell=True, cwd=desk, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        command, shell=True, cwd=checkout, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() or "readyz" in command
 
 
-def test_python_example_works(desk):
+def test_python_example_works(checkout):
     code = next(block.body for block in blocks("README.md") if block.language == "python")
-    result = subprocess.run([sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip()
 
