@@ -19,7 +19,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by their fixtures: `embedded` needs the model that make model builds, `api` only a running service."""
+    """Marks tests by their fixtures: `embedded` needs what make model builds, `api` only a running service."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "embedded" in fixtures:
@@ -212,7 +212,7 @@ KEY = "a-key-for-the-tests"
 
 
 @pytest.fixture(scope="session")
-def limited_service(embedded, tmp_path_factory):
+def limited(embedded, tmp_path_factory):
     """A service with small limits, an API key and no page."""
     home = tmp_path_factory.mktemp("limited")
     (home / "keys").write_text(KEY + "\n")

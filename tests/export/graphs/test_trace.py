@@ -21,14 +21,14 @@ def odd_t5(folder, **settings):
     return base
 
 
-@pytest.fixture(scope="module", params=["v1.0", "v1.1", "mt5", "untied v1.0", "tied v1.1", "limited_service"])
+@pytest.fixture(scope="module", params=["v1.0", "v1.1", "mt5", "untied v1.0", "tied v1.1", "narrow"])
 def shape(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shape")
     if request.param == "untied v1.0":
         return odd_t5(folder, tie_word_embeddings=False, vocab_size=8191)
     if request.param == "tied v1.1":
         return odd_t5(folder, feed_forward_proj="gated-gelu", d_kv=16, num_layers=1, vocab_size=8203)
-    if request.param == "limited_service":
+    if request.param == "narrow":
         return odd_t5(folder, d_model=24, d_ff=40, vocab_size=8101)
     return tiny_t5(folder / "tiny", request.param)
 
