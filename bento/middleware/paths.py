@@ -1,6 +1,7 @@
-"""The paths of the service, for middlewares that treat them differently."""
+"""The paths of the service: 404 for all others, and labels for middlewares that treat paths differently."""
 
-from starlette.types import Scope
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 STREAM_PATH = "/summarize_stream"
 SUMMARIZE_PATHS = frozenset({"/summarize", "/summarize_batch", STREAM_PATH})
@@ -20,3 +21,16 @@ def route_label(path: str) -> str:
     if path in SUMMARIZE_PATHS or path in READ_PATHS:
         return path
     return PAGE_PATH if path == PAGE_PATH or path.startswith(PAGE_PATH + "/") else OTHER
+
+
+class KnownPathsMiddleware:
+    """Answers 404 for paths that are not the service's, so that BentoML's own ones (static files, say) stay closed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and route_label(scope["path"]) == OTHER:
+            await Response(status_code=404)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

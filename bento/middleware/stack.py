@@ -12,6 +12,7 @@ from bento.middleware.body_limit import BodyLimitMiddleware
 from bento.middleware.disconnect import DisconnectMiddleware
 from bento.middleware.draining import DrainMiddleware
 from bento.middleware.errors import ErrorMiddleware
+from bento.middleware.paths import KnownPathsMiddleware
 from bento.middleware.request_id import RequestIDMiddleware
 from bento.middleware.security_headers import SecurityHeadersMiddleware
 from bento.process.drain import Lifecycle
@@ -35,6 +36,7 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
         Middleware(AccessLogMiddleware),
         Middleware(SecurityHeadersMiddleware),
         Middleware(ErrorMiddleware),
+        Middleware(KnownPathsMiddleware),
         *_authentication(settings),
         Middleware(DrainMiddleware, lifecycle=lifecycle),
         Middleware(AdmissionMiddleware, streams_per_client=settings.streams_per_client),
