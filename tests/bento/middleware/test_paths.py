@@ -11,7 +11,7 @@ from tests.bento.middleware.apps import app_with, client
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/summarize", 200), ("/ui/theme.css", 200), ("/static_content/index.css", 404), ("/uix", 404)]
+    ("path", "status"), [("/summarize", 200), ("/ui", 200), ("/static_content/index.css", 404), ("/uix", 404)]
 )
 def test_unknown_paths_are_not_passed_on(path, status):
     async def run():
