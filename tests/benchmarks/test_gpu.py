@@ -89,6 +89,7 @@ def test_part_whose_packages_are_missing_is_skipped(monkeypatch, tmp_path):
     assert gpu.run("service", "cpu", tmp_path, 60) == {"seconds": 0.0, "skipped": "aiohttp is not installed."}
 
 
+@pytest.mark.slow
 def test_interrupted_part_ends_what_it_started_and_keeps_its_results(machine, monkeypatch, tmp_path):
     # A part with a child that an ordinary SIGTERM to the group would end first, which the part would report as a
     # failure.

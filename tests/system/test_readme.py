@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 
 from tests.conftest import ROOT, gazette
@@ -102,11 +103,9 @@ def test_python_example_works(checkout):
 
 
 def test_example_answer_has_the_fields_of_a_real_one(service):
-    from tests.bento.test_service import call
-
     example = json.loads(next(block.body for block in blocks("README.md") if block.language == "json"))
-    answer = json.loads(call(f"{service.url}/summarize", {"text": "The council met on Tuesday."})[2])
-    assert example.keys() == answer.keys()
+    response = httpx.post(f"{service.url}/summarize", json={"text": "The council met on Tuesday."}, timeout=60)
+    assert example.keys() == response.json().keys()
 
 
 def test_sample_pairs_are_rows_of_gazette():

@@ -13,6 +13,7 @@ from tests.support.finetuning import finetune_command, losses
 STEPS = ["training.max_steps=60", "training.batch_size=3", "training.checkpoint_seconds=0", "training.precision=fp32"]
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_with_the_same_losses(tiny_recipe, tmp_path):
     settings = [*STEPS, "lora.dropout=0.1", "data.validation_documents=4"]
     threads = {**os.environ, "OMP_NUM_THREADS": "1"}

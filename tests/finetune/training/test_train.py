@@ -51,7 +51,7 @@ def test_other_trackers_are_used_if_installed(tmp_path, monkeypatch):
     assert trackers() == ["tensorboard"]
     for name in ("wandb", "mlflow"):
         (tmp_path / name).mkdir()
-        (tmp_path / f"{name}/__init__.py").write_text("def run_recipe(): ...\n")
+        (tmp_path / f"{name}/__init__.py").write_text("def run(): ...\n")
         (tmp_path / f"{name}-9.0.dist-info").mkdir()
         (tmp_path / f"{name}-9.0.dist-info/METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0\n")
     monkeypatch.syspath_prepend(tmp_path)
