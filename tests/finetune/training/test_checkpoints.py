@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from finetune.training.checkpoints import find_checkpoint
 from tests.conftest import ROOT
 from tests.support.finetuning import finetune_command, losses
