@@ -33,8 +33,8 @@ class Block(NamedTuple):
 def blocks(page: str) -> list[Block]:
     """The fenced blocks of a page."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```", text, re.S | re.M)
-    return [Block(language, set(marks.split()), body) for language, marks, body in found]
+    matches = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```", text, re.S | re.M)
+    return [Block(language, set(marks.split()), body) for language, marks, body in matches]
 
 
 def commands(block: Block) -> list[str]:

@@ -60,10 +60,10 @@ def test_sentence_beyond_the_input_limit_is_not_selected(tokenizer):
     summary = "The old bridge at Vallby will close for repairs in June this year."
     document = "Councillors met on Tuesday evening to talk about many of the roads. " * 4 + summary
     rows = pairs([{"document": document, "summary": summary}])
-    whole, _ = use_extractive_targets(rows, tokenizer, recipe(1.0, 4096))
+    replaced, _ = use_extractive_targets(rows, tokenizer, recipe(1.0, 4096))
     limit = len(tokenizer(PREFIX + document).input_ids) - 3
     truncated, _ = use_extractive_targets(rows, tokenizer, recipe(1.0, limit))
-    assert whole["summary"][0] == summary
+    assert replaced["summary"][0] == summary
     assert truncated["summary"][0].startswith("Councillors met")
 
 
@@ -80,8 +80,8 @@ def test_share_is_kept_and_depends_on_the_document_only(tokenizer):
     assert 0.42 < half[1] / 400 < 0.58
     backwards, _ = use_extractive_targets(pairs(rows[::-1]), tokenizer, recipe(0.5, 128))
     assert list(backwards["summary"])[::-1] == list(half[0]["summary"])
-    kept = [row["summary"] == target for row, target in zip(rows, half[0]["summary"], strict=True)]
-    assert sum(kept) == 400 - half[1]
+    unchanged = [row["summary"] == target for row, target in zip(rows, half[0]["summary"], strict=True)]
+    assert sum(unchanged) == 400 - half[1]
 
 
 def test_run_trains_on_extractive_targets_and_counts_them(tiny_recipe, tiny_run, tmp_path):

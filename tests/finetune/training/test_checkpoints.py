@@ -19,8 +19,8 @@ STEPS = ["training.max_steps=60", "training.batch_size=3", "training.checkpoint_
 def test_killed_run_resumes_with_the_same_losses(tiny_recipe, tmp_path):
     settings = [*STEPS, "lora.dropout=0.1", "data.validation_documents=4"]
     threads = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = subprocess.Popen(finetune_command(tiny_recipe, whole, *settings), cwd=ROOT, env=threads)
+    complete, broken = tmp_path / "complete", tmp_path / "broken"
+    unbroken = subprocess.Popen(finetune_command(tiny_recipe, complete, *settings), cwd=ROOT, env=threads)
     process = subprocess.Popen(finetune_command(tiny_recipe, broken, *settings), cwd=ROOT, env=threads)
     checkpoints = tmp_path / ".broken.checkpoints"
     end = time.monotonic() + 120
@@ -35,8 +35,8 @@ def test_killed_run_resumes_with_the_same_losses(tiny_recipe, tmp_path):
     assert again.returncode == 0, again.stderr
     assert b"Resuming from step" in again.stderr
     assert json.loads((broken / "run.json").read_text())["resumed_from_step"] >= 20
-    assert losses(broken) == losses(whole)
-    first, second = ((run / "merged/model.safetensors").read_bytes() for run in (whole, broken))
+    assert losses(broken) == losses(complete)
+    first, second = ((run / "merged/model.safetensors").read_bytes() for run in (complete, broken))
     assert first == second
     assert not checkpoints.exists()
 

@@ -56,9 +56,9 @@ def check_rows_after_kills(suffix, kills, folder, bundle):
     assert continued >= 1
     read = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
     output = read.get(suffix, lambda path: pd.read_json(path, lines=True))(out)
-    kept = [row for row in rows if row["document"]]
-    assert output["id"].tolist() == [row["id"] for row in kept]
-    assert output["document"].tolist() == [row["document"] for row in kept]
+    with_text = [row for row in rows if row["document"]]
+    assert output["id"].tolist() == [row["id"] for row in with_text]
+    assert output["document"].tolist() == [row["document"] for row in with_text]
     rejects = lines(folder / f"out{suffix}.rejects.jsonl")
     assert [reject["row"] for reject in rejects] == list(range(1, len(rows) + 1, 50))
     assert {path.name for path in folder.iterdir()} == {source.name, out.name, f"{out.name}.rejects.jsonl"}
