@@ -90,11 +90,11 @@ def matrix_peak(device: str, side: int) -> float:
     """Operations a second of a bf16 product of two random square matrices: the median of ten, after three."""
     import torch
 
-    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    first, second = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
 
     def product() -> float:
         began = time.perf_counter()
-        left @ right
+        first @ second
         if device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began

@@ -67,9 +67,9 @@ def test_exact_comparison_names_the_documents_that_differ():
 
 def test_rouge_comparison_allows_differences_within_its_limits():
     other = [SUMMARIES[0], "A storm closed the harbour.", SUMMARIES[2]]
-    left, right = StubSystem("a", SUMMARIES, [[1, 2]]), StubSystem("b", other, [[1, 2.5]])
-    assert compare(left, right, False, rouge_tolerance=20.0, rouge_interval=40.0).report.passed
-    link = compare(left, right, False, rouge_tolerance=20.0, rouge_interval=1.0)
+    one, two = StubSystem("a", SUMMARIES, [[1, 2]]), StubSystem("b", other, [[1, 2.5]])
+    assert compare(one, two, False, rouge_tolerance=20.0, rouge_interval=40.0).report.passed
+    link = compare(one, two, False, rouge_tolerance=20.0, rouge_interval=1.0)
     assert not link.report.passed
     assert "the 95% interval of rouge1's difference" in link.report.reasons[0]
     assert (link.report.rouge_tolerance, link.report.rouge_interval, link.report.tolerance) == (20.0, 1.0, None)
