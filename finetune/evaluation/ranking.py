@@ -88,10 +88,8 @@ def score_sentences(model: PreTrainedModel, input_ids: list[int], labels: list[l
     (teacher forcing). The document is encoded once.
     """
     device = model.device
-    encoder = model.get_encoder()
-    hidden = encoder(  # type: ignore[operator]  # transformers types it as a Tensor
-        input_ids=torch.tensor([input_ids], device=device)
-    ).last_hidden_state
+    encoder = model.get_encoder()  # type: ignore[operator]  # transformers types it as a Tensor
+    hidden = encoder(input_ids=torch.tensor([input_ids], device=device)).last_hidden_state
     scores = []
     for part in _slices(labels):
         padded = torch.full((len(part), max(map(len, part))), IGNORED, device=device)
