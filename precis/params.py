@@ -93,6 +93,8 @@ class ResolvedParams:
     The names are transformers'; a plural holds every token of a value that may be one token or a list of them.
     """
 
+    mode: Literal["extract", "write"]
+    sentences: int
     max_new_tokens: int
     min_new_tokens: int
     num_beams: int
@@ -133,6 +135,11 @@ def check_generation_config(config: dict[str, Any]) -> None:
     for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
         if config.get(key) is None:
             raise BundleError(f"generation_config.json lacks {key}.")
+    for key in ("mode", "sentences"):
+        try:
+            GenerationParams(**{key: config.get(key)})
+        except GenerationError as error:
+            raise BundleError(f"generation_config.json: {error}") from None
 
 
 def resolve(params: GenerationParams, config: dict[str, Any]) -> ResolvedParams:
@@ -157,6 +164,8 @@ def resolve(params: GenerationParams, config: dict[str, Any]) -> ResolvedParams:
             raise GenerationError("min_new_tokens", message)
         min_new_tokens = max_new_tokens
     return ResolvedParams(
+        mode=value_of("mode", "write"),
+        sentences=value_of("sentences", 1),
         max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens,
         num_beams=value_of("num_beams", 1),
@@ -186,6 +195,8 @@ def _generation_error(error: ValidationError) -> GenerationError:
     field = RequestFields.model_fields.get(name)
     if field is None:
         return GenerationError(name, "is not a generation parameter.")
+    if name == "mode":
+        return GenerationError(name, "should be 'extract' or 'write'.")
     if name == "early_stopping":
         return GenerationError(name, "should be true, false or 'never'.")
     if name == "long_text":

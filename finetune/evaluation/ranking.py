@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from finetune.data.tokenizing import truncate
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
+from precis.params import MAX_NEW_TOKENS
 from precis.text.candidates import Candidate, best_indices, candidate_sentences
 
 MAX_TOKENS = 2048  # of the sentences in one pass of the decoder, with padding; bounds the memory of their logits
@@ -52,6 +53,7 @@ def rank(
         input_ids, candidates = encode_with_candidates(tokenizer, documents[index], recipe)
         texts = [candidate.text for candidate in candidates]
         labels = tokenizer(text_target=texts, verbose=False).input_ids if texts else []
+        labels = [truncate(tokens, MAX_NEW_TOKENS) for tokens in labels]  # as the engine does
         with torch.inference_mode():
             scores = score_sentences(model, input_ids, labels, length_penalty(recipe)).tolist()
         rankings[index] = Ranking(candidates, scores, best_indices(scores, count))
@@ -77,8 +79,10 @@ def encode_with_candidates(
     input_ids = truncate(encoding.input_ids, limit)
     end = None
     if len(encoding.input_ids) > limit:
-        end = max(0, max(stop for _, stop in truncate(encoding.offset_mapping, limit)) - len(prefix))
-    return input_ids, candidate_sentences(document, end=end)
+        first_unread, _ = encoding.offset_mapping[limit - 1]
+        end = max(0, first_unread - len(prefix))
+    # What is read may be nothing but whitespace.
+    return input_ids, candidate_sentences(document, end=end) or candidate_sentences(document)[:1]
 
 
 def score_sentences(model: PreTrainedModel, input_ids: list[int], labels: list[list[int]], penalty: float) -> Tensor:

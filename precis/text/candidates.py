@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from precis.text.sentences import sentence_spans
+from precis.text.sentences import sentence_spans, stripped_span
 
 CANDIDATE_WORDS = range(5, 51)  # a shorter sentence says too little, a longer one is no summary
 
@@ -35,7 +35,7 @@ def candidate_sentences(
     spans = [span for span in sentences[first:last] if span[1] <= end]
     if not spans:
         first = max(0, first - 1)  # a sentence may have begun before `start`
-        spans = [_stripped(text, max(start, low), min(end, high)) for low, high in sentences[first:last]]
+        spans = [stripped_span(text, max(start, low), min(end, high)) for low, high in sentences[first:last]]
     candidates = [Candidate(low, high, " ".join(text[low:high].split())) for low, high in spans if low < high]
     return eligible(candidates)
 
@@ -52,11 +52,3 @@ def eligible(candidates: list[Candidate]) -> list[Candidate]:
 def best_indices(scores: Sequence[float], count: int) -> list[int]:
     """The indices of the `count` highest scores, in ascending order; of equal scores the first ones."""
     return sorted(sorted(range(len(scores)), key=lambda index: -scores[index])[:count])
-
-
-def _stripped(text: str, start: int, end: int) -> Span:
-    """The span without whitespace at its ends."""
-    part = text[start:end]
-    stripped = part.strip()
-    low = start + len(part) - len(part.lstrip())
-    return low, low + len(stripped)
