@@ -14,10 +14,15 @@ from precis.text.candidates import Candidate, best_indices, candidate_sentences,
 from precis.text.sentences import sentence_spans
 from precis.text.tokenizer import TextTokenizer
 
+SCORE_DIGITS = 6  # after the decimal point
+
 
 @dataclass(frozen=True)
 class ExtractedSentence:
-    """A chosen sentence, at text[start:end]. `score` is its log-probability, normalized by its length in tokens."""
+    """A chosen sentence, at text[start:end] in characters.
+
+    `score` is its log-probability, normalized by its length in tokens and rounded: the higher, the better.
+    """
 
     start: int
     end: int
@@ -95,7 +100,10 @@ class Extraction:
     @property
     def sentences(self) -> list[ExtractedSentence]:
         """The chosen sentences in the order of the text, after the last stage."""
-        return [ExtractedSentence(item.candidate.start, item.candidate.end, item.score) for item in self._chosen]
+        return [
+            ExtractedSentence(item.candidate.start, item.candidate.end, round(item.score, SCORE_DIGITS))
+            for item in self._chosen
+        ]
 
     @property
     def summary(self) -> str:
