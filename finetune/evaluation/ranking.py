@@ -51,9 +51,7 @@ def rank(
     rankings: dict[int, Ranking] = {}
     for index in track(range(process, len(documents), processes), title):
         input_ids, candidates = encode_with_candidates(tokenizer, documents[index], recipe)
-        texts = [candidate.text for candidate in candidates]
-        labels = tokenizer(text_target=texts, verbose=False).input_ids if texts else []
-        labels = [truncate(tokens, MAX_NEW_TOKENS) for tokens in labels]  # as the engine does
+        labels = sentence_tokens(tokenizer, [candidate.text for candidate in candidates])
         with torch.inference_mode():
             scores = score_sentences(model, input_ids, labels, length_penalty(recipe)).tolist()
         rankings[index] = Ranking(candidates, scores, best_indices(scores, count))
@@ -83,6 +81,12 @@ def encode_with_candidates(
         end = max(0, first_unread - len(prefix))
     # What is read may be nothing but whitespace.
     return input_ids, candidate_sentences(document, end=end) or candidate_sentences(document)[:1]
+
+
+def sentence_tokens(tokenizer: PreTrainedTokenizerFast, sentences: list[str]) -> list[list[int]]:
+    """The tokens of each sentence with its end token; of a very long one the first, as in the engine."""
+    labels = tokenizer(text_target=sentences, verbose=False).input_ids if sentences else []
+    return [truncate(tokens, MAX_NEW_TOKENS) for tokens in labels]
 
 
 def score_sentences(model: PreTrainedModel, input_ids: list[int], labels: list[list[int]], penalty: float) -> Tensor:
