@@ -63,7 +63,8 @@ class CpuSentenceScorer:
     """Feeds one sentence after another to the decoder, all tokens in one pass unless they are very many.
 
     Dynamic graphs take several tokens at a time for a single row only. That is twice as fast as one row a sentence and
-    one token a pass, and needs no copies of the source (docs/log.md#extraction). Implements `SentenceScorer`.
+    one token a pass, and needs no copies of the source (docs/choices.md#engine-our-own-and-small). Implements
+    `SentenceScorer`.
     """
 
     batch_size = 1
