@@ -55,6 +55,14 @@ class SourceSentence(BaseModel):
     score: float
 
 
+class ExtractedSentence(BaseModel):
+    """A sentence of the summary: text[start:end] in Unicode characters; a higher `score` is better."""
+
+    start: int
+    end: int
+    score: float
+
+
 class UnsupportedSpan(BaseModel):
     """A number or name at summary[start:end] that does not occur in the text."""
 
@@ -82,6 +90,9 @@ class SummarizeResponse(BaseModel):
     truncated_tokens: int = Field(description="Number of tokens that were not read.")
     chunks: int = Field(description="Number of parts the text was split into; 1 if it was read at once.")
     finish_reason: Literal["end", "length"] = Field(description="Whether the summary ended by itself or was cut.")
+    extracted: list[ExtractedSentence] | None = Field(
+        None, description="With mode `extract`: the sentences of the text that the summary consists of, in order."
+    )
     evidence: Evidence | None = Field(None, description="Present if the request asks for it.")
 
     @classmethod
@@ -96,6 +107,7 @@ class SummarizeResponse(BaseModel):
             truncated_tokens=summary.truncated_tokens,
             chunks=summary.chunks,
             finish_reason=summary.finish_reason,
+            extracted=None if summary.extracted is None else [asdict(item) for item in summary.extracted],
             evidence=None if evidence is None else Evidence(**asdict(evidence)),
         )
 

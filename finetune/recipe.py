@@ -119,7 +119,7 @@ class Training(Section):
 
 
 class Generation(GenerationFields, Section):
-    """Generation parameters, written to generation_config.json. null means transformers' default."""
+    """Generation parameters, written to generation_config.json. null: transformers' default, `write` and 1 sentence."""
 
     max_new_tokens: int = field_with_default("max_new_tokens", 64)
     length_penalty: Float | None = field_with_default("length_penalty", None)

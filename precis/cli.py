@@ -22,6 +22,7 @@ EXAMPLES = {
     "summarize": """
   precis summarize artifacts/embedded article.txt
   precis summarize artifacts/embedded/bundle --num-beams 4 --max-new-tokens 60 article.txt
+  precis summarize artifacts/embedded --mode extract --sentences 3 article.txt
   cat article.txt | precis summarize artifacts/embedded
 """,
     "bulk": """
@@ -35,7 +36,8 @@ EXAMPLES = {
 """,
 }
 NUMERIC_PARAMETERS = (
-    "max_new_tokens", "min_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size", "repetition_penalty",
+    "sentences", "max_new_tokens", "min_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size",
+    "repetition_penalty",
 )  # fmt: skip
 EXTRAS = {"onnxruntime": "cpu", "ray": "ray"}  # which extra of the package brings a module; else it is `bulk`
 BUNDLE_HELP = "a bundle, or a run's folder such as artifacts/embedded"
@@ -159,6 +161,11 @@ def _add_generation_options(parser: argparse.ArgumentParser) -> None:
     """Options for the device and the generation parameters, whose help and bounds are those of their definition."""
     from precis.params import RequestFields, bounds
 
+    parser.add_argument(
+        "--mode",
+        choices=("extract", "write"),
+        help=str(RequestFields.model_fields["mode"].description).replace("`", "") + " Default: the bundle's.",
+    )
     for name in NUMERIC_PARAMETERS:
         field = RequestFields.model_fields[name]
         low, high = bounds(name)
@@ -182,4 +189,4 @@ def _generation_params(options: argparse.Namespace) -> "GenerationParams":
     from precis.params import GenerationParams
 
     values = {name: getattr(options, name) for name in NUMERIC_PARAMETERS}
-    return GenerationParams(**values, long_text=options.long_text)
+    return GenerationParams(**values, mode=options.mode, long_text=options.long_text)

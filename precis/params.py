@@ -14,12 +14,13 @@ from precis.errors import BundleError, GenerationError
 
 MAX_NEW_TOKENS = 512
 MAX_BEAMS = 8
+MAX_SENTENCES = 5
 
 # Keys of generation_config.json that the engine implements, and those that do not change greedy or beam search.
 SUPPORTED_KEYS = {
     "max_new_tokens", "max_length", "min_new_tokens", "min_length", "num_beams", "length_penalty", "early_stopping",
     "no_repeat_ngram_size", "repetition_penalty", "decoder_start_token_id", "eos_token_id", "pad_token_id",
-    "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens",
+    "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "mode", "sentences",
 }  # fmt: skip
 IGNORED_KEYS = {
     "_from_model_config", "transformers_version", "bos_token_id", "use_cache", "temperature", "top_k", "top_p",
@@ -33,11 +34,19 @@ class GenerationFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
+    mode: Literal["extract", "write"] | None = Field(
+        None,
+        description="`write` generates a summary; `extract` chooses sentences of the text, ranked by the model's "
+        "probability, and of the other parameters uses `sentences` and `length_penalty` only.",
+    )
+    sentences: int | None = Field(
+        None, ge=1, le=MAX_SENTENCES, description="Extraction: how many sentences of the text to choose."
+    )
     max_new_tokens: int | None = Field(None, ge=1, le=MAX_NEW_TOKENS, description="Longest summary, in tokens.")
     min_new_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS, description="Shortest summary, in tokens.")
     num_beams: int | None = Field(None, ge=1, le=MAX_BEAMS, description="Beams; 1 is greedy search.")
     length_penalty: float | None = Field(
-        None, ge=-10, le=10, description="Beam search: above 0 favours longer summaries."
+        None, ge=-10, le=10, description="Beam search and extraction: above 0 favours longer summaries."
     )
     early_stopping: bool | Literal["never"] | None = Field(
         None, description="Beam search: when to stop looking for better summaries (true, false or never)."
@@ -84,6 +93,8 @@ class ResolvedParams:
     The names are transformers'; a plural holds every token of a value that may be one token or a list of them.
     """
 
+    mode: Literal["extract", "write"]
+    sentences: int
     max_new_tokens: int
     min_new_tokens: int
     num_beams: int
@@ -124,6 +135,11 @@ def check_generation_config(config: dict[str, Any]) -> None:
     for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
         if config.get(key) is None:
             raise BundleError(f"generation_config.json lacks {key}.")
+    for key in ("mode", "sentences"):
+        try:
+            GenerationParams(**{key: config.get(key)})
+        except GenerationError as error:
+            raise BundleError(f"generation_config.json: {error}") from None
 
 
 def resolve(params: GenerationParams, config: dict[str, Any]) -> ResolvedParams:
@@ -148,6 +164,8 @@ def resolve(params: GenerationParams, config: dict[str, Any]) -> ResolvedParams:
             raise GenerationError("min_new_tokens", message)
         min_new_tokens = max_new_tokens
     return ResolvedParams(
+        mode=value_of("mode", "write"),
+        sentences=value_of("sentences", 1),
         max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens,
         num_beams=value_of("num_beams", 1),
@@ -177,6 +195,8 @@ def _generation_error(error: ValidationError) -> GenerationError:
     field = RequestFields.model_fields.get(name)
     if field is None:
         return GenerationError(name, "is not a generation parameter.")
+    if name == "mode":
+        return GenerationError(name, "should be 'extract' or 'write'.")
     if name == "early_stopping":
         return GenerationError(name, "should be true, false or 'never'.")
     if name == "long_text":

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from precis.errors import TextError
+from precis.extraction import ExtractedSentence, Extraction
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.sequence import Sequence
 from precis.text import is_blank
@@ -26,6 +27,7 @@ class Summary:
         chunks: how many chunks a long text was split into; 1 if it was read in one.
         truncated_tokens: tokens that the model did not read.
         finish_reason: "end" if the model ended the summary, "length" if it was cut at the longest allowed one.
+        extracted: of an extraction, the chosen sentences in the order of the text; else None.
         waiting_seconds: from the submission until the first chunk was prefilled.
         first_token_seconds: from the submission until the first token of the summary.
         seconds: from the submission until the summary was finished.
@@ -38,6 +40,7 @@ class Summary:
     chunks: int
     truncated_tokens: int
     finish_reason: str
+    extracted: list[ExtractedSentence] | None = None
     waiting_seconds: float = field(default=0.0, compare=False)
     first_token_seconds: float = field(default=0.0, compare=False)
     seconds: float = field(default=0.0, compare=False)
@@ -47,7 +50,7 @@ class Request:
     """A text with its parameters, and the future of its summary.
 
     In the first stage the text or its chunks are summarized; while there are several summaries, the next stage
-    summarizes the summaries. Times are those of `time.monotonic()`.
+    summarizes the summaries. An extraction has stages of its own. Times are those of `time.monotonic()`.
     """
 
     def __init__(
@@ -76,8 +79,14 @@ class Request:
         input_ids = tokenizer.encode(text) if input_ids is None else input_ids
         self.input_tokens = len(input_ids)
         self._chunks = [input_ids]  # the sources of the present stage
+        self._extraction: Extraction | None = None
         if len(input_ids) > tokenizer.limit and params.long_text == "refuse":
             raise TextError(f"The text has {len(input_ids)} tokens, and the model reads {tokenizer.limit}.")
+        if resolved.mode == "extract":
+            split = params.long_text == "split"
+            self._extraction = Extraction(tokenizer, text, input_ids, resolved, split, self.future.done)
+            self.chunks = self._extraction.chunks
+            return
         if len(input_ids) > tokenizer.limit and params.long_text == "split":
             self._chunks = self._split(text)
         self.chunks = len(self._chunks)
@@ -85,6 +94,9 @@ class Request:
 
     def start(self) -> list[Sequence]:
         """The sequences of the present stage. Only the last stage, a single sequence, reports its tokens."""
+        if self._extraction:
+            self._sequences = self._extraction.start()
+            return self._sequences
         on_tokens = self.on_tokens if len(self._chunks) == 1 else None
         sources = map(self._tokenizer.truncate, self._chunks)
         self._sequences = [Sequence(source, self._params, self.future.done, on_tokens) for source in sources]
@@ -97,9 +109,11 @@ class Request:
         """
         if not all(sequence.finish_reason for sequence in self._sequences):
             return []
+        if self._extraction:
+            return self._advance_extraction(self._extraction)
         texts = [self._tokenizer.decode(sequence.token_ids) for sequence in self._sequences]
         if len(texts) == 1:
-            self._set_summary(texts[0], self._sequences[0])
+            self._set_summary(texts[0], self._sequences[0].token_ids, self._sequences[0])
             return []
         joined = " ".join(text for text in texts if text) or texts[0]
         input_ids = self._tokenizer.encode(joined)
@@ -116,20 +130,32 @@ class Request:
         with suppress(InvalidStateError):
             self.future.set_exception(error)
 
+    def _advance_extraction(self, extraction: Extraction) -> list[Sequence]:
+        last = self._sequences[-1]
+        self._sequences = extraction.advance()
+        if not self._sequences:
+            self.truncated_tokens = extraction.truncated_tokens
+            self._set_summary(extraction.summary, extraction.token_ids, last, extraction.sentences)
+        return self._sequences
+
     def _split(self, text: str) -> list[list[int]]:
         return [self._tokenizer.encode(chunk) for chunk in self._tokenizer.chunks(text)]
 
-    def _set_summary(self, text: str, sequence: Sequence) -> None:
+    def _set_summary(
+        self, text: str, token_ids: list[int], last: Sequence, extracted: list[ExtractedSentence] | None = None
+    ) -> None:
+        """Sets the result; `last` is the sequence that was finished last."""
         summary = Summary(
             text=text,
-            token_ids=sequence.token_ids,
+            token_ids=token_ids,
             input_tokens=self.input_tokens,
-            output_tokens=len(sequence.token_ids),
+            output_tokens=len(token_ids),
             chunks=self.chunks,
             truncated_tokens=self.truncated_tokens,
-            finish_reason=sequence.finish_reason,
+            finish_reason=last.finish_reason,
+            extracted=extracted,
             waiting_seconds=self.started_at - self.submitted_at,
-            first_token_seconds=sequence.first_token_at - self.submitted_at,
+            first_token_seconds=last.first_token_at - self.submitted_at,
             seconds=time.monotonic() - self.submitted_at,
         )
         with suppress(InvalidStateError):  # cancelled meanwhile

@@ -7,6 +7,7 @@ import gradio as gr
 from precis import Engine, GenerationError, GenerationParams
 from precis.params import GenerationFields, ResolvedParams, bounds, resolve
 
+MODE_CHOICES = {"Choose sentences of the text": "extract", "Write a summary": "write"}
 LONG_TEXT_CHOICES = {"Chunk by chunk": "split", "Read its beginning only": "truncate", "Refuse it": "refuse"}
 
 # Narrower than what the API allows, so that a slider can be set by hand: no summary worth reading has fewer than 8
@@ -18,6 +19,8 @@ MAX_LENGTH_PENALTY = 3
 class Options(NamedTuple):
     """The components, in the order in which `to_params` takes their values."""
 
+    mode: gr.Radio
+    sentences: gr.Slider
     max_new_tokens: gr.Slider
     min_new_tokens: gr.Slider
     num_beams: gr.Slider
@@ -38,7 +41,10 @@ def build_options(defaults: ResolvedParams) -> Options:
         info = GenerationFields.model_fields[name].description
         return gr.Slider(low, high, getattr(defaults, name), step=step, label=label, info=info)
 
+    mode = next(label for label, mode in MODE_CHOICES.items() if mode == defaults.mode)
     return Options(
+        gr.Radio(list(MODE_CHOICES), value=mode, label="How to summarize"),
+        slider("sentences", "Sentences", *bounds("sentences")),
         slider("max_new_tokens", "Longest", MIN_LONGEST, longest),
         slider("min_new_tokens", "Shortest", bounds("min_new_tokens")[0], longest // 2),
         slider("num_beams", "Beams", *bounds("num_beams")),
@@ -52,9 +58,11 @@ def to_params(defaults: ResolvedParams, *values: Any) -> GenerationParams:
 
     Raises GenerationError: a request need not come from our sliders, so their bounds do not count as checked.
     """
-    longest, shortest, beams, length_penalty, long_text = values
+    mode, sentences, longest, shortest, beams, length_penalty, long_text = values
     try:
         requested: dict[str, Any] = {
+            "mode": MODE_CHOICES.get(mode, defaults.mode),
+            "sentences": int(sentences),
             "max_new_tokens": int(longest),
             "min_new_tokens": int(shortest),
             "num_beams": int(beams),

@@ -62,9 +62,10 @@ async def summarize(
             "Paste a part of it, or send it to the API."
         )
     started = time.perf_counter()
-    beams = resolve(params, engine.bundle.generation_config).num_beams
+    resolved = resolve(params, engine.bundle.generation_config)
+    rows = 1 if resolved.mode == "extract" else resolved.num_beams
     is_long = len(text) > limits.SHORT_TEXT_CHARACTERS
-    ticket = queue.enqueue(queue.rows if is_long else beams)
+    ticket = queue.enqueue(queue.rows if is_long else rows)
     try:
         while not await _admitted(ticket.admitted, POLL_SECONDS):
             yield Waiting(queue.ahead_of(ticket))

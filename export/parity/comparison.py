@@ -11,11 +11,12 @@ import numpy as np
 
 from export.parity.logit_difference import LogitDifference
 from export.parity.systems import Outputs, PyTorchSystem, System
-from export.parity.ties import is_tie
+from export.parity.ties import is_extraction_tie, is_tie
 from finetune.evaluation.rouge import KINDS, mean_interval, rouge_by_document
 from finetune.recipe import Export, Recipe
 from finetune.reports.progress import track
 from precis.bundle.reports import LinkReport
+from precis.params import MAX_NEW_TOKENS
 
 LOGIT_BATCH = 8  # documents whose logits are held in memory at once, several MB each
 LISTED_DOCUMENTS = 10  # documents that a report or a message names
@@ -54,12 +55,13 @@ class Comparison:
             known = system.generate(self.documents[:count])
             few = self.pytorch_documents
             self._outputs[system.name, count] = known
-            self._outputs[system.name, few] = Outputs(known.tokens[:few], known.texts[:few])
+            self._outputs[system.name, few] = known.first(few)
         return known
 
     def forced_tokens(self, system: System) -> list[list[int]]:
         """The tokens of the system's first summaries, for teacher forcing; padding where a summary has none."""
-        return [tokens or [0] for tokens in self.outputs(system, self.pytorch_documents).tokens]
+        # A written summary is never longer, but extracted sentences may be.
+        return [tokens[:MAX_NEW_TOKENS] or [0] for tokens in self.outputs(system, self.pytorch_documents).tokens]
 
     def forget(self, system: System) -> None:
         """Drops the system's summaries, because its graphs have changed."""
@@ -107,7 +109,7 @@ class Comparison:
         different = [i for i in range(count) if (a.tokens[i], a.texts[i]) != (b.tokens[i], b.texts[i])]
         ties: list[int] = []
         if exact and isinstance(left, PyTorchSystem):
-            ties = [i for i in different if is_tie(left.model, self.inputs[i], a.tokens[i], b.tokens[i], self.recipe)]
+            ties = [i for i in different if self._is_tie(left, a, b, i)]
         if exact:
             differing = sorted(set(different) - set(ties))
         else:
@@ -123,6 +125,7 @@ class Comparison:
             "token_agreement": logits.token_agreement,
             "max_abs_logit_difference": logits.max_abs,
             "mean_abs_logit_difference": logits.mean_abs,
+            **_score_difference(a, b),
             "rouge": tuple({kind: round(float(values[kind].mean()), 3) for kind in KINDS} for values in rouge),
             "delta": {kind: round(float(values.mean()), 3) for kind, values in delta.items()},
             "delta_ci95": {kind: [round(end, 3) for end in mean_interval(values)[1]] for kind, values in delta.items()},
@@ -135,6 +138,24 @@ class Comparison:
         report = report.model_copy(update={"reasons": reasons, "passed": not reasons})
         return Link(left.name, right.name, report, differing, (rouge[0], rouge[1]), logits.histogram, (a, b))
 
+    def _is_tie(self, left: PyTorchSystem, a: Outputs, b: Outputs, document: int) -> bool:
+        if a.rankings and b.extracted:
+            return is_extraction_tie(a.rankings[document], b.extracted[document])
+        return is_tie(left.model, self.inputs[document], a.tokens[document], b.tokens[document], self.recipe)
+
+
+def _score_difference(a: Outputs, b: Outputs) -> dict[str, float | None]:
+    """The largest difference of the scores of sentences that both systems chose; nothing if they write."""
+    if a.extracted is None or b.extracted is None:
+        return {}
+    largest = 0.0
+    for left, right in zip(a.extracted, b.extracted, strict=True):
+        scores = {(sentence.start, sentence.end): sentence.score for sentence in left}
+        for sentence in right:
+            difference = abs(scores.get((sentence.start, sentence.end), sentence.score) - sentence.score)
+            largest = max(largest, np.inf if np.isnan(difference) else difference)
+    return {"max_abs_score_difference": largest if np.isfinite(largest) else None}
+
 
 def _exact_failures(report: LinkReport, differing: list[int], limits: Export) -> list[str]:
     """Why two systems that have to agree exactly do not, in words; empty if they do."""
@@ -146,6 +167,12 @@ def _exact_failures(report: LinkReport, differing: list[int], limits: Export) ->
         reasons.append("some logits are NaN or infinite")
     elif largest > limits.tolerance:
         reasons.append(f"logits differ by {largest:.2e}, allowed {limits.tolerance:.0e}")
+    if "max_abs_score_difference" in report.model_fields_set:
+        largest = report.max_abs_score_difference
+        if largest is None:
+            reasons.append("some sentences' scores are NaN or infinite")
+        elif largest > limits.tolerance:
+            reasons.append(f"sentences' scores differ by {largest:.2e}, allowed {limits.tolerance:.0e}")
     return reasons
 
 

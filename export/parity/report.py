@@ -38,7 +38,7 @@ def write_report(links: list[Link], overall: Link, title: str, folder: Path) -> 
     shared = set(ParityReport.model_fields) & set(LinkReport.model_fields) - LIMITS - {"passed"}
     report = ParityReport.model_validate(
         {
-            **overall.report.model_dump(include=shared),
+            **overall.report.model_dump(include=shared, exclude_unset=True),
             **links[-1].report.model_dump(include=LIMITS, exclude_unset=True),
             "pytorch": overall.report.rouge[0],
             "onnx": overall.report.rouge[1],
@@ -69,7 +69,7 @@ def summarize(links: list[Link]) -> str:
     return "\n".join(
         f"{link.link}: {link.identical_summaries} of {link.documents} summaries identical, {link.ties} ties, "
         f"{link.token_agreement:.2%} of next tokens equal, logits within {_number(link.max_abs_logit_difference)}, "
-        f"ROUGE-L {link.rouge[1]['rougeL']:.2f} ({link.delta['rougeL']:+.2f})"
+        f"{_scores(link)}ROUGE-L {link.rouge[1]['rougeL']:.2f} ({link.delta['rougeL']:+.2f})"
         for link in (link.report for link in links)
     )
 
@@ -96,11 +96,19 @@ def _section(link: Link) -> list[str]:
     )
     header = f"| ROUGE | {link.left} | {link.right} | difference | 95% interval |\n|---|---|---|---|---|"
     parts = [f"## {report.link}", f"Allowed: {limits}.", f"{header}\n{rows}"]
+    if report.max_abs_score_difference is not None:
+        parts.append(f"Scores of sentences that both chose: within {report.max_abs_score_difference:.1e}.")
     parts += [f"Failed: {reason}." for reason in report.reasons]
     return parts + [
         f"Document {number}:\n- {link.left}: {left.texts[number]}\n- {link.right}: {right.texts[number]}"
         for number in link.differing[:EXAMPLES]
     ]
+
+
+def _scores(link: LinkReport) -> str:
+    if "max_abs_score_difference" not in link.model_fields_set:
+        return ""
+    return f"sentences' scores within {_number(link.max_abs_score_difference)}, "
 
 
 def _number(value: float | None) -> str:

@@ -11,20 +11,32 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode
+from finetune.evaluation.ranking import Ranking, rank, sentence_tokens
 from finetune.evaluation.scoring import generate
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis import Engine, GenerationParams
+from precis.extraction import ExtractedSentence
 
 PROGRESS_DOCUMENTS = 128  # documents that an engine gets between two updates of the progress bar
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Summaries of documents, in order: the new token ids, with the end token if there is one, and the text."""
+    """Summaries of documents, in order: the new token ids, with the end token if there is one, and the text.
+
+    Of extractions also the chosen sentences, and PyTorch's scores of all candidates.
+    """
 
     tokens: list[list[int]]
     texts: list[str]
+    extracted: list[list[ExtractedSentence]] | None = None
+    rankings: list[Ranking] | None = None
+
+    def first(self, count: int) -> "Outputs":
+        """The outputs for the first `count` documents."""
+        extracted, rankings = self.extracted and self.extracted[:count], self.rankings and self.rankings[:count]
+        return Outputs(self.tokens[:count], self.texts[:count], extracted, rankings)
 
 
 class System(Protocol):
@@ -46,9 +58,22 @@ class PyTorchSystem:
         self.name, self.model, self.tokenizer, self.recipe = name, model.eval(), tokenizer, recipe
 
     def generate(self, documents: list[str]) -> Outputs:
+        if self.recipe.generation.mode == "extract":
+            return self._extract(documents)
         inputs = encode(self.tokenizer, documents, self.recipe)
         tokens = generate(self.model, self.tokenizer, inputs, self.recipe, f"summaries: {self.name}")
         return Outputs(tokens, [self.tokenizer.decode(row, skip_special_tokens=True) for row in tokens])
+
+    def _extract(self, documents: list[str]) -> Outputs:
+        rankings = rank(self.model, self.tokenizer, documents, self.recipe, f"summaries: {self.name}")
+        tokens, extracted = [], []
+        for ranking in rankings:
+            chosen = [(ranking.candidates[index], ranking.scores[index]) for index in ranking.chosen]
+            sentences = sentence_tokens(self.tokenizer, [candidate.text for candidate, _ in chosen])
+            end = sentences[-1][-1:] if sentences else []
+            tokens.append([token for sentence in sentences for token in sentence[:-1]] + end)
+            extracted.append([ExtractedSentence(item.start, item.end, score) for item, score in chosen])
+        return Outputs(tokens, [ranking.summary for ranking in rankings], extracted, rankings)
 
     @torch.inference_mode()
     def logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[np.ndarray]:
@@ -77,13 +102,15 @@ class EngineSystem:
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
         tokens: list[list[int]] = [[] for _ in documents]
         texts = [""] * len(documents)
+        extracted: list[list[ExtractedSentence]] = [[] for _ in documents]
         for first in track(range(0, len(order), PROGRESS_DOCUMENTS), f"summaries: {self.name}"):
             batch = order[first : first + PROGRESS_DOCUMENTS]
             summaries = self.engine.generate([documents[i] for i in batch], GenerationParams(long_text="truncate"))
             for i, summary in zip(batch, summaries, strict=True):
                 tokens[i] = [*summary.token_ids, end] if summary.finish_reason == "end" else summary.token_ids
                 texts[i] = summary.text
-        return Outputs(tokens, texts)
+                extracted[i] = summary.extracted or []
+        return Outputs(tokens, texts, extracted if any(extracted) else None)
 
     def logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[np.ndarray]:
         return self.engine.teacher_forced_logits(inputs, tokens)

@@ -1,10 +1,12 @@
-"""Ties: summaries that differ only because PyTorch's own scores of two tokens are practically equal."""
+"""Ties: summaries that differ only because PyTorch's own scores of two tokens or sentences are practically equal."""
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
+from finetune.evaluation.ranking import Ranking
 from finetune.evaluation.scoring import generation_config
 from finetune.recipe import Recipe
+from precis.extraction import ExtractedSentence
 
 TIE = 1e-4  # PyTorch's scores that are nearer to each other than this may fall either way
 
@@ -31,6 +33,17 @@ def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: 
             return False
         return float(scores[step][0].max() - scores[step][0][actual[step]]) < TIE
     return abs(_sequence_score(model, ids, expected, config) - _sequence_score(model, ids, actual, config)) < TIE
+
+
+def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> bool:
+    """Whether PyTorch's scores leave open which sentences are the best: its own, or those of the other system."""
+    places = {(candidate.start, candidate.end): index for index, candidate in enumerate(expected.candidates)}
+    chosen = {places.get((sentence.start, sentence.end)) for sentence in actual}
+    only_expected, only_actual = set(expected.chosen) - chosen, chosen - set(expected.chosen)
+    if None in chosen or not only_expected or len(only_expected) != len(only_actual):
+        return False
+    scores = expected.scores
+    return max(scores[i] for i in only_expected) - min(scores[i] for i in only_actual if i is not None) < TIE
 
 
 def _sequence_score(model: PreTrainedModel, ids: list[int], tokens: list[int], config: GenerationConfig) -> float:

@@ -4,6 +4,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode
+from finetune.evaluation.ranking import rank
 from finetune.evaluation.rouge import lead_sentence, mean_interval, mean_scores, rouge_by_document, rounded_interval
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
@@ -74,8 +75,13 @@ def _strip_padding(tokens: list[int], config: GenerationConfig) -> list[int]:
 def summarize(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
 ) -> list[str]:
-    """The summary of each document, in the documents' order. `title` labels the progress bar."""
+    """The summary of each document, in the documents' order. `title` labels the progress bar.
+
+    The recipe's `generation.mode` says whether the model writes it or chooses sentences.
+    """
     model.eval()
+    if recipe.generation.mode == "extract":
+        return [ranking.summary for ranking in rank(model, tokenizer, documents, recipe, title)]
     tokens = generate(model, tokenizer, encode(tokenizer, documents, recipe), recipe, title)
     return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 

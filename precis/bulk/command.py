@@ -5,7 +5,8 @@ After an error, Ctrl-C or a kill, the same call continues where the last one sto
 
 import functools
 import hashlib
-from dataclasses import astuple
+import json
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def summarize_files(
     for source in sources:
         if file_type(source.name).format != output_type.format:
             raise BulkError(f"{source.name} and {out} should be of one format.")
+    columns = replace(columns, extracts=_mode(bundle, generation) == "extract")
     row_format = make_format(output_type.format, columns)
     row_format.check(sources)
     job = BulkJob(sources, row_format, output_type.compression, str(bundle), device, threads, generation)
@@ -61,6 +63,17 @@ def summarize_files(
     done = journal.checkpoint
     rejected = f", {done.rejected:,} rejected in {journal.rejects}" if done.rejected else ""
     return f"{done.written:,} rows in {out}{rejected}."
+
+
+def _mode(bundle: Path, generation: GenerationParams) -> str | None:
+    """The mode of the run: the caller's or the bundle's. None if the bundle is damaged, which loading it will tell."""
+    if generation.mode is not None:
+        return generation.mode
+    try:
+        mode: str | None = json.loads((bundle / "generation_config.json").read_bytes()).get("mode")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return mode
 
 
 def _identity(job: BulkJob) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class LinkReport(Record):
     """One link of the parity chain: two systems compared on the same documents.
 
     `rouge` holds the left and the right system's scores by metric, `delta` right minus left, both in points.
-    Logit differences are absolute; None stands for a difference that is not a finite number.
+    Logit differences are absolute; None stands for a difference that is not a finite number. Of extractions there is
+    also the largest difference of the scores of sentences that both systems chose.
     """
 
     link: str
@@ -48,6 +49,7 @@ class LinkReport(Record):
     token_agreement: float
     max_abs_logit_difference: float | None
     mean_abs_logit_difference: float | None
+    max_abs_score_difference: float | None = None
     rouge: tuple[dict[str, float], dict[str, float]]
     delta: dict[str, float]
     delta_ci95: dict[str, Interval]
@@ -68,6 +70,7 @@ class ParityReport(Record):
     token_agreement: float | None = None
     max_abs_logit_difference: float | None = None
     mean_abs_logit_difference: float | None = None
+    max_abs_score_difference: float | None = None
     pytorch: dict[str, float] = {}
     onnx: dict[str, float] = {}
     delta: dict[str, float] = {}

@@ -13,7 +13,6 @@ from precis.runtime.model import Seq2SeqModel
 IntArray = npt.NDArray[np.integer[Any]]
 
 MAX_TOKENS_PER_STEP = 16  # of a row that decodes alone: its next token and a draft
-SELF_CAPACITY = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP  # positions of the self-attention cache of a row
 MAX_PREFILL_TOKENS = 512  # a thread, between two decode steps: a longer prefill would delay the running sequences
 EFFICIENT_BATCH_ROWS = 10  # a step of more rows takes little less time a row, and their prefills delay the others
 
@@ -96,18 +95,19 @@ class KVCache(ABC):
 class CpuKVCache(KVCache):
     """Caches in numpy arrays, one for each of the model's inputs.
 
-    `self_kv` are (rows, heads, SELF_CAPACITY, d_kv), `cross_kv` hold max_source_tokens + MAX_TOKENS_PER_STEP positions.
+    `self_kv` are (rows, heads, MAX_NEW_TOKENS + tokens_per_step, d_kv), `cross_kv` hold
+    max_source_tokens + tokens_per_step positions.
     """
 
-    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
+    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int, tokens_per_step: int) -> None:
         super().__init__(rows, MAX_PREFILL_TOKENS * model.encoder_workers, EFFICIENT_BATCH_ROWS)
 
         def arrays(names: list[str], capacity: int, dtype: type) -> list[npt.NDArray[Any]]:
             # Zeroed pages take no memory until they are written.
             return [np.zeros((rows, model.num_heads, capacity, model.d_kv), dtype=dtype) for _ in names]
 
-        self.self_kv = arrays(model.self_kv_inputs, SELF_CAPACITY, model.self_kv_dtype)
-        self.cross_kv = arrays(model.cross_kv_inputs, max_source_tokens + MAX_TOKENS_PER_STEP, model.cross_kv_dtype)
+        self.self_kv = arrays(model.self_kv_inputs, MAX_NEW_TOKENS + tokens_per_step, model.self_kv_dtype)
+        self.cross_kv = arrays(model.cross_kv_inputs, max_source_tokens + tokens_per_step, model.cross_kv_dtype)
 
     def store_source(self, rows: IntArray, encoded: list[npt.NDArray[Any]]) -> None:
         """Begins sequences at `rows`, all with the source whose keys and values (1, heads, tokens, d_kv) are given."""

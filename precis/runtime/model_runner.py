@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.params import MAX_NEW_TOKENS
-from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, SELF_CAPACITY, IntArray, KVCache, Prefill
+from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, IntArray, KVCache, Prefill
 from precis.runtime.kv_cache_cuda import capacities
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner_cpu import CpuModelRunner
@@ -59,7 +59,7 @@ def new_model_runner(
 
 def bytes_per_row(model: Seq2SeqModel, max_source_tokens: int) -> int:
     """The KV cache memory of a full row, in bytes."""
-    self_capacity, cross_capacity = SELF_CAPACITY, max_source_tokens + MAX_TOKENS_PER_STEP
+    self_capacity, cross_capacity = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP, max_source_tokens + MAX_TOKENS_PER_STEP
     if model.static:
         self_capacity, cross_capacity = (capacities(tokens)[-1] for tokens in (MAX_NEW_TOKENS, max_source_tokens))
     self_kv = len(model.self_kv_inputs) * self_capacity * np.dtype(model.self_kv_dtype).itemsize

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.runtime import ort
-from precis.runtime.encoder_pool import EncoderPool
+from precis.runtime.encoder_pool import Encoded, EncoderPool
 from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, CpuKVCache, Prefill
 from precis.runtime.model import Seq2SeqModel
 
@@ -23,21 +23,23 @@ class _StepBinding:
 class CpuModelRunner:
     """Encodes texts one by one without padding, and decodes all rows in one run. Implements `ModelRunner`."""
 
-    max_tokens_per_step = MAX_TOKENS_PER_STEP
     argmax_tokens = None
 
-    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
-        self.kv_cache = CpuKVCache(model, rows, max_source_tokens)
+    def __init__(
+        self, model: Seq2SeqModel, rows: int, max_source_tokens: int, max_tokens_per_step: int = MAX_TOKENS_PER_STEP
+    ) -> None:
+        self.kv_cache = CpuKVCache(model, rows, max_source_tokens, max_tokens_per_step)
+        self.max_tokens_per_step = max_tokens_per_step
         self._model = model
         self._encode_all = EncoderPool(model.encode, model.encode_in_parallel, model.encoder_workers)
-        self._input_ids = np.zeros(max(rows, MAX_TOKENS_PER_STEP), dtype=np.int64)
-        self._logits = np.zeros(max(rows, MAX_TOKENS_PER_STEP) * model.vocab_size, dtype=np.float32)
+        self._input_ids = np.zeros(max(rows, max_tokens_per_step), dtype=np.int64)
+        self._logits = np.zeros(max(rows, max_tokens_per_step) * model.vocab_size, dtype=np.float32)
         self._bindings: dict[tuple[int, ...], _StepBinding] = {}
 
     def prefill(self, prefills: list[Prefill]) -> list[Exception | None]:
         """See `ModelRunner.prefill`. A text that fails leaves the others as they are."""
         errors: list[Exception | None] = []
-        results = self._encode_all([prefill.input_ids for prefill in prefills])
+        results = self.encode([prefill.input_ids for prefill in prefills])
         for prefill, result in zip(prefills, results, strict=True):
             if isinstance(result, Exception):
                 errors.append(result)
@@ -45,6 +47,10 @@ class CpuModelRunner:
                 self.kv_cache.store_source(prefill.rows, result)
                 errors.append(None)
         return errors
+
+    def encode(self, texts: list[list[int]]) -> list[Encoded | Exception]:
+        """Keys and values of each text for cross-attention, or the exception that its encoding raised."""
+        return self._encode_all(texts)
 
     def decode(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """See `ModelRunner.decode`."""

@@ -59,7 +59,8 @@ class CudaModelRunner:
         self.kv_cache = CudaKVCache(model, rows, max_source_tokens)
         self.argmax_tokens: IntArray | None = None
         self._model, self._cuda_graphs = model, cuda_graphs
-        self._bindings: dict[tuple[int, int, int], _StepBinding] = {}  # by rows and the two capacities
+        # By rows, the two capacities, and whether steps are captured: without that the model has another session.
+        self._bindings: dict[tuple[int, int, int, bool], _StepBinding] = {}
         self._encoded: ort.OrtValue | None = None  # the buffer of the encoder's outputs
 
     def prefill(self, prefills: list[Prefill]) -> list[Exception | None]:
@@ -121,7 +122,7 @@ class CudaModelRunner:
         cache.apply_reorders()
         count = len(input_ids)
         rows = min(1 << (count - 1).bit_length(), cache.rows)
-        step = self._bindings.get((rows, cache.self_kv.capacity, cache.cross_kv.capacity)) or self._bind(rows)
+        step = self._bindings.get(self._binding_key(rows)) or self._bind(rows)
         step.host_inputs[0, :count] = input_ids[:, 0]
         step.host_inputs[1, :rows] = cache.past_length[:rows]
         # Attention of a free row over no position at all would be NaN.
@@ -170,5 +171,9 @@ class CudaModelRunner:
         binding.bind_ortvalue_output("best", argmax)
         binding.bind_ortvalue_output("logits", logits)
         step = _StepBinding(binding, options, host_inputs, inputs, argmax, logits)
-        self._bindings[rows, cache.self_kv.capacity, cache.cross_kv.capacity] = step
+        self._bindings[self._binding_key(rows)] = step
         return step
+
+    def _binding_key(self, rows: int) -> tuple[int, int, int, bool]:
+        cache = self.kv_cache
+        return rows, cache.self_kv.capacity, cache.cross_kv.capacity, self._model.captures_cuda_graphs

@@ -1,5 +1,6 @@
 """Continuous batching: sequences join and leave the running batch between two decode steps."""
 
+import functools
 import time
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from precis.decoding.prompt_lookup import PromptLookup
 from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
+from precis.runtime.sentence_scorer import new_sentence_scorer
+from precis.scheduling.ranking import RankingQueue
 from precis.scheduling.sequence import Sequence
 
 
@@ -27,18 +30,24 @@ class _ActiveSequence:
 
 
 class RunningBatch:
-    """The sequences that are being decoded and their rows of the KV cache. Not thread-safe."""
+    """The sequences that are being decoded and their rows of the KV cache, and the rankings. Not thread-safe."""
 
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
         """An empty batch of at most `rows` rows, for sources of at most `max_source_tokens` tokens."""
         self.runner = new_model_runner(model, rows, max_source_tokens)
         self.kv_cache = self.runner.kv_cache
         self._active: list[_ActiveSequence] = []
+        self._ranking_queue = RankingQueue(functools.partial(new_sentence_scorer, model, max_source_tokens))
 
     @property
     def sequences(self) -> list[Sequence]:
-        """The sequences in the batch, in the order in which they joined."""
-        return [active.sequence for active in self._active]
+        """The sequences in the batch: those that are decoded, then the rankings, in the order in which they joined."""
+        return [active.sequence for active in self._active] + self._ranking_queue.sequences
+
+    @property
+    def rankings(self) -> int:
+        """The number of rankings that are not finished."""
+        return len(self._ranking_queue.sequences)
 
     @property
     def running_rows(self) -> int:
@@ -50,13 +59,15 @@ class RunningBatch:
 
         Returns the sequences that could not be prefilled with their exceptions.
         """
+        rankings = [sequence for sequence in sequences if sequence.is_ranking]
+        failed = self._ranking_queue.admit(rankings) if rankings else {}
+        sequences = [sequence for sequence in sequences if not sequence.is_ranking]
         if not sequences:
-            return {}
+            return failed
         prefills = [
             Prefill(self.kv_cache.allocate(sequence.rows), sequence.input_ids, sequence.params.max_new_tokens)
             for sequence in sequences
         ]
-        failed = {}
         for sequence, prefill, error in zip(sequences, prefills, self.runner.prefill(prefills), strict=True):
             if error is not None:
                 failed[sequence] = error
@@ -70,10 +81,13 @@ class RunningBatch:
         return failed
 
     def step(self) -> list[Sequence]:
-        """Runs one decode step of all sequences.
+        """Runs one decode step of all sequences, and a part of the rankings.
 
         Returns the sequences that left the batch: finished ones, and cancelled ones without a finish_reason.
         """
+        return self._step_generation() + self._ranking_queue.step()
+
+    def _step_generation(self) -> list[Sequence]:
         cancelled = [active for active in self._active if active.sequence.is_cancelled()]
         self._remove(cancelled)
         if not self._active:
@@ -100,6 +114,7 @@ class RunningBatch:
         """Removes all sequences and returns them."""
         sequences = self.sequences
         self._active.clear()
+        self._ranking_queue.clear()
         self.kv_cache.free(np.arange(self.kv_cache.rows))
         return sequences
 

@@ -55,7 +55,7 @@ class Scheduler:
             request.offline = not bounded
             for sequence in request.start():
                 self._waiting.append((request, sequence))
-                self._count_waiting(request, len(sequence.input_ids))
+                self._count_waiting(request, sequence.tokens)
             if request.deadline is not None:
                 heapq.heappush(self._deadlines, (request.deadline, next(self._arrivals), entry))
             self._changed.notify()
@@ -124,7 +124,7 @@ class Scheduler:
                 request.set_exception(DeadlineExceeded("The summary was not ready in time."))
 
     def _admit(self) -> int:
-        """Moves sequences from the queue to the batch; returns how many source tokens they have."""
+        """Moves sequences from the queue to the batch; returns how many tokens they have."""
         admitted = self._dequeue()
         failed = self.batch.admit([*admitted])
         for sequence, request in admitted.items():
@@ -133,7 +133,7 @@ class Scheduler:
             else:
                 self._running[sequence] = request
                 request.started_at = min(request.started_at, time.monotonic())
-        return sum(len(sequence.input_ids) for sequence in admitted)
+        return sum(sequence.tokens for sequence in admitted)
 
     def _dequeue(self) -> dict[Sequence, Request]:
         """Takes sequences from the queue, oldest first, while they may join the batch."""
@@ -173,6 +173,7 @@ class Scheduler:
         return BatchState(
             free_rows=cache.free_rows,
             running_rows=self.batch.running_rows,
+            rankings=self.batch.rankings,
             efficient_rows=cache.efficient_rows,
             max_prefill_tokens=cache.max_prefill_tokens,
             oldest_start=min((request.started_at for request in self._running.values()), default=math.inf),
@@ -204,8 +205,8 @@ class Scheduler:
                 return
             for sequence in reversed(sequences):
                 self._waiting.appendleft((request, sequence))
-                self._count_waiting(request, len(sequence.input_ids))
+                self._count_waiting(request, sequence.tokens)
 
 
 def _candidate(request: Request, sequence: Sequence) -> Candidate:
-    return Candidate(sequence.rows, len(sequence.input_ids), request.submitted_at)
+    return Candidate(sequence.rows, sequence.tokens, request.submitted_at)

@@ -1,4 +1,4 @@
-"""One sequence to generate: a text, or a chunk of a long one, on its way through the queue and the running batch."""
+"""One sequence: a text, or a chunk of a long one, on its way through the queue and the running batch."""
 
 import math
 from collections.abc import Callable
@@ -9,13 +9,17 @@ from precis.params import ResolvedParams
 
 @dataclass(eq=False)
 class Sequence:
-    """The source and parameters of a sequence, and its result once `finish_reason` is set.
+    """A source with what is wanted of it: a summary, or the scores of given sentences (a ranking).
+
+    The result is there once `finish_reason` is set.
 
     Attributes:
         input_ids: the source's tokens, within the model's input limit.
         params: the parameters of its request.
         is_cancelled: whether nobody waits for the result any more; called between steps.
         on_tokens: called after each step with all tokens that are certain so far.
+        sentences: of a ranking, the tokens of the sentences to score, with end tokens; else empty.
+        scores: of a ranking, the sentences' scores.
         token_ids: the generated tokens without special tokens.
         finish_reason: "end" after an end token, "length" after the longest allowed summary, "" before.
         first_token_at: `time.monotonic()` of the first token, infinite before.
@@ -25,11 +29,23 @@ class Sequence:
     params: ResolvedParams
     is_cancelled: Callable[[], bool]
     on_tokens: Callable[[list[int]], None] | None = None
+    sentences: list[list[int]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     finish_reason: str = ""
     first_token_at: float = math.inf
 
     @property
+    def is_ranking(self) -> bool:
+        """Whether sentences are to be scored instead of a summary generated."""
+        return bool(self.sentences)
+
+    @property
     def rows(self) -> int:
-        """How many rows of the KV cache it takes: one a beam."""
-        return self.params.num_beams
+        """How many rows of the KV cache it takes: one a beam, and none for a ranking."""
+        return 0 if self.is_ranking else self.params.num_beams
+
+    @property
+    def tokens(self) -> int:
+        """The tokens that are known beforehand to be computed: those of the source, and of the sentences to score."""
+        return len(self.input_ids) + sum(map(len, self.sentences))

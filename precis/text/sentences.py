@@ -49,9 +49,15 @@ def _ends_sentence(text: str, match: re.Match[str]) -> bool:
     return mark != "." or not _ABBREVIATION.search(text, max(0, stop - _LONGEST_ABBREVIATION), stop)
 
 
+def stripped_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without surrounding whitespace; empty if nothing remains."""
+    part = text[start:end]
+    first = start + len(part) - len(part.lstrip())
+    return first, first + len(part.strip())
+
+
 def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The span without surrounding whitespace, if anything remains."""
-    part = text[start:end]
-    if stripped := part.strip():
-        first = start + len(part) - len(part.lstrip())
-        yield first, first + len(stripped)
+    first, last = stripped_span(text, start, end)
+    if first < last:
+        yield first, last

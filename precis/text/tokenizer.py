@@ -6,8 +6,9 @@ from tokenizers import Tokenizer
 
 from precis.bundle.verify import Bundle
 from precis.errors import BundleError
-from precis.text import is_blank
+from precis.params import MAX_NEW_TOKENS
 from precis.text.chunking import chunk_spans
+from precis.text.sentences import stripped_span
 
 MARGIN = 8  # tokens; a chunk can encode to a few more tokens than it had within the text
 
@@ -43,22 +44,43 @@ class TextTokenizer:
 
     def truncate(self, ids: list[int]) -> list[int]:
         """The first `limit` tokens, the end token included, as transformers truncates."""
-        return ids if len(ids) <= self.limit else [*ids[: self.limit - 1], ids[-1]]
+        return _truncate(ids, self.limit)
 
     def decode(self, ids: list[int]) -> str:
         """The text of `ids` without special tokens."""
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
+    def encode_sentences(self, sentences: list[str]) -> list[list[int]]:
+        """The tokens of each sentence and its end, without the prefix; of a very long one the first MAX_NEW_TOKENS."""
+        encodings = self.tokenizer.encode_batch_fast(sentences)
+        return [_truncate(encoding.ids, MAX_NEW_TOKENS) for encoding in encodings]
+
+    def read_end(self, text: str) -> int:
+        """How many characters of `text` the model reads if it is truncated."""
+        offsets = self.tokenizer.encode(self.prefix + text).offsets
+        if len(offsets) <= self.limit:
+            return len(text)
+        first_unread, _ = offsets[self.limit - 1]
+        return max(0, first_unread - len(self.prefix))
+
     def chunks(self, text: str) -> list[str]:
         """`text` in chunks that the model can read; see `chunking.chunk_spans`."""
+        return [text[start:end] for start, end in self.chunk_spans(text)]
+
+    def chunk_spans(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) of each of `chunks`."""
         token_starts = [start for start, _ in self.tokenizer.encode(text, add_special_tokens=False).offsets]
         max_tokens = max(1, self.limit - len(self.encode("")) - MARGIN)
-        chunks = [text[start:end] for start, end in chunk_spans(text, token_starts, max_tokens)]
-        return [part for chunk in chunks if not is_blank(chunk) for part in self._halves(chunk.strip())]
+        spans = [stripped_span(text, start, end) for start, end in chunk_spans(text, token_starts, max_tokens)]
+        return [part for start, end in spans if start < end for part in self._halves(text, start, end)]
 
-    def _halves(self, chunk: str) -> list[str]:
-        """`chunk`, halved until it fits: characters outside the vocabulary in a row share one offset."""
-        if len(chunk) < 2 or len(self.encode(chunk)) <= self.limit:
-            return [chunk]
-        middle = len(chunk) // 2
-        return self._halves(chunk[:middle]) + self._halves(chunk[middle:])
+    def _halves(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
+        """text[start:end], halved until it fits: characters outside the vocabulary in a row share one offset."""
+        if end - start < 2 or len(self.encode(text[start:end])) <= self.limit:
+            return [(start, end)]
+        middle = start + (end - start) // 2
+        return self._halves(text, start, middle) + self._halves(text, middle, end)
+
+
+def _truncate(ids: list[int], limit: int) -> list[int]:
+    return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

@@ -56,6 +56,13 @@ def test_options_may_stand_anywhere_and_a_run_folder_for_its_bundle(bundle, run_
         assert capsys.readouterr().out == expected
 
 
+def test_sentences_are_extracted(bundle, engine, article, capsys):
+    expected = engine.generate([TEXTS[3]], GenerationParams(mode="extract", sentences=2))[0]
+    assert len(expected.extracted) == 2
+    assert main(["summarize", str(bundle), "--mode", "extract", "--sentences", "2", article]) == 0
+    assert capsys.readouterr().out == expected.text + "\n"
+
+
 def test_options_of_bulk_may_stand_anywhere(bundle, run_folder, tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": TEXTS[0]}) + "\n")

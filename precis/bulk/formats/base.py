@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +12,7 @@ from precis.request import Summary
 from precis.text import is_blank
 
 MAX_RECORD = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
+EXTRACTED = "extracted"  # the column with the places of extracted sentences
 COUNTS = ("input_tokens", "output_tokens", "chunks", "truncated", "truncated_tokens", "finish_reason")
 
 
@@ -46,21 +47,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the column that is read and of the one that the summaries are written to."""
+    """The names of the column that is read and of the one that the summaries are written to.
+
+    `extracts` says whether the summaries are extracted sentences, whose places are added too.
+    """
 
     document: str
     summary: str
+    extracts: bool = False
 
     @property
     def added(self) -> list[str]:
         """The columns that a run adds."""
-        return [self.summary, *COUNTS]
+        return [self.summary, *COUNTS, *([EXTRACTED] if self.extracts else [])]
 
     def values(self, summary: Summary) -> dict[str, Any]:
         """The added columns of one row."""
         truncated = summary.truncated_tokens > 0
         counts = {name: truncated if name == "truncated" else getattr(summary, name) for name in COUNTS}
-        return {self.summary: summary.text, **counts}
+        values = {self.summary: summary.text, **counts}
+        return values | {EXTRACTED: list(map(asdict, summary.extracted or []))} if self.extracts else values
 
     def check(self, names: list[str], where: str) -> None:
         """Raises BulkError if the document's column is missing or an added one exists already."""

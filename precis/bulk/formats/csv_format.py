@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
@@ -58,9 +59,9 @@ class CsvFormat(Format):
         return _lines([self.names + self.columns.added])
 
     def encode(self, rows: list[Row], added: list[dict[str, Any]]) -> bytes:
-        """A record for each row; booleans are true and false."""
+        """A record for each row; booleans and lists are those of JSON."""
         return _lines(
-            row.content + [str(value).lower() if isinstance(value, bool) else value for value in values.values()]
+            row.content + [json.dumps(value) if isinstance(value, bool | list) else value for value in values.values()]
             for row, values in zip(rows, added, strict=True)
         )
 

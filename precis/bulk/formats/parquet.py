@@ -15,6 +15,7 @@ from precis.bulk.formats.base import Columns, Format, Row
 BATCH_ROWS = 256  # read at once
 ROW_GROUP_BYTES = 32 << 20
 ADDED_TYPES = (pa.string(), pa.int32(), pa.int32(), pa.int32(), pa.bool_(), pa.int32(), pa.string())
+EXTRACTED_TYPE = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]))
 
 
 class ParquetFormat(Format):
@@ -65,12 +66,16 @@ class ParquetFormat(Format):
         if not rows:
             return b""
         table = pa.Table.from_batches([batch.slice(index, 1) for batch, index in (row.content for row in rows)])
-        for name, kind in zip(self.columns.added, ADDED_TYPES, strict=True):
+        for name, kind in self._added_types():
             table = table.append_column(name, pa.array([values[name] for values in added], kind))
         buffer = io.BytesIO()
         with pa.ipc.new_stream(buffer, table.schema) as writer:
             writer.write_table(table.combine_chunks())
         return buffer.getvalue()
+
+    def _added_types(self) -> list[tuple[str, Any]]:
+        types = (*ADDED_TYPES, EXTRACTED_TYPE) if self.columns.extracts else ADDED_TYPES
+        return list(zip(self.columns.added, types, strict=True))
 
     def rejected(self, row: Row) -> Any:
         """The row as an object; what JSON has no type for becomes text."""
@@ -85,7 +90,7 @@ class ParquetFormat(Format):
         """Writes the Arrow streams of `partial` as one Parquet file beside it."""
         final = partial.with_name("final.parquet")
         schema = self.schema
-        for name, kind in zip(self.columns.added, ADDED_TYPES, strict=True):
+        for name, kind in self._added_types():
             schema = schema.append(pa.field(name, kind))
         with pq.ParquetWriter(final, schema) as writer, pa.OSFile(str(partial)) as file:
             tables, size, end = [], 0, file.size()

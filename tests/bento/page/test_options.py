@@ -10,20 +10,32 @@ from precis.params import bounds
 
 def test_only_what_differs_from_the_bundle_is_requested(engine):
     defaults = options.default_params(engine)
-    same = (defaults.max_new_tokens, defaults.min_new_tokens, defaults.num_beams, defaults.length_penalty)
+    same = (
+        "Write a summary",
+        1,
+        defaults.max_new_tokens,
+        defaults.min_new_tokens,
+        defaults.num_beams,
+        defaults.length_penalty,
+    )
     assert options.to_params(defaults, *same, "Chunk by chunk") == GenerationParams()
-    params = options.to_params(defaults, 40, 2, 4, defaults.length_penalty, "Refuse it")
-    assert params == GenerationParams(max_new_tokens=40, min_new_tokens=2, num_beams=4, long_text="refuse")
+    params = options.to_params(
+        defaults, "Choose sentences of the text", 3, 40, 2, 4, defaults.length_penalty, "Refuse it"
+    )
+    assert params == GenerationParams(
+        mode="extract", sentences=3, max_new_tokens=40, min_new_tokens=2, num_beams=4, long_text="refuse"
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ((16, 24, 1, 1, ""), "Shortest is 24 tokens, more than Longest, which is 16"),
-        ((9999, 0, 1, 1, ""), "max_new_tokens should be"),
-        ((64, 0, 99, 1, ""), "num_beams should be"),
-        ((64, 0, None, 1, ""), "Options should be numbers"),
-        ((float("nan"), 0, 1, 1, ""), "Options should be numbers"),
+        (("", 1, 16, 24, 1, 1, ""), "Shortest is 24 tokens, more than Longest, which is 16"),
+        (("", 1, 9999, 0, 1, 1, ""), "max_new_tokens should be"),
+        (("", 9, 64, 0, 1, 1, ""), "sentences should be"),
+        (("", 1, 64, 0, 99, 1, ""), "num_beams should be"),
+        (("", 1, 64, 0, None, 1, ""), "Options should be numbers"),
+        (("", 1, float("nan"), 0, 1, 1, ""), "Options should be numbers"),
     ],
 )
 def test_bounds_hold_without_the_browser(engine, values, message):
@@ -33,7 +45,7 @@ def test_bounds_hold_without_the_browser(engine, values, message):
 
 def test_sliders_stay_within_the_engines_bounds(engine):
     with gr.Blocks():
-        *sliders, _ = options.build_options(options.default_params(engine))
-    for name, slider in zip(options.Options._fields, sliders, strict=False):
+        _, *sliders, _ = options.build_options(options.default_params(engine))
+    for name, slider in zip(options.Options._fields[1:], sliders, strict=False):
         low, high = bounds(name)
         assert low <= slider.minimum <= slider.value <= slider.maximum <= high

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from precis.scheduling.policy import BatchState, Candidate, may_join
+from precis.scheduling.policy import MAX_RANKINGS, BatchState, Candidate, may_join
 
 EMPTY = BatchState(free_rows=32, running_rows=0, efficient_rows=10, max_prefill_tokens=1000)
 
@@ -56,3 +56,14 @@ def test_requests_that_arrive_together_run_together():
     assert (batch.free_rows, batch.running_rows, batch.prefill_tokens) == (0, 32, 320)
     assert batch.oldest_start == math.inf
     assert not may_join(candidate(tokens=10), batch)
+
+
+def test_a_ranking_takes_no_row_and_few_are_encoded_ahead():
+    ranking = candidate(rows=0, tokens=1)
+    full = BatchState(free_rows=0, running_rows=8, efficient_rows=10, max_prefill_tokens=1000)
+    assert may_join(ranking, full)
+    for _ in range(MAX_RANKINGS):
+        assert may_join(ranking, full)
+        full = full.admit(ranking)
+    assert not may_join(ranking, full)
+    assert not may_join(ranking, running(10, oldest_start=5.0))

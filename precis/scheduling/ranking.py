@@ -1,0 +1,77 @@
+"""The rankings of the running batch: given sentences of a text are scored, a few between two decode steps."""
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable
+
+from precis.runtime.sentence_scorer import SentenceScorer, Source
+from precis.scheduling.sequence import Sequence
+
+
+class RankingQueue:
+    """Rankings that are encoded and wait for their turn; the first one is being scored. Not thread-safe.
+
+    A sentence's score is the one by which beam search ranks finished sequences: the sum of the log-probabilities of its
+    tokens and the end token, divided by their number to the power of `length_penalty`.
+    """
+
+    def __init__(self, new_scorer: Callable[[], SentenceScorer]) -> None:
+        """`new_scorer` is called at the first ranking: its memory is needed only for them."""
+        self._new_scorer = new_scorer
+        self._waiting: deque[tuple[Sequence, Source]] = deque()
+        self._current: Sequence | None = None  # the first one, once its source is in the scorer's cache
+
+    @functools.cached_property
+    def _scorer(self) -> SentenceScorer:
+        return self._new_scorer()
+
+    @property
+    def sequences(self) -> list[Sequence]:
+        """The rankings that are not finished, in the order in which they joined."""
+        return [sequence for sequence, _ in self._waiting]
+
+    def admit(self, sequences: list[Sequence]) -> dict[Sequence, Exception]:
+        """Encodes the sources of `sequences`; returns those that could not be encoded with their exceptions."""
+        failed = {}
+        sources = self._scorer.encode([sequence.input_ids for sequence in sequences])
+        for sequence, source in zip(sequences, sources, strict=True):
+            if isinstance(source, Exception):
+                failed[sequence] = source
+            else:
+                self._waiting.append((sequence, source))
+        return failed
+
+    def step(self) -> list[Sequence]:
+        """Scores sentences, oldest ranking first, until a turn's tokens are used up.
+
+        Returns the rankings that left the queue: finished ones, and cancelled ones without a finish_reason.
+        """
+        left = [sequence for sequence, _ in self._waiting if sequence.is_cancelled()]
+        self._waiting = deque(item for item in self._waiting if item[0] not in left)
+        tokens = 0
+        while self._waiting and tokens < self._scorer.max_ranked_tokens:
+            sequence, source = self._waiting[0]
+            if self._current is not sequence:
+                self._scorer.begin(source, max(map(len, sequence.sentences)))
+                self._current = sequence
+            tokens += self._score_some(sequence)
+            if len(sequence.scores) == len(sequence.sentences):
+                sequence.finish_reason, sequence.first_token_at = "end", time.monotonic()
+                self._waiting.popleft()
+                left.append(sequence)
+        return left
+
+    def clear(self) -> None:
+        """Removes all rankings."""
+        self._waiting.clear()
+        self._current = None
+
+    def _score_some(self, sequence: Sequence) -> int:
+        """Scores the next sentences of `sequence` in one call; returns how many tokens they have."""
+        first = len(sequence.scores)
+        sentences = sequence.sentences[first : first + self._scorer.batch_size]
+        totals = self._scorer.log_probabilities(sentences, sequence.params.decoder_start_token_id)
+        penalty = sequence.params.length_penalty
+        sequence.scores += [total / len(tokens) ** penalty for total, tokens in zip(totals, sentences, strict=True)]
+        return sum(map(len, sentences))
