@@ -110,7 +110,7 @@ def test_a_run_that_cannot_start_ends_with_one_sentence(tmp_path, bundle, capsys
     out, given = tmp_path / "out.jsonl", ("--bundle", bundle)
     assert "has no column document; name one of text, summary with --column" in error_of(source, out, *given)
     assert "a column summary already" in error_of(source, out, *given, "--column", "text")
-    assert "one of id;document with" in error_of(tmp_path / "in.csv", tmp_path / "out.csv", *given)
+    assert "one of id, document with" in error_of(tmp_path / "in.csv", tmp_path / "out.csv", *given, "--column", "text")
     assert "should be of one format" in error_of(tmp_path / "in.csv", out, *given)
     assert "There is no file" in error_of(tmp_path / "none*.jsonl", out, *given)
     assert "nor a folder with files" in error_of(tmp_path / "empty", out, *given)

@@ -6,8 +6,12 @@ from precis.bulk.job import Part
 from precis.bulk.journal import Journal
 
 IDENTITY = {"input": ["a"]}
-FIRST = Part(file=0, row=2, bytes_read=30, written=2, rejected=1, output=b"one\n", rejects=b'{"row": 1}\n')
-SECOND = Part(file=0, row=5, bytes_read=60, written=2, rejected=1, output=b"two\n", rejects=b'{"row": 2}\n')
+FIRST = Part(
+    file=0, after=0, row=2, last=False, bytes_read=30, written=2, rejected=1, output=b"one\n", rejects=b'{"row": 1}\n'
+)
+SECOND = Part(
+    file=0, after=2, row=5, last=True, bytes_read=60, written=2, rejected=1, output=b"two\n", rejects=b'{"row": 2}\n'
+)
 
 
 class Killed(BaseException):
