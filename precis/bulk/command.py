@@ -69,8 +69,8 @@ def summarize_files(
             raise BulkError(f"The run ended before all rows of {len(sources):,} inputs; the same command continues it.")
     journal.finish(row_format.finish)
     done = journal.checkpoint
-    rejected = f", {done.rejected:,} rejected in {journal.rejects}" if done.rejected else ""
-    return printable(f"{done.done:,} rows read: {done.written:,} rows in {out}{rejected}.")
+    rejected = f", {done.rejected:,} rejected, in {journal.rejects}" if done.rejected else ""
+    return printable(f"Rows: {done.done:,} read, {done.written:,} written to {out}{rejected}.")
 
 
 def printable(text: str) -> str:

@@ -64,7 +64,6 @@ class Source:
     def open(self) -> IO[bytes]:
         """The file as it is stored. Raises BulkError with the system's reason."""
         try:
-            # A local name is taken as it is: fsspec would give "::" and "~" in it a meaning.
             return fsspec.open(self.name, "rb").open() if "://" in self.name else open(self.name, "rb")
         except OSError as error:
             raise BulkError(f"{self.name} cannot be read: {error.strerror or error}.") from error
@@ -88,6 +87,16 @@ def damage_as_error(source: Source) -> Iterator[None]:
         raise BulkError(f"{source.name} is cut short or damaged: {short_reason(error)}.") from error
 
 
+def file_system(name: str) -> tuple[Any, str]:
+    """The fsspec file system of a path or address, and the path in it. Raises ImportError or ValueError for unknown ones.
+
+    A path is taken as it is: fsspec would give `::` and `~` in it a meaning.
+    """
+    if "://" in name:
+        return url_to_fs(name)
+    return fsspec.filesystem("file"), os.path.join(os.getcwd(), name)
+
+
 def is_local(system: Any) -> bool:
     """Whether an fsspec file system is this machine's."""
     return "file" in system.protocol
@@ -107,14 +116,14 @@ def full_name(system: Any, path: str) -> str:
 def output_name(name: str) -> str:
     """The one name of a file that need not exist. Raises BulkError for an address of an unknown kind."""
     try:
-        return full_name(*url_to_fs(name))
+        return full_name(*file_system(name))
     except (ImportError, ValueError) as error:
         raise BulkError(f"{name} cannot be written: {short_reason(error)}.") from error
 
 
 def exists(name: str) -> bool:
     """Whether there is a file at the path or address."""
-    system, path = url_to_fs(name)
+    system, path = file_system(name)
     return system.exists(path)
 
 

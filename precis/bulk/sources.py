@@ -7,10 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from fsspec.core import url_to_fs
-
 from precis.bulk.errors import BulkError, short_reason
-from precis.bulk.files import FORMATS, Source, full_name, is_local, known_type
+from precis.bulk.files import FORMATS, Source, file_system, full_name, is_local, known_type
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and Arrow name a folder of null values
 PARTITION = re.compile(r"([^=]+)=(.*)")
@@ -31,7 +29,7 @@ def find_inputs(names: list[str]) -> Inputs:
     inputs = Inputs([], [])
     for name in names:
         try:
-            system, path = url_to_fs(name)
+            system, path = file_system(name)
             found = list(_expand(system, path, inputs.not_read))
         except (OSError, ImportError, ValueError) as error:
             raise BulkError(f"{name} cannot be reached: {short_reason(error)}.") from error

@@ -29,7 +29,7 @@ def bulk(*arguments) -> int:
 
 def lines(path: Path) -> list[dict]:
     """The objects of a JSONL file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]  # of bytes: at \n and \r only
 
 
 def start_bulk(*arguments) -> subprocess.Popen:
