@@ -88,9 +88,10 @@ def damage_as_error(source: Source) -> Iterator[None]:
 
 
 def file_system(name: str) -> tuple[Any, str]:
-    """The fsspec file system of a path or address, and the path in it. Raises ImportError or ValueError for unknown ones.
+    """The fsspec file system of a path or address, and the path in it.
 
-    A path is taken as it is: fsspec would give `::` and `~` in it a meaning.
+    A path is taken as it is: fsspec would give `::` and `~` in it a meaning. Raises ImportError or ValueError for an
+    address of an unknown kind.
     """
     if "://" in name:
         return url_to_fs(name)

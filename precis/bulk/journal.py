@@ -80,8 +80,8 @@ class Journal:
         expected = (old.next_file, 0 if old.file_ended else old.row)
         if (part.file, part.after) != expected:
             raise BulkError(
-                f"Rows after row {part.after} of input {part.file + 1} came where those after row {expected[1]} of input "
-                f"{expected[0] + 1} should; the same command continues there."
+                f"Rows after row {part.after} of input {part.file + 1} came where those after row {expected[1]} "
+                f"of input {expected[0] + 1} should; the same command continues there."
             )
         _append(self._rows, part.output)
         _append(self._rejects, part.rejects)

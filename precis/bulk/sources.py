@@ -1,5 +1,6 @@
 """Finds a bulk run's input files in paths, folders, globs and addresses; names those that it leaves out."""
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def _expand(system: Any, name: str, not_read: list[str]) -> Iterator[Source]:
         if system.isdir(path):
             yield from _folder(system, path, not_read)
         else:
-            yield _source(system, path, _own_partitions(full_name(system, path)))
+            yield _source(system, path, _partitions(full_name(system, path).rpartition("/")[0]))
 
 
 def _folder(system: Any, folder: str, not_read: list[str]) -> Iterator[Source]:
@@ -53,10 +54,11 @@ def _folder(system: Any, folder: str, not_read: list[str]) -> Iterator[Source]:
     for path in sorted(files):
         inner = PurePosixPath(path).relative_to(folder)
         hidden = any(part.startswith((".", "_")) for part in inner.parts)
-        if hidden or known_type(path) is None or not system.isfile(path):
+        # An address lists nothing but files; here there are pipes and broken links, too.
+        if hidden or known_type(path) is None or (is_local(system) and not system.isfile(path)):
             not_read.append(full_name(system, path))
         else:
-            yield _source(system, path, _partitions(inner.parts[:-1]))
+            yield _source(system, path, _partitions(full_name(system, folder), inner.parts[:-1]))
 
 
 def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -73,21 +75,15 @@ def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
                 yield entry.path
 
 
-def _partitions(folders: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
-    """The columns that Hive's layout writes into the names of folders: `year=2023`."""
-    matches = [match for folder in folders if (match := PARTITION.fullmatch(folder))]
+def _partitions(parent: str, inner: tuple[str, ...] = ()) -> tuple[tuple[str, str | None], ...]:
+    """The columns that Hive's layout writes into the names of folders, `year=2023`.
+
+    They are those among the `inner` folders, which were searched, and the innermost ones of the path `parent`.
+    """
+    outer = itertools.takewhile(PARTITION.fullmatch, reversed(PurePosixPath(parent).parts))
+    matches = [match for folder in [*reversed([*outer]), *inner] if (match := PARTITION.fullmatch(folder))]
     values = {unquote(match[1]): None if match[2] == NULL_PARTITION else unquote(match[2]) for match in matches}
     return tuple(values.items())
-
-
-def _own_partitions(path: str) -> tuple[tuple[str, str | None], ...]:
-    """Those of a file that is not found by way of its folder: of the innermost folders that are partitions."""
-    folders: list[str] = []
-    for folder in reversed(PurePosixPath(path).parent.parts):
-        if not PARTITION.fullmatch(folder):
-            break
-        folders.insert(0, folder)
-    return _partitions(tuple(folders))
 
 
 def _source(system: Any, path: str, partitions: tuple[tuple[str, str | None], ...]) -> Source:

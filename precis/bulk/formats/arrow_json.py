@@ -1,4 +1,4 @@
-"""Any Arrow value in JSON's types, for the rejects file. It never raises, whatever a file holds."""
+"""Any Arrow value in JSON's types, for the rejects file, and whether it is UTF-8; neither ever raises."""
 
 import math
 from typing import Any
@@ -26,3 +26,22 @@ def json_value(scalar: Any) -> Any:
     if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
+
+
+def is_utf8(scalar: Any) -> bool:
+    """Whether all text in a pyarrow.Scalar is UTF-8."""
+    if not scalar.is_valid:
+        return True
+    if isinstance(scalar, pa.DictionaryScalar | pa.ExtensionScalar | pa.RunEndEncodedScalar):
+        return is_utf8(scalar.value)
+    if pa.types.is_struct(scalar.type):
+        return all(is_utf8(scalar[i]) for i in range(scalar.type.num_fields))
+    if isinstance(scalar, pa.ListScalar):
+        return all(map(is_utf8, scalar.values))
+    if not isinstance(scalar, pa.StringScalar):
+        return True
+    try:
+        scalar.as_buffer().to_pybytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True

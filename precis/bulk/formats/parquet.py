@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from precis.bulk.errors import BulkError, short_reason
 from precis.bulk.files import Source
-from precis.bulk.formats.arrow_json import json_value
+from precis.bulk.formats.arrow_json import is_utf8, json_value
 from precis.bulk.formats.base import Columns, Format, Row
 
 BATCH_ROWS = 256  # read at once
+NOT_UTF8 = "The row is not UTF-8."
 ROW_GROUP_BYTES = 32 << 20
 ARROW_TYPES = {str: pa.string(), int: pa.int32(), bool: pa.bool_()}  # of added columns
 
@@ -63,15 +64,18 @@ class ParquetFormat(Format):
     def _rows(self, batch: Any, before: int) -> Iterator[Row]:
         """The rows of a batch; one with text that is not UTF-8 in any column is rejected, as in other formats."""
         name = self.columns.document
-        wrong = _rows_not_utf8(batch)
+        suspects = [column for column in batch.columns if not _is_valid(column)]
         documents = _dense(batch.column(name)).cast(pa.large_binary()).to_pylist()
         for index, document in enumerate(documents):
             row = Row(before + index + 1, (batch, index))
-            if index in wrong:
-                row.error = "The row is not UTF-8."
-                yield row
-            else:
-                yield row.set_document(document if document is None else document.decode(), name)
+            try:
+                if not all(is_utf8(column[index]) for column in suspects):
+                    row.error = NOT_UTF8
+                else:
+                    row.set_document(None if document is None else document.decode(), name)
+            except UnicodeDecodeError:  # a surrogate, which Arrow's check may let pass
+                row.error = NOT_UTF8
+            yield row
 
     def position(self, raw: IO[bytes], source: Source, row: int) -> int:
         """In proportion to the rows: a Parquet file is not read from its beginning to its end."""
@@ -120,17 +124,11 @@ def _dense(column: Any) -> Any:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _rows_not_utf8(batch: Any) -> set[int]:
-    """The indices of the rows in which some text is not UTF-8. Arrow carries such text, and Python cannot read it."""
-    dense = [_dense(column) for column in batch.columns]
-    wrong = set()
-    for column in dense:
-        if not _is_valid(column):
-            wrong |= {index for index in range(len(column)) if not _is_valid(column.slice(index, 1))}
-    return wrong
-
-
 def _is_valid(column: Any) -> bool:
+    """Whether all text in a column, nested too, is UTF-8: Arrow carries other bytes as well, which Python cannot read.
+
+    This is fast, but a part of a nested column cannot be asked for alone.
+    """
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
