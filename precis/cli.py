@@ -104,12 +104,7 @@ def _read_text(file: str) -> str:
 
 def _bulk(arguments: list[str]) -> None:
     parser = _parser("bulk")
-    parser.add_argument(
-        "inputs",
-        metavar="IN",
-        nargs="+",
-        help="files, folders or globs of one format; every file of a folder that is not read is named",
-    )
+    parser.add_argument("inputs", metavar="IN", nargs="+", help="files, folders or globs of one format")
     parser.add_argument("out", metavar="OUT", help="file of the same format")
     parser.add_argument("--bundle", required=True, type=Path, help=BUNDLE_HELP)
     parser.add_argument("--column", default="document", help="the texts' column (default: document)")

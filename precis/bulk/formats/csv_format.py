@@ -31,7 +31,7 @@ class CsvFormat(Format):
                 table = self._table(source.decompressed(raw))
             names = table.names
             if not names:
-                raise BulkError(f"{source.name} has no header.")
+                raise BulkError(f"{source.name} has no header, or one that is not valid CSV.")
             if not _is_unicode(names):
                 raise BulkError(f"The header of {source.name} is not UTF-8; convert the file.")
             self.columns.check(names, source.name)

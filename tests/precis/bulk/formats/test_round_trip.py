@@ -56,11 +56,13 @@ def csv_files(draw):
     rows = draw(st.lists(row, max_size=12))
     delimiter = draw(st.sampled_from(",;\t|")) if len(names) > 1 else ","
     line_end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
-    quote_all = draw(st.booleans())
+    quote_all, lax = draw(st.booleans()), draw(st.booleans())
 
     def field(value: str) -> str:
-        special = quote_all or not value or any(mark in value for mark in '"\r\n,;\t|')
-        return f'"{value.replace(chr(34), chr(34) * 2)}"' if special or value[0] == "\ufeff" else value
+        """Quoted where it has to be; a lax writer leaves quotes alone that are not a value's first character."""
+        special = quote_all or (not value and len(names) == 1) or any(mark in value for mark in "\r\n,;\t|")
+        special = special or (value.startswith('"') if lax else '"' in value)
+        return f'"{value.replace(chr(34), chr(34) * 2)}"' if special or value.startswith("\ufeff") else value
 
     text = line_end.join(delimiter.join(map(field, record)) for record in [names, *rows])
     encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]))
