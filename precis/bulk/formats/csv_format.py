@@ -1,6 +1,7 @@
 """CSV: records under a header, with commas, semicolons, tabs or bars. Every value stays the text it was."""
 
 import csv
+import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
@@ -66,7 +67,7 @@ class CsvFormat(Format):
         return (BOM.encode() if self.dialect.bom else b"") + self._encode([[*self.names, *self.added_types]])
 
     def encode(self, rows: list[Row], added: list[dict[str, Any]]) -> bytes:
-        """A record for each row; booleans are true and false, nulls are empty."""
+        """A record for each row; booleans are those of JSON, nulls are empty."""
         return self._encode(
             [*row.content, *(_text(values[name]) for name in self.added_types)]
             for row, values in zip(rows, added, strict=True)
@@ -88,7 +89,7 @@ class _Lines(list[str]):
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 def _is_unicode(values: list[str]) -> bool:
