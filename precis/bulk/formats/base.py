@@ -13,6 +13,7 @@ from precis.request import Summary
 from precis.text import is_blank
 
 MAX_RECORD = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
+SHOWN = 1 << 20  # of such a record, in the rejects file
 # The columns beside the summary, each a value of `Summary` or made of one, and their types.
 COUNTS: dict[str, type] = {
     "input_tokens": int,

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from precis.bulk.formats.base import MAX_RECORD
+from precis.bulk.formats.base import MAX_RECORD, SHOWN
 from precis.bulk.formats.utf8 import CHUNK, Utf8Stream
 
 DELIMITERS = {"csv": ",;\t|", "tsv": "\t"}  # by format; the first that gives the document's column is taken
-SHOWN_CHARACTERS = 1 << 20  # of a line with a fault
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class CsvTable:
                 return
             except csv.Error as error:
                 text = lines.keep_first()
-                yield Fault(lines.number, text.rstrip("\r\n")[:SHOWN_CHARACTERS], _reason(error))
+                yield Fault(lines.number, text.rstrip("\r\n"), _reason(error))
 
 
 class _Lines:
@@ -110,7 +109,7 @@ class _Lines:
             return line
         while (rest := self._text.readline(MAX_RECORD)) and not rest.endswith(("\r", "\n")):
             pass
-        return _LongLine(line[:SHOWN_CHARACTERS])
+        return _LongLine(line[:SHOWN])
 
     def rewind(self) -> None:
         """Gives all taken lines back."""

@@ -7,7 +7,7 @@ from typing import IO, Any, NamedTuple
 
 from precis.bulk.errors import BulkError
 from precis.bulk.files import Source, damage_as_error
-from precis.bulk.formats.base import MAX_RECORD, Format, Row
+from precis.bulk.formats.base import MAX_RECORD, SHOWN, Format, Row
 from precis.bulk.formats.utf8 import CHUNK, Utf8Stream
 
 
@@ -51,7 +51,8 @@ class JsonlFormat(Format):
             if number <= skip:
                 continue
             if too_long:
-                yield Row(number, Line(""), error=f"The line is longer than {MAX_RECORD >> 20} MiB.")
+                shown = line[:SHOWN].decode("utf-8", "backslashreplace")
+                yield Row(number, Line(shown), error=f"The line is longer than {MAX_RECORD >> 20} MiB.")
             elif line.strip():
                 yield self._parse(number, line)
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from precis.bulk.errors import BulkError
+from precis.bulk.formats import jsonl
 from tests.support.bulk import ADDED, TEXTS, bulk, lines
 
 
@@ -67,3 +68,12 @@ def test_partitions_are_added_to_rows_that_lack_them(tmp_path, stub_run):
     assert [row["year"] for row in output] == [2023, "in the row"]
     assert list(output[0]) == ["document", "year", "kind", *ADDED]
     assert {row["kind"] for row in output} == {"x y"}
+
+
+def test_a_line_without_end_is_rejected(tmp_path, stub_run, monkeypatch):
+    monkeypatch.setattr(jsonl, "MAX_RECORD", 100)
+    rows = ['{"document": "a"}', f'{{"document": "{"b" * 300}"}}', '{"document": "c"}', f'{{"document": "{"d" * 85}"}}']
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    done = stub_run([tmp_path / "in.jsonl"], "out.jsonl")
+    assert [row["document"] for row in lines(done.out)] == ["a", "c"]
+    assert [(reject["row"], reject["content"]) for reject in done.rejects] == [(2, rows[1][:100]), (4, rows[3][:100])]
