@@ -112,7 +112,7 @@ def test_csv_files_come_out_as_pandas_reads_them(tmp_path, stub_run, case):
     check_csv(case, tmp_path, stub_run)
 
 
-@pytest.mark.slow  # minutes
+@pytest.mark.slow  # a minute on an idle machine
 @fuzz(700)
 @given(csv_files())
 def test_many_csv_files(tmp_path, stub_run, case):
@@ -176,7 +176,7 @@ def test_jsonl_files_keep_names_values_and_order(tmp_path, stub_run, case):
     check_jsonl(case, tmp_path, stub_run)
 
 
-@pytest.mark.slow  # minutes
+@pytest.mark.slow  # a minute on an idle machine
 @fuzz(700)
 @given(jsonl_files())
 def test_many_jsonl_files(tmp_path, stub_run, case):
@@ -293,7 +293,7 @@ def test_parquet_files_keep_columns_types_and_metadata(tmp_path, stub_run, case)
     check_parquet(case, tmp_path, stub_run)
 
 
-@pytest.mark.slow  # minutes
+@pytest.mark.slow  # a minute on an idle machine
 @fuzz(700)
 @given(parquet_files())
 def test_many_parquet_files(tmp_path, stub_run, case):
