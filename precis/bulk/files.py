@@ -1,7 +1,10 @@
-"""Input and output files: paths, folders, globs and addresses that fsspec reaches (s3:// and others)."""
+"""One input or output file: its type by its name, opening, compression, moving; addresses by way of fsspec."""
 
+import contextlib
 import lzma
+import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
@@ -11,9 +14,9 @@ import fsspec
 from fsspec.compression import compr
 from fsspec.core import url_to_fs
 
-from precis.bulk.errors import BulkError
+from precis.bulk.errors import BulkError, short_reason
 
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}  # suffix: fsspec's name
 # What readers raise for a truncated or altered file; pyarrow's errors are OSError or ValueError.
 DAMAGE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
@@ -22,36 +25,46 @@ DAMAGE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 class FileType(NamedTuple):
     """What a file's name says about it."""
 
-    format: str  # "jsonl", "csv" or "parquet"
+    format: str  # a value of FORMATS
     compression: str | None  # fsspec's name of it
 
 
-def file_type(name: str) -> FileType:
-    """The type by the name's suffixes. Raises BulkError for a name without a known format."""
-    *suffixes, last = ["", *PurePosixPath(name).suffixes]
+def known_type(name: str) -> FileType | None:
+    """The type by the name's suffixes in upper or lower case; None if they are not known."""
+    *suffixes, last = ["", *PurePosixPath(name.lower()).suffixes]
     compression = COMPRESSIONS.get(last)
     known = FORMATS.get(suffixes[-1] if compression else last)
+    return FileType(known, compression) if known else None
+
+
+def file_type(name: str) -> FileType:
+    """As known_type, but raises BulkError for a name without a usable type."""
+    known = known_type(name)
     if known is None:
         raise BulkError(
             f"{name} should end in one of {', '.join(FORMATS)}, and may then have one of {', '.join(COMPRESSIONS)}."
         )
-    if known == "parquet" and compression:
+    if known.format == "parquet" and known.compression:
         raise BulkError(f"{name}: a Parquet file is compressed inside, not as a whole.")
-    return FileType(known, compression)
+    return known
 
 
 @dataclass(frozen=True)
 class Source:
-    """An input file of `size` bytes; `stamp` changes when the file does."""
+    """An input file of `size` bytes; `stamp` changes when the file does.
+
+    `partitions` are columns that stand in the names of its folders.
+    """
 
     name: str
     size: int
     stamp: str
+    partitions: tuple[tuple[str, str | None], ...] = ()
 
     def open(self) -> IO[bytes]:
         """The file as it is stored. Raises BulkError with the system's reason."""
         try:
-            return fsspec.open(self.name, "rb").open()
+            return fsspec.open(self.name, "rb").open() if "://" in self.name else open(self.name, "rb")
         except OSError as error:
             raise BulkError(f"{self.name} cannot be read: {error.strerror or error}.") from error
 
@@ -65,43 +78,53 @@ class Source:
         return compr[compression](raw, mode="rb")
 
 
-def find_sources(names: list[str]) -> list[Source]:
-    """The files that `names` (files, folders or globs) match, those of a folder in the order of their names.
+@contextlib.contextmanager
+def damage_as_error(source: Source) -> Iterator[None]:
+    """Turns what a reader raises for a damaged file into BulkError."""
+    try:
+        yield
+    except DAMAGE_ERRORS as error:
+        raise BulkError(f"{source.name} is cut short or damaged: {short_reason(error)}.") from error
 
-    In folders, hidden files and those that begin with _ are skipped. Raises BulkError for a name without a match.
+
+def file_system(name: str) -> tuple[Any, str]:
+    """The fsspec file system of a path or address, and the path in it.
+
+    A path is taken as it is: fsspec would give `::` and `~` in it a meaning. Raises ImportError or ValueError for an
+    address of an unknown kind.
     """
-    sources: list[Source] = []
-    for name in names:
-        try:
-            system, path = url_to_fs(name)
-            if system.isdir(path):
-                paths = [match for match in system.find(path) if _is_data(PurePosixPath(match).relative_to(path))]
-            else:
-                paths = [path] if system.isfile(path) else sorted(system.glob(path))
-            matches = [_source(system, match) for match in paths]
-        except (OSError, ImportError, ValueError) as error:
-            raise BulkError(f"{name} cannot be reached: {str(error).splitlines()[0]}") from error
-        if not matches:
-            endings = ", ".join(FORMATS)
-            raise BulkError(f"There is no file {name}, nor a folder with files that end in one of {endings}.")
-        sources += matches
-    return sources
+    if "://" in name:
+        return url_to_fs(name)
+    return fsspec.filesystem("file"), os.path.join(os.getcwd(), name)
 
 
-def _source(system: Any, path: str) -> Source:
-    info = system.info(path)
-    name = path if "file" in system.protocol else system.unstrip_protocol(path)
-    return Source(name, info["size"], str(info.get("ETag", info.get("mtime", ""))))
+def is_local(system: Any) -> bool:
+    """Whether an fsspec file system is this machine's."""
+    return "file" in system.protocol
 
 
-def _is_data(path: PurePosixPath) -> bool:
-    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
-    return bool(suffixes) and suffixes[-1] in FORMATS and not any(part.startswith((".", "_")) for part in path.parts)
+def full_name(system: Any, path: str) -> str:
+    """The one name of a file: for a local one the absolute path, its folders without links and dots; else the address.
+
+    So the same file has the same name from whatever folder and by whatever path it is given.
+    """
+    if not is_local(system):
+        return system.unstrip_protocol(path)
+    folder, name = os.path.split(path.rstrip("/"))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def output_name(name: str) -> str:
+    """The one name of a file that need not exist. Raises BulkError for an address of an unknown kind."""
+    try:
+        return full_name(*file_system(name))
+    except (ImportError, ValueError) as error:
+        raise BulkError(f"{name} cannot be written: {short_reason(error)}.") from error
 
 
 def exists(name: str) -> bool:
     """Whether there is a file at the path or address."""
-    system, path = url_to_fs(name)
+    system, path = file_system(name)
     return system.exists(path)
 
 

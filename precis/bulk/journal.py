@@ -75,14 +75,21 @@ class Journal:
         return file
 
     def add(self, part: Part) -> None:
-        """Appends the next part."""
+        """Appends the next part. Raises BulkError if it is another one: a part was lost or came twice."""
+        old = self.checkpoint
+        expected = (old.next_file, 0 if old.file_ended else old.row)
+        if (part.file, part.after) != expected:
+            raise BulkError(
+                f"Rows after row {part.after} of input {part.file + 1} came where those after row {expected[1]} "
+                f"of input {expected[0] + 1} should; the same command continues there."
+            )
         _append(self._rows, part.output)
         _append(self._rejects, part.rejects)
-        old = self.checkpoint
         self.checkpoint = self._log_checkpoint(
             Checkpoint(
                 file=part.file,
                 row=part.row,
+                file_ended=part.last,
                 bytes_read=part.bytes_read,
                 written=old.written + part.written,
                 rejected=old.rejected + part.rejected,

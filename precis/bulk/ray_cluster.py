@@ -57,7 +57,7 @@ def process(job: BulkJob, start: Checkpoint, report: Callable[[int, float], None
             for window in job.file_windows(file, start):
                 yield pyarrow.table({"window": [pickle.dumps(window)]})
 
-    files = [{"file": file} for file in range(start.file, len(job.sources))]
+    files = [{"file": file} for file in range(start.next_file, len(job.sources))]
     gpu = job.device != "cpu"
     resources = ray.cluster_resources()
     actors = int(resources.get("GPU", 0) if gpu else resources.get("CPU", 0) // job.threads)

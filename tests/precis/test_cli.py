@@ -70,7 +70,7 @@ def test_options_of_bulk_may_stand_anywhere(bundle, run_folder, tmp_path, capsys
     options = ["--column", "text", "--max-new-tokens", "3"]
     assert main(["bulk", a, "--bundle", str(run_folder), b, *options, out]) == 0
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
-    assert "2 rows in" in capsys.readouterr().out
+    assert "Rows: 2 read, 2 written to" in capsys.readouterr().out
 
 
 def test_a_long_text_is_reported(bundle, tmp_path, capsys):

@@ -5,8 +5,11 @@ import json
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
+from typing import NamedTuple
 
+from precis import GenerationParams, Summary
 from precis.cli import main
 from tests.conftest import ROOT, gazette
 
@@ -29,7 +32,7 @@ def bulk(*arguments) -> int:
 
 def lines(path: Path) -> list[dict]:
     """The objects of a JSONL file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]  # of bytes: at \n and \r only
 
 
 def start_bulk(*arguments) -> subprocess.Popen:
@@ -38,3 +41,23 @@ def start_bulk(*arguments) -> subprocess.Popen:
     # A shell's background job ignores SIGINT, and its children would too.
     default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=default)
+
+
+class Backwards:
+    """Stands for an engine: any text, however odd, in a summary."""
+
+    def submit(self, text: str, _: GenerationParams) -> Future:
+        future: Future = Future()
+        future.set_result(Summary(text[::-1], [1], 1, 1, 1, 0, "end"))
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+class Done(NamedTuple):
+    """What a run left: its output file, its rejects, and its last sentence."""
+
+    out: Path
+    rejects: list[dict]
+    said: str

@@ -8,9 +8,9 @@ __all__ = ["Columns", "CsvFormat", "Format", "JsonlFormat", "Row", "make_format"
 
 
 def make_format(name: str, columns: Columns) -> Format:
-    """The format called `name`: "jsonl", "csv" or "parquet"."""
+    """The format called `name`: "jsonl", "csv", "tsv" or "parquet"."""
     if name == "parquet":
         from precis.bulk.formats.parquet import ParquetFormat
 
         return ParquetFormat(columns)
-    return {"jsonl": JsonlFormat, "csv": CsvFormat}[name](columns)
+    return JsonlFormat(columns) if name == "jsonl" else CsvFormat(columns, name)

@@ -1,5 +1,6 @@
 """What every file format has in common: rows, the added columns, and how a format reads and writes them."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,8 +13,17 @@ from precis.request import Summary
 from precis.text import is_blank
 
 MAX_RECORD = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
+SHOWN = 1 << 20  # of such a record, in the rejects file
 EXTRACTED = "extracted"  # the column with the places of extracted sentences
-COUNTS = ("input_tokens", "output_tokens", "chunks", "truncated", "truncated_tokens", "finish_reason")
+# The columns beside the summary, each a value of `Summary` or made of one, and their types.
+COUNTS: dict[str, type] = {
+    "input_tokens": int,
+    "output_tokens": int,
+    "chunks": int,
+    "truncated": bool,
+    "truncated_tokens": int,
+    "finish_reason": str,
+}
 
 
 @dataclass(slots=True)
@@ -57,9 +67,14 @@ class Columns:
     extracts: bool = False
 
     @property
+    def types(self) -> dict[str, type]:
+        """The columns that a run adds, with the types of their values: str, int, bool or a list of objects."""
+        return {self.summary: str, **COUNTS} | ({EXTRACTED: list} if self.extracts else {})
+
+    @property
     def added(self) -> list[str]:
-        """The columns that a run adds."""
-        return [self.summary, *COUNTS, *([EXTRACTED] if self.extracts else [])]
+        """The names of the columns that a run adds."""
+        return list(self.types)
 
     def values(self, summary: Summary) -> dict[str, Any]:
         """The added columns of one row."""
@@ -69,11 +84,17 @@ class Columns:
         return values | {EXTRACTED: list(map(asdict, summary.extracted or []))} if self.extracts else values
 
     def check(self, names: list[str], where: str) -> None:
-        """Raises BulkError if the document's column is missing or an added one exists already."""
+        """Raises BulkError if the document's column is missing or there twice, or an added one exists already."""
         if self.document not in names:
             raise BulkError(
                 f"{where} has no column {self.document}; name one of {', '.join(map(str, names))} with --column."
             )
+        if names.count(self.document) > 1:
+            raise BulkError(f"{where} has two columns {self.document}.")
+        self.check_free(names, where)
+
+    def check_free(self, names: list[str], where: str) -> None:
+        """Raises BulkError if an added column exists already."""
         for name in self.added:
             if name in names:
                 hint = "choose another name with --summary-column" if name == self.summary else "rename it"
@@ -85,9 +106,17 @@ class Format(ABC):
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
+        self.partitions: dict[str, type] = {}  # columns that stand in the names of the files' folders
+
+    def check(self, sources: list[Source]) -> None:
+        """Checks folders and beginnings of all inputs. Raises BulkError."""
+        self.partitions = partition_types(sources)
+        for source in sources:
+            self.columns.check_free(list(self.partitions), f"The folder of {source.name}")
+        self.check_files(sources)
 
     @abstractmethod
-    def check(self, sources: list[Source]) -> None:
+    def check_files(self, sources: list[Source]) -> None:
         """Checks the beginnings of all inputs. Raises BulkError."""
 
     @abstractmethod
@@ -96,7 +125,19 @@ class Format(ABC):
 
     @abstractmethod
     def encode(self, rows: list[Row], added: list[dict[str, Any]]) -> bytes:
-        """The rows, each with the columns that are added to it."""
+        """The rows, each with the columns that are added to it: those of `added_types`, in any order."""
+
+    @property
+    def added_types(self) -> dict[str, type]:
+        """All columns that the output has and the files do not, in their order."""
+        return {**self.partitions, **self.columns.types}
+
+    def partition_values(self, source: Source) -> dict[str, Any]:
+        """The values of the partition columns of all rows of a file; None is a null."""
+        values = dict(source.partitions)
+        return {
+            name: None if (value := values[name]) is None else kind(value) for name, kind in self.partitions.items()
+        }
 
     def header(self) -> bytes:
         """What an output begins with."""
@@ -107,9 +148,27 @@ class Format(ABC):
         return raw.tell()
 
     def rejected(self, row: Row) -> Any:
-        """A rejected row's content in JSON's types."""
+        """A rejected row's content in JSON's types. Never raises: else one bad row would end the run."""
         return row.content
 
     def finish(self, partial: Path) -> Path:
         """Makes the final file from `partial`, which holds header and encoded rows; here they are the same."""
         return partial
+
+
+def partition_types(sources: list[Source]) -> dict[str, type]:
+    """The partition columns of all files, which must be the same: int if all values are written as such, else str.
+
+    "07" is text: as a number it would lose its zero.
+    """
+    first = dict(sources[0].partitions)
+    for source in sources:
+        if list(dict(source.partitions)) != list(first):
+            raise BulkError(f"{source.name} lies in folders with other partition columns than {sources[0].name}.")
+    return {name: int if all(_is_int32(dict(source.partitions)[name]) for source in sources) else str for name in first}
+
+
+def _is_int32(value: str | None) -> bool:
+    return value is None or (
+        re.fullmatch(r"0|-?[1-9]\d{0,9}", value, re.ASCII) is not None and -(2**31) <= int(value) < 2**31
+    )

@@ -1,86 +1,104 @@
-"""CSV: records with commas under a header, in UTF-8. Every value stays the text it was."""
+"""CSV: records under a header, with commas, semicolons, tabs or bars. Every value stays the text it was."""
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from precis.bulk.errors import BulkError
-from precis.bulk.files import Source
-from precis.bulk.formats.base import MAX_RECORD, Columns, Format, Row
+from precis.bulk.files import Source, damage_as_error
+from precis.bulk.formats.base import Columns, Format, Row
+from precis.bulk.formats.csv_records import DELIMITERS, CsvTable, Dialect, Fault
+
+BOM = "\ufeff"
 
 
 class CsvFormat(Format):
-    """CSV as the module csv reads it strictly; all inputs have the same header."""
+    """CSV as the module csv reads it strictly; all inputs have the same header. The output is in UTF-8.
 
-    def __init__(self, columns: Columns) -> None:
+    It is written with the delimiter, the line ends and the byte order mark of the first input.
+    """
+
+    def __init__(self, columns: Columns, name: str = "csv") -> None:
         super().__init__(columns)
+        self._delimiters = DELIMITERS[name]
         self.names: list[str] = []
-        csv.field_size_limit(MAX_RECORD)
+        self.dialect = Dialect()
 
-    def check(self, sources: list[Source]) -> None:
+    def check_files(self, sources: list[Source]) -> None:
         """Reads all headers, which have to be equal."""
         for source in sources:
-            with source.open() as raw:
-                names = next(_records(source.decompressed(raw)), None)
-            if not isinstance(names, list):
-                raise BulkError(f"{source.name} has no header.")
+            with source.open() as raw, damage_as_error(source):
+                table = self._table(source.decompressed(raw))
+            names = table.names
+            if not names:
+                raise BulkError(f"{source.name} has no header, or one that is not valid CSV.")
+            if not _is_unicode(names):
+                raise BulkError(f"The header of {source.name} is not UTF-8; convert the file.")
             self.columns.check(names, source.name)
-            if len(set(names)) < len(names):
-                raise BulkError(f"{source.name} has two columns of one name.")
             if self.names and names != self.names:
                 raise BulkError(f"{source.name} has another header than {sources[0].name}.")
-            self.names = names
+            if not self.names:
+                self.names, self.dialect = names, table.dialect
+        self.partitions = {name: str for name in self.partitions if name not in self.names}
+
+    def _table(self, stream: IO[bytes]) -> CsvTable:
+        return CsvTable(stream, self._delimiters, self.columns.document)
 
     def read(self, stream: IO[bytes], skip: int) -> Iterator[Row]:
         """Blank lines count and are skipped."""
-        records = _records(stream)
-        next(records, None)
-        for number, record in enumerate(records, 1):
+        document = self.names.index(self.columns.document)
+        for number, record in enumerate(self._table(stream).records(), 1):
             if number > skip and record:
-                yield self._parse(number, record)
+                yield self._parse(number, record, document)
 
-    def _parse(self, number: int, record: list[str] | csv.Error) -> Row:
-        if isinstance(record, csv.Error):
-            return Row(number, None, error=f"The record is not valid CSV: {record}.")
-        try:
-            "".join(record).encode()
-        except UnicodeEncodeError:
-            escaped = [value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in record]
-            return Row(number, escaped, error="The record is not UTF-8.")
+    def _parse(self, number: int, record: list[str] | Fault, document: int) -> Row:
+        if isinstance(record, Fault):
+            reason = f"The record in line {record.line} is not valid CSV: {record.reason}."
+            return Row(number, _readable([record.text])[0], error=reason)
+        if not _is_unicode(record):
+            return Row(number, _readable(record), error="The record is not UTF-8.")
         if len(record) != len(self.names):
             return Row(number, record, error=f"The record has {len(record)} values for {len(self.names)} columns.")
-        column = self.columns.document
-        return Row(number, record).set_document(record[self.names.index(column)], column)
+        return Row(number, record).set_document(record[document], self.columns.document)
 
     def header(self) -> bytes:
         """The line with the columns' names."""
-        return _lines([self.names + self.columns.added])
+        return (BOM.encode() if self.dialect.bom else b"") + self._encode([[*self.names, *self.added_types]])
 
     def encode(self, rows: list[Row], added: list[dict[str, Any]]) -> bytes:
-        """A record for each row; booleans and lists are those of JSON."""
-        return _lines(
-            row.content + [json.dumps(value) if isinstance(value, bool | list) else value for value in values.values()]
+        """A record for each row; booleans and lists are those of JSON, nulls are empty."""
+        return self._encode(
+            [*row.content, *(_text(values[name]) for name in self.added_types)]
             for row, values in zip(rows, added, strict=True)
         )
 
-
-def _records(stream: IO[bytes]) -> Iterator[list[str] | csv.Error]:
-    """The records as lists of fields, [] for a blank line; after an error, which is yielded, the next line follows."""
-    reader = csv.reader(
-        io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline=""), strict=True
-    )
-    while True:
-        try:
-            yield next(reader)
-        except csv.Error as error:
-            yield error
-        except StopIteration:
-            return
+    def _encode(self, records: Iterable[list[str]]) -> bytes:
+        # The writer quotes the characters of its line terminator, and the reader ends a record at either of the two.
+        lines = _Lines()
+        csv.writer(lines, delimiter=self.dialect.delimiter, lineterminator="\r\n").writerows(records)
+        return "".join(line[:-2] + self.dialect.line_end for line in lines).encode()
 
 
-def _lines(records: Iterable[list[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(records)
-    return text.getvalue().encode()
+class _Lines(list[str]):
+    """A file for csv.writer, which writes a whole record at a time."""
+
+    write = list.append
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, bool | list) else str(value)
+
+
+def _is_unicode(values: list[str]) -> bool:
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:  # bytes that are not UTF-8 were read as surrogates
+        return False
+    return True
+
+
+def _readable(values: list[str]) -> list[str]:
+    return [value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in values]

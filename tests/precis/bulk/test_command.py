@@ -1,6 +1,8 @@
 """A bulk run from end to end: kills, interruptions, and what keeps it from starting."""
 
+import itertools
 import json
+import os
 import random
 import signal
 import subprocess
@@ -10,8 +12,10 @@ import time
 import pandas as pd
 import pytest
 
+from precis import EngineClosed
+from precis.bulk.errors import BulkError
 from tests.conftest import ROOT, gazette
-from tests.support.bulk import SHORT, TEXTS, bulk, lines, start_bulk
+from tests.support.bulk import SHORT, TEXTS, Backwards, bulk, lines, start_bulk
 
 
 def test_a_long_text_is_split_truncated_or_rejected(tmp_path, bundle):
@@ -95,6 +99,73 @@ def test_an_interrupted_run_does_not_continue_with_other_settings(tmp_path, bund
     assert not out.exists()
 
 
+class Stopping(Backwards):
+    """A stub engine that is closed after its first texts."""
+
+    def __init__(self, texts: int) -> None:
+        self.left = texts
+
+    def submit(self, text, params):
+        self.left -= 1
+        if self.left < 0:
+            raise EngineClosed("The engine was closed.")
+        return super().submit(text, params)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl.gz", ".parquet"])
+def test_a_run_continues_by_another_path_to_the_same_bytes(suffix, tmp_path, stub_run, monkeypatch):
+    """Stopped again and again, named absolutely, relatively, by a link and as an address."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    frame = pd.DataFrame({"document": [f'text "{i}"\n' if i % 9 else "" for i in range(60)]})
+    for name, part in (("a", frame[:28]), ("b", frame[:0]), ("c", frame[28:])):  # four whole windows, none, and others
+        path = folder / f"{name}{suffix}"
+        write = {".csv": part.to_csv, ".parquet": part.to_parquet}.get(suffix)
+        write(path, index=False) if write else part.to_json(path, orient="records", lines=True)
+    if suffix == ".csv":
+        with (folder / "c.csv").open("a") as file:
+            file.write('"open\n')
+    expected = stub_run([folder], f"out{suffix}", folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    names = ["in", f"{tmp_path}/in/", "./link/../in", "link", f"file://{tmp_path}/in"]
+    for tries in itertools.count():
+        try:
+            out = ("out", tmp_path / "out", f"file://{tmp_path}/out")[tries % 3]
+            done = stub_run([names[tries % 5]], f"out{suffix}", folder=out, engine=lambda: Stopping(25))
+            break
+        except EngineClosed:
+            assert tries < 20
+    assert tries >= 2
+    again = tmp_path / "out" / f"out{suffix}"
+    assert again.read_bytes() == expected.out.read_bytes()
+    rejects = [path.with_name(f"{path.name}.rejects.jsonl").read_bytes() for path in (again, expected.out)]
+    assert rejects[0] == rejects[1]
+    assert done.said.startswith(f"Rows: {60 + (suffix == '.csv')} read, ")
+
+
+def test_the_output_is_none_of_the_inputs_and_names_are_not_mixed_up(tmp_path, stub_run, capsys):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"document": "x"}\n')
+    (tmp_path / "c.txt").touch()
+    with pytest.raises(BulkError, match=r"a\.jsonl is an input"):
+        stub_run([tmp_path], "a.jsonl", folder=tmp_path)
+    assert "2 written to" in stub_run([tmp_path], "out.jsonl", folder=tmp_path).said
+    assert capsys.readouterr().err == f"Not read (1): {tmp_path}/c.txt\n"
+    with pytest.raises(BulkError, match=r"nowhere://out\.jsonl cannot be written"):
+        stub_run([tmp_path / "a.jsonl"], "out.jsonl", folder="nowhere:/")
+
+
+def test_names_that_are_not_unicode_are_shown(tmp_path, stub_run):
+    source = os.fsencode(tmp_path) + b"/\xff.jsonl"
+    with open(source, "w") as file:
+        file.write('{"document": ""}\n')
+    done = stub_run([os.fsdecode(source)], os.fsdecode(b"\xfe.jsonl"))
+    assert r"\udcfe.jsonl" in done.said
+    assert done.rejects[0]["file"] == os.fsdecode(source)
+
+
 def test_a_run_that_cannot_start_ends_with_one_sentence(tmp_path, bundle, capsys):
     def error_of(*arguments) -> str:
         assert bulk(*arguments) == 1
@@ -110,7 +181,7 @@ def test_a_run_that_cannot_start_ends_with_one_sentence(tmp_path, bundle, capsys
     out, given = tmp_path / "out.jsonl", ("--bundle", bundle)
     assert "has no column document; name one of text, summary with --column" in error_of(source, out, *given)
     assert "a column summary already" in error_of(source, out, *given, "--column", "text")
-    assert "one of id;document with" in error_of(tmp_path / "in.csv", tmp_path / "out.csv", *given)
+    assert "one of id, document with" in error_of(tmp_path / "in.csv", tmp_path / "out.csv", *given, "--column", "text")
     assert "should be of one format" in error_of(tmp_path / "in.csv", out, *given)
     assert "There is no file" in error_of(tmp_path / "none*.jsonl", out, *given)
     assert "nor a folder with files" in error_of(tmp_path / "empty", out, *given)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from precis.bulk.errors import BulkError
-from precis.bulk.files import file_type, find_sources
+from precis.bulk.files import file_type
+from precis.bulk.sources import find_inputs
 from tests.support.bulk import TEXTS, bulk, lines
 
 
@@ -80,6 +81,6 @@ def test_links_and_odd_names_are_found(tmp_path):
     (tmp_path / "data/link.jsonl").symlink_to(tmp_path / "real.jsonl")
     (tmp_path / "data/part[1].jsonl").write_text("{}\n{}\n")
     (tmp_path / "data/.hidden.jsonl").touch()
-    names = {source.name: source.size for source in find_sources([str(tmp_path / "data")])}
+    names = {source.name: source.size for source in find_inputs([str(tmp_path / "data")]).sources}
     assert names == {str(tmp_path / "data/link.jsonl"): 3, str(tmp_path / "data/part[1].jsonl"): 6}
-    assert find_sources([str(tmp_path / "data/part[1].jsonl")])[0].size == 6
+    assert find_inputs([str(tmp_path / "data/part[1].jsonl")]).sources[0].size == 6

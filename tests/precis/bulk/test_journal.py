@@ -1,13 +1,20 @@
 """The journal after a kill: what it does not mention is cut off, and any step can be repeated."""
 
+from dataclasses import replace
+
 import pytest
 
+from precis.bulk.errors import BulkError
 from precis.bulk.job import Part
 from precis.bulk.journal import Journal
 
 IDENTITY = {"input": ["a"]}
-FIRST = Part(file=0, row=2, bytes_read=30, written=2, rejected=1, output=b"one\n", rejects=b'{"row": 1}\n')
-SECOND = Part(file=0, row=5, bytes_read=60, written=2, rejected=1, output=b"two\n", rejects=b'{"row": 2}\n')
+FIRST = Part(
+    file=0, after=0, row=2, last=False, bytes_read=30, written=2, rejected=1, output=b"one\n", rejects=b'{"row": 1}\n'
+)
+SECOND = Part(
+    file=0, after=2, row=5, last=True, bytes_read=60, written=2, rejected=1, output=b"two\n", rejects=b'{"row": 2}\n'
+)
 
 
 class Killed(BaseException):
@@ -47,6 +54,28 @@ def test_bytes_that_the_journal_does_not_mention_are_cut_off(tmp_path):
             journal.add(SECOND)
         assert [path.read_bytes() for path in files] == after
         del journal
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (FIRST, replace(SECOND, after=3), "after row 3 of input 1 came where those after row 2 of input 1 should"),
+        (FIRST, FIRST, "after row 0 of input 1 came where those after row 2 of input 1"),
+        (FIRST, replace(SECOND, file=1, after=0), "input 2 came where those after row 2 of input 1"),
+        (replace(FIRST, last=True), SECOND, "input 1 came where those after row 0 of input 2"),
+        (
+            replace(FIRST, last=True),
+            replace(SECOND, file=2, after=0),
+            "input 3 came where those after row 0 of input 2",
+        ),
+    ],
+)
+def test_a_lost_or_doubled_window_stops_the_run(first, second, message, tmp_path):
+    journal = Journal(str(tmp_path / "out.jsonl"), IDENTITY, b"")
+    journal.add(first)
+    with pytest.raises(BulkError, match=message):
+        journal.add(second)
+    assert journal.checkpoint.done == 3
 
 
 def test_a_journal_killed_at_its_start_or_end_is_started_or_finished_again(tmp_path, monkeypatch):

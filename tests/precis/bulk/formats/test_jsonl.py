@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+from precis.bulk.errors import BulkError
+from precis.bulk.formats import jsonl
 from tests.support.bulk import ADDED, TEXTS, bulk, lines
 
 
@@ -35,3 +39,41 @@ def test_lines_stay_as_they_are_and_bad_ones_are_rejected_with_a_reason(tmp_path
     assert rejects[-1]["reason"] == "The line is not UTF-8."
     assert [reject["row"] for reject in rejects[:3]] == [2, 6, 10]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_numbers_that_python_would_change_or_refuse_stay_as_they_are(tmp_path, stub_run):
+    rows = [
+        f'{{"document":"a","n":{"9" * 5000}}}',
+        '{"document":"b","n":0.1000000000000000055,"m":NaN,"m":-0}',
+        r'{"\ud800":"\ud800\u00e9","document":"c"}',
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join([*rows, '{"document":"","n":NaN}']))
+    done = stub_run([tmp_path / "in.jsonl"], "out.jsonl")
+    assert [line.partition(', "summary"')[0] + "}" for line in done.out.read_text().splitlines()] == rows
+    assert done.rejects[0]["content"] == '{"document":"","n":NaN}'
+
+
+def test_lines_that_end_in_carriage_returns_are_refused(tmp_path, stub_run):
+    (tmp_path / "in.jsonl").write_bytes(b'{"document":"a"}\r{"document":"b"}\r')
+    with pytest.raises(BulkError, match="end in carriage returns"):
+        stub_run([tmp_path / "in.jsonl"], "out.jsonl")
+
+
+def test_partitions_are_added_to_rows_that_lack_them(tmp_path, stub_run):
+    for year, row in (("2023", '{"document": "a"}'), ("2024", '{"document": "b", "year": "in the row"}')):
+        (tmp_path / f"year={year}/kind=x%20y").mkdir(parents=True)
+        (tmp_path / f"year={year}/kind=x%20y/part.jsonl").write_text(row)
+    done = stub_run([tmp_path], "out.jsonl")
+    output = lines(done.out)
+    assert [row["year"] for row in output] == [2023, "in the row"]
+    assert list(output[0]) == ["document", "year", "kind", *ADDED]
+    assert {row["kind"] for row in output} == {"x y"}
+
+
+def test_a_line_without_end_is_rejected(tmp_path, stub_run, monkeypatch):
+    monkeypatch.setattr(jsonl, "MAX_RECORD", 100)
+    rows = ['{"document": "a"}', f'{{"document": "{"b" * 300}"}}', '{"document": "c"}', f'{{"document": "{"d" * 85}"}}']
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    done = stub_run([tmp_path / "in.jsonl"], "out.jsonl")
+    assert [row["document"] for row in lines(done.out)] == ["a", "c"]
+    assert [(reject["row"], reject["content"]) for reject in done.rejects] == [(2, rows[1][:100]), (4, rows[3][:100])]
