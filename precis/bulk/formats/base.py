@@ -12,7 +12,16 @@ from precis.request import Summary
 from precis.text import is_blank
 
 MAX_RECORD = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
-COUNTS = ("input_tokens", "output_tokens", "chunks", "truncated", "truncated_tokens", "finish_reason")
+COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "chunks",
+    "truncated",
+    "truncated_tokens",
+    "finish_reason",
+    "already_short",
+    "unsupported_language",
+)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,17 @@ from precis.bulk.formats.base import Columns, Format, Row
 
 BATCH_ROWS = 256  # read at once
 ROW_GROUP_BYTES = 32 << 20
-ADDED_TYPES = (pa.string(), pa.int32(), pa.int32(), pa.int32(), pa.bool_(), pa.int32(), pa.string())
+ADDED_TYPES = (
+    pa.string(),
+    pa.int32(),
+    pa.int32(),
+    pa.int32(),
+    pa.bool_(),
+    pa.int32(),
+    pa.string(),
+    pa.bool_(),
+    pa.bool_(),
+)
 
 
 class ParquetFormat(Format):
