@@ -17,7 +17,7 @@ _FIRST_WORD = re.compile(r"\s*+(\S{1,40}+)")
 _STOP = re.compile(r"[.!?…:;。！？।؟][\"'”’)\]»]*$")
 # What begins a block wherever it stands: bullets, quoted lines, headings, table rows, times, clause numbers ...
 _MARKER = re.compile(
-    r"\s*+(?:[-*•‣◦▪⁃·+★☐✓]\s|[•‣◦▪⁃>|#§]|[\[(]\d{1,2}[:.]\d\d(?:[:.]\d\d)?[\])]|\(?[a-z0-9]{1,3}\)\s"
+    r"\s*+(?:[-*•‣◦▪⁃·+★☐✓→➤►]\s|[•‣◦▪⁃>|#§]|[\[(]\d{1,2}[:.]\d\d(?:[:.]\d\d)?[\])]|\(?[a-z0-9]{1,3}\)\s"
     r"|(?:Section|Article|Clause|Item)\s\d|[A-Z][\w.'’ -]{0,24}:\s|[QA]:)"
 )
 # What may also stand at the head of a wrapped line by chance.

@@ -96,7 +96,7 @@ MARKDOWN_HEADING = re.compile(r"#{1,6}[ \t]")
 IMAGE = re.compile(r"!\[|\[!\[|<img\b|\|.*\|$")
 
 # Lists and clauses.
-ITEM = re.compile(r"(?:[-*•‣◦▪⁃·–—+★☐✓][ \t]+|[•‣◦▪⁃★☐✓])+")
+ITEM = re.compile(r"(?:[-*•‣◦▪⁃·–—+★☐✓→➤►][ \t]+|[•‣◦▪⁃★☐✓])+")
 NUMBER = re.compile(
     r"(?:(?:Section|Article|Clause|Item|SECTION|ARTICLE|CLAUSE|ITEM)[ \t]+[\dIVXLC][\dIVXLC.]{0,9}|§+[ \t]?\d[\d.]{0,9}"
     r"|\d{1,4}/\d{1,4}|\d{1,3}(?:\.\d{1,3}){1,4}|\(?\d{1,3}[.)]|\(?[a-zA-Z]\)|\([ivx]{1,5}\)|[a-z]\.)"

@@ -21,7 +21,7 @@ The gritting lorry has been sold, and from Monday we
 spread the grit by hand. Thanks for your patience.
 
 - Shovels are in shed 4.
-- Gloves too
+→ Gloves too
 
 Could everybody sign the list by Friday?
 
