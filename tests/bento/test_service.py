@@ -60,7 +60,7 @@ def test_texts_that_need_no_model_are_flagged(service):
     answer = json.loads(send(f"{service.url}/summarize", {"text": short, "evidence": True})[2])
     assert (answer["summary"], answer["already_short"], answer["unsupported_language"]) == (short, True, False)
     assert [sentence["text"] for sentence in answer["evidence"]["sentences"]] == [short]
-    chinese = "市议会决定拆除旧桥，并在明年秋天之前建造一座新桥。费用估计为三百万欧元。居民对此表示欢迎。"
+    chinese = "市议会决定拆除旧桥，并在明年秋天之前建造一座新桥。费用估计为三百万欧元。居民对此表示欢迎。" * 3
     answer = json.loads(send(f"{service.url}/summarize", {"text": chinese})[2])
     assert (answer["already_short"], answer["unsupported_language"]) == (False, True)
     assert answer["summary"] == chinese[: chinese.index("。") + 1]
