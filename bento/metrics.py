@@ -76,9 +76,11 @@ class EngineCollector(Collector):
 
 def observe(summary: Summary, evidence: Evidence | None) -> None:
     """Counts one finished summary."""
-    queue_wait.observe(summary.waiting_seconds)
-    time_to_first_token.observe(summary.first_token_seconds)
-    if summary.output_tokens > 1:
+    passed_through = summary.already_short or summary.unsupported_language
+    if not passed_through:
+        queue_wait.observe(summary.waiting_seconds)
+        time_to_first_token.observe(summary.first_token_seconds)
+    if summary.output_tokens > 1 and not passed_through:
         time_per_output_token.observe((summary.seconds - summary.first_token_seconds) / (summary.output_tokens - 1))
     input_tokens.observe(summary.input_tokens)
     output_tokens.observe(summary.output_tokens)

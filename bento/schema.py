@@ -90,6 +90,10 @@ class SummarizeResponse(BaseModel):
     truncated_tokens: int = Field(description="Number of tokens that were not read.")
     chunks: int = Field(description="Number of parts the text was split into; 1 if it was read at once.")
     finish_reason: Literal["end", "length"] = Field(description="Whether the summary ended by itself or was cut.")
+    already_short: bool = Field(description="Whether the text is so short that it is its own summary.")
+    unsupported_language: bool = Field(
+        description="Whether the text is in a language that the model has not learned; the summary is its beginning."
+    )
     extracted: list[ExtractedSentence] | None = Field(
         None, description="With mode `extract`: the sentences of the text that the summary consists of, in order."
     )
@@ -108,6 +112,8 @@ class SummarizeResponse(BaseModel):
             chunks=summary.chunks,
             finish_reason=summary.finish_reason,
             extracted=None if summary.extracted is None else [asdict(item) for item in summary.extracted],
+            already_short=summary.already_short,
+            unsupported_language=summary.unsupported_language,
             evidence=None if evidence is None else Evidence(**asdict(evidence)),
         )
 

@@ -27,6 +27,7 @@ from finetune.files import replaced_folder, write_json
 from finetune.reports.progress import console
 from precis.bundle.choose import bundle_folder
 from precis.bundle.manifest import Manifest
+from precis.text.familiarity import Familiarity
 
 FAILED_FOLDER = "parity-failed"  # in the run: the report of an export that failed
 SENSITIVITY_DOCUMENTS = 12
@@ -54,6 +55,7 @@ class BundleExporter:
         inputs = encode(tokenizer, documents.parity, self.recipe)
         self.comparison = Comparison(self.recipe, inputs, documents.parity, documents.references)
         self.calibration = encode(tokenizer, documents.calibration, self.recipe)
+        self.knows_language = Familiarity(tokenizer.backend_tokenizer).knows(documents.parity, inputs)
 
     def export(self, precisions: list[str]) -> list[Path]:
         """Writes the bundles of `precisions`, fp32 first, and returns their folders.
@@ -148,7 +150,8 @@ class BundleExporter:
         return bundle_folder(self.run.folder, precision)
 
     def _new_manifest(self, precision: str) -> Manifest:
-        return new_manifest(self.run, precision, "base" if self.base else "fine-tuned")
+        manifest = new_manifest(self.run, precision, "base" if self.base else "fine-tuned")
+        return manifest.model_copy(update={"checks_language": self.knows_language})
 
     def _finish(self, folder: Path, manifest: Manifest, links: list[Link], overall: Link) -> None:
         """Writes the parity report and the final manifest. Raises UserError if a link failed."""

@@ -89,7 +89,11 @@ def _summarize(arguments: list[str]) -> None:
     with contextlib.closing(Engine.load(bundle, device=options.device, threads=options.threads)) as engine:
         summary = engine.generate([text], _generation_params(options))[0]
     print(summary.text)
-    if summary.chunks > 1:
+    if summary.already_short:
+        print("(the text is short already)", file=sys.stderr)
+    elif summary.unsupported_language:
+        print("(the model has not learned this language: this is the beginning of the text)", file=sys.stderr)
+    elif summary.chunks > 1:
         print(f"(summarized in {summary.chunks} chunks: the text is longer than the model reads)", file=sys.stderr)
     elif summary.truncated_tokens:
         print(f"(the last {summary.truncated_tokens} tokens of the text were not read)", file=sys.stderr)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from precis.params import ResolvedParams
 from precis.scheduling.sequence import Sequence
+from precis.text.body import body_sentences
 from precis.text.candidates import Candidate, best_indices, candidate_sentences, eligible
-from precis.text.sentences import sentence_spans
 from precis.text.tokenizer import TextTokenizer
 
 SCORE_DIGITS = 6  # after the decimal point
@@ -117,7 +117,7 @@ class Extraction:
 
     def _candidates(self, text: str, spans: list[tuple[int, int]]) -> list[list[_Scored]]:
         """The candidate sentences of each span; sources without any are dropped."""
-        sentences = list(sentence_spans(text))
+        sentences = body_sentences(text)
         groups: list[list[Candidate]] = []
         read = 0  # chunks overlap, and a sentence is a candidate of the first one that holds it
         for start, end in spans:

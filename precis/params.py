@@ -67,12 +67,17 @@ def field_with_default(name: str, default: object) -> Any:
 
 
 class RequestFields(GenerationFields):
-    """What one request may set: the generation parameters, and what happens to a text that is too long."""
+    """What one request may set: the generation parameters, and what happens to a text that is too long or too short."""
 
     long_text: Literal["split", "truncate", "refuse"] = Field(
         "split",
         description="A text longer than the model reads: `split` summarizes it chunk by chunk and then the summaries, "
         "`truncate` reads its beginning only, `refuse` answers with an error.",
+    )
+    passthrough: bool = Field(
+        True,
+        description="Answer without the model a text that is short already (one sentence, or under 25 words), with the "
+        "text itself, and one in a language that the model has not learned, with its beginning.",
     )
 
 
@@ -199,6 +204,8 @@ def _generation_error(error: ValidationError) -> GenerationError:
         return GenerationError(name, "should be 'extract' or 'write'.")
     if name == "early_stopping":
         return GenerationError(name, "should be true, false or 'never'.")
+    if name == "passthrough":
+        return GenerationError(name, "should be true or false.")
     if name == "long_text":
         return GenerationError(name, "should be 'split', 'truncate' or 'refuse'.")
     low, high = bounds(name)

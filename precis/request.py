@@ -12,6 +12,7 @@ from precis.extraction import ExtractedSentence, Extraction
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.sequence import Sequence
 from precis.text import is_blank
+from precis.text.passthrough import beginning, is_short
 from precis.text.tokenizer import TextTokenizer
 
 
@@ -27,7 +28,9 @@ class Summary:
         chunks: how many chunks a long text was split into; 1 if it was read in one.
         truncated_tokens: tokens that the model did not read.
         finish_reason: "end" if the model ended the summary, "length" if it was cut at the longest allowed one.
-        extracted: of an extraction, the chosen sentences in the order of the text; else None.
+        extracted: the sentences that the model chose if it extracts, in the order of the text; else None.
+        already_short: the text is its own summary; see `passthrough.is_short`.
+        unsupported_language: the model has not learned the text's language; the summary is the text's beginning.
         waiting_seconds: from the submission until the first chunk was prefilled.
         first_token_seconds: from the submission until the first token of the summary.
         seconds: from the submission until the summary was finished.
@@ -41,6 +44,8 @@ class Summary:
     truncated_tokens: int
     finish_reason: str
     extracted: list[ExtractedSentence] | None = None
+    already_short: bool = False
+    unsupported_language: bool = False
     waiting_seconds: float = field(default=0.0, compare=False)
     first_token_seconds: float = field(default=0.0, compare=False)
     seconds: float = field(default=0.0, compare=False)
@@ -80,6 +85,9 @@ class Request:
         self.input_tokens = len(input_ids)
         self._chunks = [input_ids]  # the sources of the present stage
         self._extraction: Extraction | None = None
+        self.chunks, self.truncated_tokens = 1, 0
+        if params.passthrough and self._pass_through(text, input_ids, params, resolved.sentences):
+            return
         if len(input_ids) > tokenizer.limit and params.long_text == "refuse":
             raise TextError(f"The text has {len(input_ids)} tokens, and the model reads {tokenizer.limit}.")
         if resolved.mode == "extract":
@@ -137,6 +145,31 @@ class Request:
             self.truncated_tokens = extraction.truncated_tokens
             self._set_summary(extraction.summary, extraction.token_ids, last, extraction.sentences)
         return self._sequences
+
+    def _pass_through(self, text: str, input_ids: list[int], params: GenerationParams, sentences: int) -> bool:
+        """Sets the summary of a text that the model need not or cannot read; returns whether it did."""
+        short = is_short(text)
+        if not short and not self._tokenizer.is_unfamiliar(text, input_ids):
+            return False
+        spans = [(0, len(text))] if short else beginning(text, sentences)
+        summary = " ".join(text[start:end] for start, end in spans).strip()
+        token_ids = self._tokenizer.encode_summary(summary)
+        shortest, longest = params.min_new_tokens or 0, params.max_new_tokens or len(token_ids)
+        if short and not shortest <= len(token_ids) <= longest:  # the request asks for something else
+            return False
+        result = Summary(
+            text=summary,
+            token_ids=token_ids,
+            input_tokens=self.input_tokens,
+            output_tokens=len(token_ids),
+            chunks=1,
+            truncated_tokens=0,
+            finish_reason="end",
+            already_short=short,
+            unsupported_language=not short,
+        )
+        self.future.set_result(result)
+        return True
 
     def _split(self, text: str) -> list[list[int]]:
         return [self._tokenizer.encode(chunk) for chunk in self._tokenizer.chunks(text)]

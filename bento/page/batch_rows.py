@@ -38,6 +38,10 @@ class BatchRow:
         self.summary, self.seconds = summary.text, round(done.seconds, 2)
         self.input_tokens, self.output_tokens = summary.input_tokens, summary.output_tokens
         self.chunks, self.truncated_tokens = summary.chunks, summary.truncated_tokens
+        if summary.already_short:
+            self.note = f"{self.note} Already short.".strip()
+        if summary.unsupported_language:
+            self.note = f"{self.note} Language not learned: its beginning.".strip()
         self.unsupported = evidence.unsupported
         self.not_in_text = ", ".join(dict.fromkeys(span.text for span in evidence.unsupported))
 

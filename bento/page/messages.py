@@ -32,9 +32,13 @@ def queue_position(ahead: int) -> str:
 
 
 def summary_report(text: str, done: Done, waited: bool = False) -> str:
-    """How long the summary is and took, and which part of the text was read."""
+    """How long the summary is and took, which part of the text was read, or why the model did not read it."""
     summary = done.summary
     written, read = len(summary.text.split()), len(text.split())
+    if summary.already_short:
+        return "Already short: this text is its own summary."
+    if summary.unsupported_language:
+        return "The model has not learned the language of this text, so its beginning is shown."
     sentences = [
         f"{plural(written, 'word')} from {read:,} in {done.seconds:.1f} s"
         f"{', waiting included' if waited else ''}; the first after {done.first_seconds:.2f} s."

@@ -72,5 +72,5 @@ def _load_engine(options: ServiceSettings) -> "Engine":
         rows=options.rows,
         max_waiting_tokens=options.max_waiting_tokens,
     )
-    engine.generate([WARM_UP_TEXT], GenerationParams(max_new_tokens=8))
+    engine.generate([WARM_UP_TEXT], GenerationParams(max_new_tokens=8, passthrough=False))
     return engine

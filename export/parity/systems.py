@@ -105,7 +105,9 @@ class EngineSystem:
         extracted: list[list[ExtractedSentence]] = [[] for _ in documents]
         for first in track(range(0, len(order), PROGRESS_DOCUMENTS), f"summaries: {self.name}"):
             batch = order[first : first + PROGRESS_DOCUMENTS]
-            summaries = self.engine.generate([documents[i] for i in batch], GenerationParams(long_text="truncate"))
+            summaries = self.engine.generate(
+                [documents[i] for i in batch], GenerationParams(long_text="truncate", passthrough=False)
+            )
             for i, summary in zip(batch, summaries, strict=True):
                 tokens[i] = [*summary.token_ids, end] if summary.finish_reason == "end" else summary.token_ids
                 texts[i] = summary.text

@@ -11,7 +11,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 from finetune.errors import UserError
 from finetune.recipe import Data
-from precis.text import is_blank
+from precis.text import is_blank, without_special_tokens
 
 READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 PARQUET_BRANCH = "refs/convert/parquet"  # the hub converts every public data set to Parquet on this branch
@@ -130,7 +130,10 @@ def _select_columns(dataset: Dataset, data: Data, key: str) -> tuple[Dataset, in
             kind = getattr(dataset.features[column], "dtype", "nested")
             raise UserError(f"data.{option}: column {column} of {source} holds {kind} values, not text.")
     documents, summaries = dataset[data.document_column], dataset[data.summary_column]
-    pairs = Dataset.from_dict({"document": list(documents), "summary": list(summaries)})
+    cleaned = {"document": documents, "summary": summaries}
+    pairs = Dataset.from_dict(
+        {name: [text and without_special_tokens(text) for text in texts] for name, texts in cleaned.items()}
+    )
     complete = pairs.filter(lambda row: not is_blank(row["document"]) and not is_blank(row["summary"]))
     if not len(complete):
         raise UserError(f"{source} holds no pair with both a document and a summary.")

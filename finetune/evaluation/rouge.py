@@ -38,12 +38,13 @@ class Rouge(evaluate.Metric):
 
 def _lines(text: str) -> str:
     """The text with a line break after each sentence, as ROUGE-Lsum expects it."""
-    return "\n".join(text[start:end] for start, end in sentence_spans(text))
+    # A wrapped line's break within a sentence would part it.
+    return "\n".join(" ".join(text[start:end].split()) for start, end in sentence_spans(text))
 
 
 def lead_sentence(document: str) -> str:
     """The document's first sentence, the usual baseline."""
-    return next((document[start:end] for start, end in sentence_spans(document)), "")
+    return next((" ".join(document[start:end].split()) for start, end in sentence_spans(document)), "")
 
 
 def rouge_by_document(predictions: list[str], references: list[str]) -> dict[str, np.ndarray]:

@@ -39,6 +39,7 @@ class Manifest(Record):
     format: int
     prefix: str
     max_input_tokens: int
+    checks_language: bool = True  # whether texts in unknown languages are flagged; not if the own data would be
     files: dict[str, str]
     name: str | None = None
     created: str | None = None

@@ -18,21 +18,13 @@ from typing import Literal
 
 from precis.grounding.numerals import numbers
 from precis.grounding.words import HYPHEN, Word, hyphenated_keys, key, words
+from precis.text.abbreviations import OPENERS
 from precis.text.sentences import sentence_spans
 
 MAX_SENTENCES = 3  # of the document for one of the summary
 MIN_GAIN = 0.15  # fraction of a summary sentence's weight that a further sentence has to cover
 SHORT_WORD_WEIGHT = 0.1  # of words of up to three small letters, most of which carry no meaning
 
-# English words that begin a sentence with a capital and are no names.
-_OPENERS = """
-a about after all also although among an and another any as at because before both but by despite during each even every
-few for former four from he her here his how however i if in instead into is it its just last many more most much my new
-no nor not now of on once one only or other our out over she since so some such than that the their then there these
-they this those three through to two under until up we what when where which while who why with within without yet you
-your
-"""
-OPENERS = frozenset(_OPENERS.split())
 CONNECTORS = frozenset(("of", "the", "and", "for", "in", "de", "la", "du"))  # small words within a name
 
 

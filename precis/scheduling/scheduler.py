@@ -41,7 +41,7 @@ class Scheduler:
         self.thread.start()
 
     def submit(self, request: Request, *, bounded: bool) -> None:
-        """Queues the first sequences of `request`; from any thread.
+        """Queues the first sequences of `request`, unless it is done; from any thread.
 
         Raises EngineClosed, and EngineFull if the queue is full and `bounded` is true. A request that is not bounded is
         an offline one: its caller waits for a list of texts, not for the first tokens of one.
@@ -52,6 +52,8 @@ class Scheduler:
                 raise EngineClosed("The engine is closed.")
             if bounded:
                 self.check_admission()
+            if request.future.done():  # its text needs no model
+                return
             request.offline = not bounded
             for sequence in request.start():
                 self._waiting.append((request, sequence))

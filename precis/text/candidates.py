@@ -4,7 +4,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from precis.text.sentences import sentence_spans, stripped_span
+from precis.text.body import body_sentences
+from precis.text.sentences import stripped_span
 
 CANDIDATE_WORDS = range(5, 51)  # a shorter sentence says too little, a longer one is no summary
 
@@ -25,11 +26,11 @@ def candidate_sentences(
 ) -> list[Candidate]:
     """The candidates that lie in text[start:end], the part of `text` that the model reads, in order.
 
-    `sentences` are the spans of all sentences of `text`, if the caller has them. Only sentences that the part holds
-    completely count, unless it holds none: then those that it holds a part of are cut.
+    `sentences` are those of the body of `text`, if the caller has them. Only sentences that the part holds completely
+    count, unless it holds none: then those that it holds a part of are cut.
     """
     end = len(text) if end is None else end
-    sentences = list(sentence_spans(text)) if sentences is None else sentences
+    sentences = body_sentences(text) if sentences is None else sentences
     first = bisect_left(sentences, (start, start))
     last = bisect_left(sentences, end, key=lambda span: span[0])
     spans = [span for span in sentences[first:last] if span[1] <= end]

@@ -1,34 +1,42 @@
-"""Splits a text into sentences, by rules for English and its neighbours and for Chinese and Japanese."""
+"""Splits a text into sentences, by rules for English and its neighbours and by the full stops of other scripts."""
 
 import re
 import unicodedata
 from collections.abc import Iterator
 
-# A full stop, with closing quotes and brackets, before whitespace; a CJK stop anywhere; or line breaks.
+from precis.text.abbreviations import continues_after_abbreviation
+from precis.text.blocks import block_spans
+
+# Marks, with closing quotes and brackets and references, before whitespace; a CJK stop anywhere; before a bullet.
 _END = re.compile(
-    r"[.!?…](?P<closing>[\"'”’)\]»]*+)(?=\s)|[。！？]++[」』”’）]*+|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]++"
+    r"(?<![.!?…])(?<![.!?…] )(?P<marks>[.!?…।॥؟۔።։](?: ?[.!?…](?!\w))*+)(?P<closing>[\"'”“’)\]»›*_]*+)"
+    r"(?:\[\d{1,3}\])*+(?=\s)|[。！？｡]++[」』”’）]*+|\s(?=[•⁃‣◦▪] ?\S)"
 )
-_OPENING = re.compile(r"\s*+[\"'“‘(\[«]*+")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|Sen|Sens|Rep|Reps|Gov|Gen|Col|Lt|Sgt|Capt|Rev|Hon|St|Jr|Sr|Inc|Co|Corp|Ltd|No|Nos|Vol|vs"
-    r"|etc|e\.g|i\.e|cf|al|approx|Fig|Figs|Eq|Eqs|Sec|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec|a\.m|p\.m)"
-    r"|\b[A-ZÀ-ÖØ-Þ])\.$"  # a single capital: "J. Smith", and the last letter of "U.S."
+_OPENING = re.compile(r"\s*+[\"'“‘„(\[«‹]*+")
+_LIST_NUMBER = re.compile(r"[-*•⁃\s]*+\(?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})\.\)?$")
+_LONGEST_LIST_NUMBER = 10  # characters
+_NAMED_WITH_MARK = ("Yahoo!", "Jeopardy!", "Yum!", "Which?")
+# "Why not?" Ann Lee asked.
+_ATTRIBUTION = re.compile(
+    r"(?:[A-ZÀ-ÖØ-Þ][\w.'’-]{0,20} ){1,3}"
+    r"(?:said|says|asked|asks|wrote|writes|added|adds|replied|told|cried|shouted|answered)\b"
 )
-_LONGEST_ABBREVIATION = 8  # characters, with its full stop
 
 
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yields (start, end) of each sentence in `text`, without the whitespace around it, in linear time.
 
-    A line break ends a sentence. An abbreviation does not, nor does a mark that a sentence goes on after: a closing
-    quote, a bracket or an ellipsis before a small letter.
+    A sentence lies within one block (see `blocks.block_spans`); lines that were wrapped are one block. An abbreviation
+    does not end a sentence, nor does a mark that it goes on after: a closing quote, a bracket or an ellipsis before a
+    small letter.
     """
-    start = 0
-    for match in _END.finditer(text):
-        if _ends_sentence(text, match):
-            yield from _stripped(text, start, match.end())
-            start = match.end()
-    yield from _stripped(text, start, len(text))
+    for block_start, block_end in block_spans(text):
+        start = block_start
+        for match in _END.finditer(text, block_start, block_end):
+            if _ends_sentence(text, start, match, block_end):
+                yield from _stripped(text, start, match.end())
+                start = match.end()
+        yield from _stripped(text, start, block_end)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -37,16 +45,33 @@ def split_sentences(text: str) -> list[str]:
     return [" ".join(text[start:end].split()) for start, end in sentence_spans(text)]
 
 
-def _ends_sentence(text: str, match: re.Match[str]) -> bool:
-    mark = text[match.start()]
-    if mark not in ".!?…":
+def _ends_sentence(text: str, start: int, match: re.Match[str], block_end: int) -> bool:
+    marks, closing = match["marks"], match["closing"]
+    if marks is None:  # a CJK stop or a bullet
         return True
-    following = _OPENING.match(text, match.end())
-    goes_on = following is not None and text[following.end() : following.end() + 1].islower()
-    if goes_on and (mark == "…" or match["closing"] or text[match.start() - 1 : match.start()] == "."):
+    opening = _OPENING.match(text, match.end(), block_end)
+    following = opening.end() if opening is not None else match.end()
+    first = text[following : following + 1]
+    if marks == "." and not closing.strip("*_"):
+        return not (
+            _is_list_number(text, start, match.end("closing"))
+            or continues_after_abbreviation(text, start, match.end("marks"), following)
+        )
+    if _is_list_number(text, start, match.end("closing")):
         return False
-    stop = match.start() + 1
-    return mark != "." or not _ABBREVIATION.search(text, max(0, stop - _LONGEST_ABBREVIATION), stop)
+    is_ellipsis = marks.count(".") > 2 or "…" in marks
+    if is_ellipsis and closing[:1] in ("]", ")") and text[match.start() - 1] in "[(":
+        return False
+    if (closing or is_ellipsis) and (first.islower() or (is_ellipsis and not closing and first.isdigit())):
+        return False
+    if closing and marks[-1] in "!?" and _ATTRIBUTION.match(text, following):
+        return False
+    return not (first.islower() and text.endswith(_NAMED_WITH_MARK, max(start, match.start() - 9), match.end("marks")))
+
+
+def _is_list_number(text: str, start: int, end: int) -> bool:
+    """Whether the sentence has only the number of a list item so far."""
+    return end - start <= _LONGEST_LIST_NUMBER and _LIST_NUMBER.match(text, start, end) is not None
 
 
 def stripped_span(text: str, start: int, end: int) -> tuple[int, int]:

@@ -1,13 +1,15 @@
 """Converts text to the model's input tokens and its output tokens to text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
 from precis.bundle.verify import Bundle
 from precis.errors import BundleError
 from precis.params import MAX_NEW_TOKENS
+from precis.text import is_blank, without_special_tokens
 from precis.text.chunking import chunk_spans
+from precis.text.familiarity import Familiarity
 from precis.text.sentences import stripped_span
 
 MARGIN = 8  # tokens; a chunk can encode to a few more tokens than it had within the text
@@ -15,11 +17,19 @@ MARGIN = 8  # tokens; a chunk can encode to a few more tokens than it had within
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A bundle's tokenizer with the model's prefix and input limit (in tokens, prefix and end token included)."""
+    """A bundle's tokenizer with the model's prefix and input limit (in tokens, prefix and end token included).
+
+    Special tokens that stand in a text are read as blanks. `checks_language` is the manifest's.
+    """
 
     tokenizer: Tokenizer
     prefix: str
     limit: int
+    checks_language: bool = True
+    _familiarity: Familiarity = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_familiarity", Familiarity(self.tokenizer))
 
     @classmethod
     def load(cls, bundle: Bundle) -> "TextTokenizer":
@@ -31,16 +41,26 @@ class TextTokenizer:
         # A saved tokenizer may carry the truncation and padding that training used last.
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return cls(tokenizer, bundle.manifest.prefix, bundle.manifest.max_input_tokens)
+        manifest = bundle.manifest
+        return cls(tokenizer, manifest.prefix, manifest.max_input_tokens, manifest.checks_language)
 
     def encode(self, text: str) -> list[int]:
         """The tokens of prefix, text and end, of any length."""
-        return self.tokenizer.encode(self.prefix + text).ids
+        return self.tokenizer.encode(self.prefix + without_special_tokens(text)).ids
 
     def encode_all(self, texts: list[str]) -> list[list[int]]:
         """`encode` of each text, in the library's own threads."""
         # "fast" computes no offsets.
-        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast([self.prefix + text for text in texts])]
+        inputs = [self.prefix + without_special_tokens(text) for text in texts]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(inputs)]
+
+    def encode_summary(self, text: str) -> list[int]:
+        """The tokens of a summary without prefix and end."""
+        return self.tokenizer.encode(without_special_tokens(text), add_special_tokens=False).ids
+
+    def is_unfamiliar(self, text: str, ids: list[int]) -> bool:
+        """Whether `text`, encoded as `ids`, is in a language that the model has not learned; see `familiarity`."""
+        return self.checks_language and self._familiarity.is_unfamiliar(text, ids)
 
     def truncate(self, ids: list[int]) -> list[int]:
         """The first `limit` tokens, the end token included, as transformers truncates."""
@@ -52,12 +72,12 @@ class TextTokenizer:
 
     def encode_sentences(self, sentences: list[str]) -> list[list[int]]:
         """The tokens of each sentence and its end, without the prefix; of a very long one the first MAX_NEW_TOKENS."""
-        encodings = self.tokenizer.encode_batch_fast(sentences)
+        encodings = self.tokenizer.encode_batch_fast([without_special_tokens(sentence) for sentence in sentences])
         return [_truncate(encoding.ids, MAX_NEW_TOKENS) for encoding in encodings]
 
     def read_end(self, text: str) -> int:
         """How many characters of `text` the model reads if it is truncated."""
-        offsets = self.tokenizer.encode(self.prefix + text).offsets
+        offsets = self.tokenizer.encode(self.prefix + without_special_tokens(text)).offsets
         if len(offsets) <= self.limit:
             return len(text)
         first_unread, _ = offsets[self.limit - 1]
@@ -69,10 +89,13 @@ class TextTokenizer:
 
     def chunk_spans(self, text: str) -> list[tuple[int, int]]:
         """(start, end) of each of `chunks`."""
+        text = without_special_tokens(text)
         token_starts = [start for start, _ in self.tokenizer.encode(text, add_special_tokens=False).offsets]
         max_tokens = max(1, self.limit - len(self.encode("")) - MARGIN)
         spans = [stripped_span(text, start, end) for start, end in chunk_spans(text, token_starts, max_tokens)]
-        return [part for start, end in spans if start < end for part in self._halves(text, start, end)]
+        return [
+            part for start, end in spans if not is_blank(text[start:end]) for part in self._halves(text, start, end)
+        ]
 
     def _halves(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """text[start:end], halved until it fits: characters outside the vocabulary in a row share one offset."""

@@ -50,7 +50,22 @@ def test_response_equals_the_engines_summary(service, engine, settings):
         "truncated_tokens": summary.truncated_tokens,
         "chunks": summary.chunks,
         "finish_reason": summary.finish_reason,
+        "already_short": False,
+        "unsupported_language": False,
     }
+
+
+def test_texts_that_need_no_model_are_flagged(service):
+    short = "The pool is closed until Saturday."
+    answer = json.loads(send(f"{service.url}/summarize", {"text": short, "evidence": True})[2])
+    assert (answer["summary"], answer["already_short"], answer["unsupported_language"]) == (short, True, False)
+    assert [sentence["text"] for sentence in answer["evidence"]["sentences"]] == [short]
+    chinese = "市议会决定拆除旧桥，并在明年秋天之前建造一座新桥。费用估计为三百万欧元。居民对此表示欢迎。" * 3
+    answer = json.loads(send(f"{service.url}/summarize", {"text": chinese})[2])
+    assert (answer["already_short"], answer["unsupported_language"]) == (False, True)
+    assert answer["summary"] == chinese[: chinese.index("。") + 1]
+    answer = json.loads(send(f"{service.url}/summarize", {"text": short, "passthrough": False})[2])
+    assert not answer["already_short"]
 
 
 def test_concurrent_clients_get_their_own_summaries(service, engine):
@@ -75,6 +90,8 @@ def test_concurrent_clients_get_their_own_summaries(service, engine):
         ({}, 422, "missing_field", "text"),
         ({"text": ""}, 422, "invalid_field", "text"),
         ({"text": " \n\t"}, 422, "invalid_field", "text"),
+        ({"text": "\u200b\ufeff\0"}, 422, "invalid_field", "text"),
+        ({"text": "</s>"}, 422, "invalid_field", "text"),
         ({"text": 3}, 422, "invalid_field", "text"),
         ({"text": None}, 422, "invalid_field", "text"),
         ({"text": "x", "summary": 1}, 422, "unknown_field", "summary"),

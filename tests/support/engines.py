@@ -12,7 +12,7 @@ from precis.bundle.manifest import FORMAT, sha256
 from tests.conftest import gazette
 
 LIMIT = 96  # tokens that the models of the tests read
-TEXTS = [row["document"][: 60 + 37 * i] for i, row in enumerate(gazette("validation")[:12])]
+TEXTS = [row["document"][: 200 + 24 * i] for i, row in enumerate(gazette("validation")[:12])]
 ODD = "🙂👩‍👩‍👧 Łódź 日本語 Nguyễn ✓ "  # characters that the tokenizer splits into bytes or does not know
 
 GREEDY_SETTINGS = [

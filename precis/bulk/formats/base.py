@@ -23,6 +23,8 @@ COUNTS: dict[str, type] = {
     "truncated": bool,
     "truncated_tokens": int,
     "finish_reason": str,
+    "already_short": bool,
+    "unsupported_language": bool,
 }
 
 

@@ -65,9 +65,16 @@ def test_longer_file_moves_no_document_to_the_other_split(tmp_path):
 
 def test_pairs_without_text_are_dropped_and_counted(tmp_path):
     rows = [*ROWS, {"article": "", "gist": "x"}, {"article": "x", "gist": None}, {"article": " \n", "gist": "x"}]
+    rows += [{"article": "\u200b\0", "gist": "x"}, {"article": "x", "gist": "</s>"}]
     path = write_jsonl(tmp_path / "own.jsonl", rows)
     pairs = load_pairs(Data(train=str(path), validation=str(path), **COLUMNS), seed=0)
-    assert (len(pairs.train), pairs.dropped["train"]) == (40, 3)
+    assert (len(pairs.train), pairs.dropped["train"]) == (40, 5)
+
+
+def test_special_tokens_in_a_pair_are_blanks_as_in_serving(tmp_path):
+    path = write_jsonl(tmp_path / "own.jsonl", [{"article": "a</s>b", "gist": "<pad>c"}])
+    pairs = load_pairs(Data(train=str(path), validation=str(path), **COLUMNS), seed=0)
+    assert pairs.train[0] == {"document": "a    b", "summary": "     c"}
 
 
 def test_validation_sample_depends_on_the_seed(tmp_path):

@@ -22,6 +22,13 @@ def test_rouge_lsum_compares_sentence_by_sentence():
     assert scores["rougeL"][0] == pytest.approx(50)
 
 
+def test_rouge_lsum_reads_a_wrapped_sentence_as_one():
+    wrapped = "The council of the town said on Monday evening that all of the\nbridges stay open. It rained."
+    scores = rouge_by_document([wrapped], [wrapped.replace("\n", " ")])
+    assert scores["rougeLsum"][0] == pytest.approx(100)
+    assert lead_sentence(wrapped).endswith("all of the bridges stay open.")
+
+
 def test_scores_are_in_the_documents_order():
     scores = rouge_by_document(["alpha", "beta", ""], ["alpha", "gamma", "delta"])
     assert scores["rouge1"].tolist() == [100, 0, 0]

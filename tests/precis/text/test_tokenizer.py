@@ -3,7 +3,6 @@
 import pytest
 
 from precis import GenerationParams, TextError
-from precis.text import is_blank
 from tests.conftest import gazette
 from tests.support.engines import LIMIT
 
@@ -29,13 +28,11 @@ def test_truncating_keeps_the_end_token(engine):
     assert engine._tokenizer.truncate(ids[:5]) == ids[:5]
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t ", "\u2003\u00a0"])
-def test_a_text_without_words_is_refused(engine, text):
-    assert is_blank(text)
-    with pytest.raises(TextError, match="empty"):
-        engine.generate([text])
-
-
-def test_a_missing_text_is_blank_and_a_sign_is_not():
-    assert is_blank(None)
-    assert not is_blank(".")
+def test_special_tokens_in_a_text_are_blanks(engine):
+    encode = engine._tokenizer.encode
+    with_tokens = "The council</s> met <pad>on Monday.<extra_id_0> It <unk> agreed."
+    assert encode(with_tokens) == encode("The council met on Monday. It agreed.")
+    assert encode("<s>a < b</p>") != encode("a b")  # no special tokens of T5
+    assert engine._tokenizer.encode_all([with_tokens]) == [encode(with_tokens)]
+    long = with_tokens * 40
+    assert "".join(engine._tokenizer.chunks(long)).count("</s>") == 0
