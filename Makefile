@@ -21,7 +21,8 @@ export ORT_DISABLE_TELEMETRY := 1
 sources = $(sort $(shell find $(1) -type f -name '*.py' -o -name '*.jinja'))
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 FINETUNE_INPUTS := $(RECIPE) $(call sources,finetune) precis/params.py \
-	$(addprefix precis/text/,sentences.py blocks.py abbreviations.py) $(wildcard data/gazette/* models/base/*)
+	$(addprefix precis/text/,__init__.py abbreviations.py blocks.py body.py body_patterns.py candidates.py sentences.py) \
+	$(wildcard data/gazette/* models/base/*)
 EXPORT_INPUTS := $(FINETUNE_INPUTS) $(call sources,export precis)
 FINETUNED := $(RUN)/finetuned-$(call checksum,$(FINETUNE_INPUTS))
 EXPORTED := $(RUN)/exported-$(call checksum,$(EXPORT_INPUTS))

@@ -85,6 +85,7 @@ class TextTokenizer:
 
     def chunks(self, text: str) -> list[str]:
         """`text` in chunks that the model can read; see `chunking.chunk_spans`."""
+        text = without_special_tokens(text)
         return [text[start:end] for start, end in self.chunk_spans(text)]
 
     def chunk_spans(self, text: str) -> list[tuple[int, int]]:
