@@ -62,6 +62,16 @@ def from_engine_error(error: EngineError) -> ServiceError:
         case EngineClosed():
             metrics.rejections.labels("stopping").inc()
             return shutting_down()
+    return internal(error)
+
+
+def from_exception(error: Exception) -> ServiceError:
+    """The error of one text among several, or of a stream that has begun, whatever was raised."""
+    return from_engine_error(error) if isinstance(error, EngineError) else internal(error)
+
+
+def internal(error: Exception) -> ServiceError:
+    """The answer to a failure that nobody foresaw; logs it."""
     log.error("A request failed", exc_info=error)
     return ServiceError(500, "internal", "The summary failed; the server's log has the reason.")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import weakref
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
@@ -25,10 +26,10 @@ from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
 from precis.text.detokenizer import IncrementalDetokenizer
 from precis.text.tokenizer import TextTokenizer
+from precis.text.workers import Check, TextWorkers
 
 DEFAULT_ROWS = {"cpu": 32, "cuda": 128}  # fewer if their KV cache would be larger than MAX_CACHE_BYTES
 MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
-LONG_TEXT = 20_000  # characters; a longer text is tokenized in a thread, so that the event loop goes on
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Engine:
         sizes = (model.threads, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
         log.info("%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB", *sizes)
         self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit), max_waiting_tokens)
+        self._text_workers = TextWorkers()
         weakref.finalize(self, self._scheduler.stop)
 
     @classmethod
@@ -200,16 +202,30 @@ class Engine:
         """Stops after the current decode step; requests that are not finished raise EngineClosed."""
         self._scheduler.stop()
         self._scheduler.thread.join()
+        self._text_workers.close()
 
     async def _request_async(self, text: str, params: GenerationParams | None, timeout: float | None) -> Request:
         self.check_admission()
-        if len(text) <= LONG_TEXT:
-            return self._request(text, params, timeout)
-        return await asyncio.to_thread(self._request, text, params, timeout)
+        submitted_at = time.monotonic()
+        deadline = None if timeout is None else submitted_at + timeout
+
+        def work(check: Check) -> Request:
+            self.check_admission()  # again, since the queue may have filled while this text waited for its turn
+            return self._request(text, params, timeout, submitted_at=submitted_at, check=check)
+
+        return await self._text_workers.run(text, deadline, work)
 
     def _request(
-        self, text: str, params: GenerationParams | None, timeout: float | None, input_ids: list[int] | None = None
+        self,
+        text: str,
+        params: GenerationParams | None,
+        timeout: float | None,
+        input_ids: list[int] | None = None,
+        submitted_at: float | None = None,
+        check: Check = lambda: None,
     ) -> Request:
         params = params or GenerationParams()
         resolved = resolve(params, self.bundle.generation_config)
-        return Request(self._tokenizer, text, params, resolved, timeout, input_ids)
+        return Request(
+            self._tokenizer, text, params, resolved, timeout, input_ids, submitted_at=submitted_at, check=check
+        )
