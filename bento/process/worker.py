@@ -23,9 +23,13 @@ def main() -> None:
     import bentoml
     import uvicorn
 
+    from bento.process.http_protocol import BoundedHttpProtocol, connection_limit
+    from bento.process.start import load_settings
+
     bentoml.server_context.worker_index = 1  # as BentoML's own supervisor numbers its workers
     from bento.service import Summarizer
 
+    BoundedHttpProtocol.max_connections = connection_limit()
     config = uvicorn.Config(
         Summarizer.to_asgi(),  # type: ignore[attr-defined]  # BentoML ships no types
         backlog=BACKLOG,
@@ -33,6 +37,8 @@ def main() -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        http=BoundedHttpProtocol,
+        forwarded_allow_ips=load_settings().trusted_proxies,
     )
     uvicorn.Server(config).run(sockets=[listening])
 

@@ -9,9 +9,9 @@ COMBINING = "\u0300"  # the first mark that changes the character before it
 def slice_spans(text: str, size: int = SLICE_CHARACTERS) -> Iterator[tuple[int, int]]:
     """(start, end) of slices of at most `size` characters.
 
-    A slice ends before a single space between two words, which it leaves out: SentencePiece's tokens begin with a space,
-    so that they are the same on both sides. Where the second half of a slice has no such place, a
-    word is cut, and its tokens next to the cut can differ.
+    A slice ends before a single space between two words, and leaves it out: tokens of SentencePiece models begin with a
+    space, so that they are the same on both sides. Where the second half of a slice has no such place, a word is cut,
+    and its tokens next to the cut can differ.
     """
     start = 0
     while len(text) - start > size:

@@ -1,5 +1,7 @@
 """A long text is tokenized in slices, and its tokens are those of the whole."""
 
+from itertools import pairwise
+
 import pytest
 
 from precis import GenerationParams, TextError
@@ -24,7 +26,7 @@ def test_slices_are_small_and_leave_out_single_spaces_only(text):
     spans = list(slice_spans(text))
     assert all(0 <= end - start <= SLICE_CHARACTERS for start, end in spans)
     assert (spans[0][0], spans[-1][1]) == (0, len(text))
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in pairwise(spans):
         assert text[end:start] in ("", " ")
 
 
