@@ -9,7 +9,15 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 from bento import metrics
-from precis import DeadlineExceeded, EngineClosed, EngineError, EngineFull, GenerationError, TextError
+from precis import (
+    DeadlineExceeded,
+    EngineClosed,
+    EngineError,
+    EngineFull,
+    GenerationError,
+    TextError,
+    TooMuchWork,
+)
 
 log = logging.getLogger("precis.errors")
 
@@ -56,6 +64,9 @@ def from_engine_error(error: EngineError) -> ServiceError:
         case EngineFull():
             metrics.rejections.labels("full").inc()
             return ServiceError(429, "full", str(error), headers={"Retry-After": str(math.ceil(error.retry_after))})
+        case TooMuchWork():
+            metrics.rejections.labels("too_much_work").inc()
+            return ServiceError(422, "too_much_work", str(error))
         case DeadlineExceeded():
             metrics.rejections.labels("timeout").inc()
             return ServiceError(504, "timeout", "The summary was not ready in time.")

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from bento import metrics
 from bento.errors import ServiceError, from_engine_error, from_exception
+from bento.middleware.caller import current_caller
 from bento.schema import BatchRequest, SummarizeOptions, SummarizeRequest, SummarizeResponse, parse_request
 from precis import Engine, EngineError, GenerationParams, Summary
 from precis.grounding.evidence import find_evidence
@@ -83,7 +84,9 @@ class RequestHandler:
         request = parse_request(SummarizeRequest, body)
         deadline = started + self._seconds(request)
         params = request.generation_params()
-        deltas = self.engine.stream(request.text, params, timeout=deadline - time.monotonic())
+        deltas = self.engine.stream(
+            request.text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
+        )
         items = with_heartbeats(deltas, HEARTBEAT_SECONDS)
         first = await anext(items)
         events = self._events(request, deadline, items, first)
@@ -112,7 +115,9 @@ class RequestHandler:
     async def _summarize(
         self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
     ) -> SummarizeResponse:
-        summary = await self.engine.summarize(text, params, timeout=deadline - time.monotonic())
+        summary = await self.engine.summarize(
+            text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
+        )
         return await self._response(text, options, summary, deadline)
 
     async def _response(

@@ -60,7 +60,10 @@ class ServiceSettings(BaseSettings):
         description="Sequences decoded at once (each beam is one). Default: 32, or as many as fit into 2 GiB.",
     )
     max_waiting_tokens: int = Field(
-        32_768, ge=1, description="Tokens of waiting texts above which new requests get 429 with Retry-After."
+        65_536,
+        ge=1,
+        description="Tokens of waiting texts above which new requests get 429 with Retry-After; half of it for one "
+        "caller (API key, else address).",
     )
     timeout_seconds: float = Field(
         60.0, ge=0.1, le=3600, description="Time limit of a request (504). Its `timeout_ms` can only shorten it."

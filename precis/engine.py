@@ -122,32 +122,47 @@ class Engine:
         return [request.future.result() for request in requests]
 
     def submit(
-        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
+        self,
+        text: str,
+        params: GenerationParams | None = None,
+        *,
+        timeout: float | None = None,
+        caller: str | None = None,
     ) -> Future[Summary]:
         """Queues one text. Cancelling the future frees its rows at the next decode step.
 
-        After `timeout` seconds the future raises DeadlineExceeded. Raises TextError, GenerationError, EngineFull or
-        EngineClosed.
+        After `timeout` seconds the future raises DeadlineExceeded. A `caller`, by any name, may hold a share of the
+        queue only. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed.
         """
-        request = self._request(text, params, timeout)
+        request = self._request(text, params, timeout, caller=caller)
         self._scheduler.submit(request, bounded=True)
         return request.future
 
     async def summarize(
-        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
+        self,
+        text: str,
+        params: GenerationParams | None = None,
+        *,
+        timeout: float | None = None,
+        caller: str | None = None,
     ) -> Summary:
         """The summary of one text. Cancelling the task cancels the request. Raises what `submit` and its future do."""
-        request = await self._request_async(text, params, timeout)
+        request = await self._request_async(text, params, timeout, caller)
         self._scheduler.submit(request, bounded=True)
         return await asyncio.wrap_future(request.future)
 
     async def stream(
-        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
+        self,
+        text: str,
+        params: GenerationParams | None = None,
+        *,
+        timeout: float | None = None,
+        caller: str | None = None,
     ) -> AsyncGenerator[str | Summary, None]:
         """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
-        request = await self._request_async(text, params, timeout)
+        request = await self._request_async(text, params, timeout, caller)
 
         def publish(token_ids: list[int] | None) -> None:
             try:
@@ -169,6 +184,15 @@ class Engine:
             yield summary
         finally:
             request.future.cancel()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine was ended by an error of its own; it raises EngineClosed from then on."""
+        return self._scheduler.failed
+
+    def wait_until_stopped(self) -> None:
+        """Blocks until the engine is closed or has failed."""
+        self._scheduler.thread.join()
 
     def check_admission(self) -> None:
         """Raises EngineFull if `submit` would, so that a caller need not read a text that is refused."""
@@ -204,14 +228,16 @@ class Engine:
         self._scheduler.thread.join()
         self._text_workers.close()
 
-    async def _request_async(self, text: str, params: GenerationParams | None, timeout: float | None) -> Request:
+    async def _request_async(
+        self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None
+    ) -> Request:
         self.check_admission()
         submitted_at = time.monotonic()
         deadline = None if timeout is None else submitted_at + timeout
 
         def work(check: Check) -> Request:
             self.check_admission()  # again, since the queue may have filled while this text waited for its turn
-            return self._request(text, params, timeout, submitted_at=submitted_at, check=check)
+            return self._request(text, params, timeout, submitted_at=submitted_at, caller=caller, check=check)
 
         return await self._text_workers.run(text, deadline, work)
 
@@ -222,10 +248,19 @@ class Engine:
         timeout: float | None,
         input_ids: list[int] | None = None,
         submitted_at: float | None = None,
+        caller: str | None = None,
         check: Check = lambda: None,
     ) -> Request:
         params = params or GenerationParams()
         resolved = resolve(params, self.bundle.generation_config)
         return Request(
-            self._tokenizer, text, params, resolved, timeout, input_ids, submitted_at=submitted_at, check=check
+            self._tokenizer,
+            text,
+            params,
+            resolved,
+            timeout,
+            input_ids,
+            submitted_at=submitted_at,
+            caller=caller,
+            check=check,
         )

@@ -61,14 +61,16 @@ class Request:
         input_ids: list[int] | None = None,
         *,
         submitted_at: float | None = None,
+        caller: str | None = None,
         check: Check = lambda: None,
     ) -> None:
         """`timeout` is in seconds from `submitted_at`, by default now; `input_ids` are the text's tokens if the caller
-        has encoded it. `check` is called now and then while a long text is encoded; what it raises ends that.
+        has encoded it. `caller` names whose request it is, where callers are told apart. `check` is called now and then
+        while a long text is encoded; what it raises ends that.
 
         Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
         """
-        self._tokenizer, self._params = tokenizer, resolved
+        self._tokenizer, self._params, self.caller = tokenizer, resolved, caller
         self.submitted_at = time.monotonic() if submitted_at is None else submitted_at
         self.started_at = math.inf  # when its first sequence joined the batch
         self.deadline = None if timeout is None else self.submitted_at + timeout

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento import metrics
 from bento.errors import ServiceError, from_engine_error
-from bento.middleware.caller import caller_of
+from bento.middleware.caller import caller_of, current_caller
 from bento.middleware.paths import STREAM_PATH, is_summarize_request
 from bento.process.state import get_engine
 from precis import EngineFull
@@ -22,7 +22,9 @@ class AdmissionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not is_summarize_request(scope):
             await self.app(scope, receive, send)
-        elif scope["path"] == STREAM_PATH:
+            return
+        current_caller.set(caller_of(scope))
+        if scope["path"] == STREAM_PATH:
             await self._stream(caller_of(scope), scope, receive, send)
         else:
             await self._admit(scope, receive, send)

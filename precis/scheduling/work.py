@@ -1,0 +1,48 @@
+"""Work that requests bring, counted in what is computed, and how long it takes."""
+
+from dataclasses import dataclass, field
+
+from precis.scheduling.sequence import Sequence
+from precis.scheduling.throughput import ThroughputEstimate
+
+# (units, seconds) that are assumed until they are measured: fast, so that nothing is refused because of them.
+PREFILL_RATE = (20_000.0, 0.5)
+DECODE_RATE = (20_000.0, 0.5)
+LENGTH_MEMORY = 0.95  # weight of the lengths known before in the mean with a further one
+
+
+@dataclass
+class Work:
+    """`tokens` to prefill, and `row_steps` to decode: rows times steps."""
+
+    tokens: float = 0.0
+    row_steps: float = 0.0
+
+    def add(self, other: "Work", sign: int = 1) -> None:
+        """Adds `other`, or subtracts it if `sign` is -1."""
+        self.tokens += sign * other.tokens
+        self.row_steps += sign * other.row_steps
+
+
+@dataclass
+class WorkCosts:
+    """How much work a sequence is, and how many seconds work takes, as measured lately. Not thread-safe."""
+
+    prefill: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*PREFILL_RATE))
+    decode: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*DECODE_RATE))
+    length: float = 1.0  # of a finished sequence, as a fraction of the longest that was allowed
+
+    def of(self, sequence: Sequence) -> Work:
+        """The work that `sequence` is expected to be. Most end before the longest allowed summary."""
+        params = sequence.params
+        steps = max(params.min_new_tokens, self.length * params.max_new_tokens)
+        return Work(len(sequence.input_ids), sequence.rows * steps)
+
+    def seconds(self, work: Work) -> float:
+        """How long `work` takes."""
+        return self.prefill.seconds_for(work.tokens) + self.decode.seconds_for(work.row_steps)
+
+    def note_length(self, sequence: Sequence) -> None:
+        """Records the length of a finished sequence."""
+        fraction = len(sequence.token_ids) / sequence.params.max_new_tokens
+        self.length = LENGTH_MEMORY * self.length + (1 - LENGTH_MEMORY) * fraction
