@@ -87,12 +87,16 @@ def internal(error: Exception) -> ServiceError:
     return ServiceError(500, "internal", "The summary failed; the server's log has the reason.")
 
 
-def from_validation_error(error: ValidationError) -> ServiceError:
+def from_validation_error(error: ValidationError, body: bytes = b"") -> ServiceError:
     """The answer to a body that does not fit the schema: pydantic's first error, without the values that were sent."""
+    if not _is_utf8(body):
+        return ServiceError(400, "invalid_json", "The body is not in UTF-8, which JSON has to be.")
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     if first["type"] == "json_invalid":
         reason = first["msg"].removeprefix("Invalid JSON: ")
         return ServiceError(400, "invalid_json", f"The body is not valid JSON: {reason}.")
+    if first["type"] == "too_many_fields":
+        return ServiceError(422, "unknown_field", "The body has more fields than any request has.")
     if not first["loc"]:
         return ServiceError(400, "invalid_json", "The body should be a JSON object.")
     name = str(first["loc"][0])
@@ -104,3 +108,13 @@ def from_validation_error(error: ValidationError) -> ServiceError:
         return ServiceError(422, "missing_field", f"The field {name} is missing.", name)
     reason = first["msg"].removeprefix("Input ").removeprefix("String ")
     return ServiceError(422, "invalid_field", f"{name}: {reason}.", name)
+
+
+def _is_utf8(body: bytes) -> bool:
+    if b"\0" in body[:4]:  # ASCII in UTF-16 or UTF-32, which would pass
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

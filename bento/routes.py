@@ -16,6 +16,7 @@ from bento import metrics
 from bento.api_reference import render
 from bento.icon import ICON_FILE
 from bento.openapi import describe
+from bento.middleware.root_path import without_root_path
 from bento.process.state import get_engine
 from bento.settings import ServiceSettings
 
@@ -28,7 +29,9 @@ class LazyPage:
     Importing Gradio takes seconds, and the API need not wait for it. Requests that come before wait for the page.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root_path: str) -> None:
+        """`root_path` is the prefix under which a reverse proxy serves the service."""
+        self._root_path = root_path
         self._app: ASGIApp | None = None
         self._built = asyncio.Event()
 
@@ -56,7 +59,7 @@ class LazyPage:
         await self._built.wait()
         if self._app is not None:
             # Gradio is mounted at /ui in its own app, so the mounts around that one must not be counted again.
-            await self._app({**scope, "root_path": ""}, receive, send)
+            await self._app({**without_root_path(scope, self._root_path), "root_path": ""}, receive, send)
 
 
 async def model(_: Request) -> JSONResponse:
@@ -76,10 +79,10 @@ async def favicon(_: Request) -> Response:
 
 def make_site(settings: ServiceSettings) -> Starlette:
     """The app that is mounted at /. It comes before BentoML's own page there, which loads scripts of a third party."""
-    page = LazyPage()
+    page = LazyPage(settings.root_path)
 
     async def openapi(_: Request) -> JSONResponse:
-        return JSONResponse(describe(settings.asks_for_keys))
+        return JSONResponse({**describe(settings.asks_for_keys), "servers": [{"url": settings.root_path or "/"}]})
 
     async def documentation(request: Request) -> HTMLResponse:
         address = str(request.base_url).rstrip("/")
@@ -104,4 +107,7 @@ def make_site(settings: ServiceSettings) -> Starlette:
     ]
     if settings.has_page:
         routes += [Route("/ui", page), Mount("/ui", page)]
-    return Starlette(routes=routes, lifespan=lifespan)
+    site = Starlette(routes=routes, lifespan=lifespan)
+    # A redirect would name the host by which a reverse proxy calls this server; nobody else may know it.
+    site.router.redirect_slashes = False
+    return site
