@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bento import metrics
 from bento.api_reference import render
 from bento.icon import ICON_FILE
-from bento.openapi import describe
 from bento.middleware.root_path import without_root_path
+from bento.openapi import describe
 from bento.process.state import get_engine
 from bento.settings import ServiceSettings
 

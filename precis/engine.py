@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.bundle.verify import Bundle, open_bundle
-from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, resolve
+from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, check_token_ids, resolve
 from precis.request import Request, Summary
 from precis.runtime.kv_cache import Prefill
 from precis.runtime.model import Seq2SeqModel
@@ -87,6 +87,7 @@ class Engine:
         check_generation_config(bundle.generation_config)
         tokenizer = TextTokenizer.load(bundle)
         model = Seq2SeqModel(bundle, device, threads or default_threads(), allow_cpu_fallback)
+        check_token_ids(bundle.generation_config, model.vocab_size)
         return cls(bundle, tokenizer, model, rows, max_waiting_tokens)
 
     def __enter__(self) -> Self:

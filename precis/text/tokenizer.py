@@ -6,6 +6,7 @@ from functools import cached_property
 
 from tokenizers import Tokenizer
 
+from precis.bundle.names import MANIFEST
 from precis.bundle.verify import Bundle
 from precis.errors import BundleError, TextError
 from precis.text import is_blank
@@ -34,7 +35,13 @@ class TextTokenizer:
         # A saved tokenizer may carry the truncation and padding that training used last.
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return cls(tokenizer, bundle.manifest.prefix, bundle.manifest.max_input_tokens)
+        loaded = cls(tokenizer, bundle.manifest.prefix, bundle.manifest.max_input_tokens)
+        taken = len(loaded.encode("")) + MARGIN
+        if loaded.limit <= taken:
+            raise BundleError(
+                f"{bundle.folder / MANIFEST}: max_input_tokens is {loaded.limit}, and the prefix takes {taken} of them."
+            )
+        return loaded
 
     def encode(self, text: str, check: Callable[[], None] = lambda: None) -> list[int]:
         """The tokens of prefix, text and end, at most MAX_TEXT_TOKENS.
