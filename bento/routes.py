@@ -77,6 +77,12 @@ async def favicon(_: Request) -> Response:
     return FileResponse(ICON_FILE, media_type="image/x-icon", headers={"Cache-Control": "max-age=86400"})
 
 
+async def to_page(request: Request) -> Response:
+    """Redirects to the page's own address. It is relative: what a reverse proxy calls this host is nobody else's."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return Response(status_code=307, headers={"Location": f"ui/{query}"})
+
+
 def make_site(settings: ServiceSettings) -> Starlette:
     """The app that is mounted at /. It comes before BentoML's own page there, which loads scripts of a third party."""
     page = LazyPage(settings.root_path)
@@ -106,8 +112,8 @@ def make_site(settings: ServiceSettings) -> Starlette:
         Route("/favicon.ico", favicon),
     ]
     if settings.has_page:
-        routes += [Route("/ui", page), Mount("/ui", page)]
+        routes += [Route("/ui", to_page), Mount("/ui", page)]
     site = Starlette(routes=routes, lifespan=lifespan)
-    # A redirect would name the host by which a reverse proxy calls this server; nobody else may know it.
+    # Its redirects would name the host by which a reverse proxy calls this server.
     site.router.redirect_slashes = False
     return site

@@ -13,7 +13,7 @@ from precis.text import is_blank
 from precis.text.chunking import chunk_spans
 from precis.text.slices import SLICE_CHARACTERS, slice_spans
 
-MAX_TEXT_TOKENS = 1 << 20  # of one text; a character can be dozens of tokens
+MAX_TEXT_TOKENS = 1 << 21  # of one text; a character can be dozens of tokens
 MARGIN = 8  # tokens; a chunk can encode to a few more tokens than it had within the text
 
 
