@@ -7,7 +7,8 @@ limit. One caller gets a share of both, so that it cannot keep the others out.
 from dataclasses import dataclass
 
 CALLER_SHARE = 0.5  # of the queue and of the time limit, for one caller
-MIN_JUDGED_SECONDS = 5.0  # a shorter time limit ends the request before it has cost much
+MIN_JUDGED_SECONDS = 10.0  # a shorter time limit ends the request before it has cost much
+IMPOSSIBLE = 1.5  # times the time limit: an estimate is not that wrong
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Newcomer:
     @property
     def is_possible(self) -> bool:
         """Whether it could be finished in time if nothing else had to be done."""
-        return not self.is_judged or self.seconds <= self.seconds_left
+        return not self.is_judged or self.seconds <= IMPOSSIBLE * self.seconds_left
 
 
 def seconds_until_admitted(
