@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gc
+import importlib.util
 import logging
+import os
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
@@ -40,6 +42,10 @@ class LazyPage:
         from fastapi import FastAPI
 
         def load() -> FastAPI:
+            # Gradio imports matplotlib, where it is installed, at the first event, in the event loop and for seconds.
+            os.environ.setdefault("MPLBACKEND", "agg")  # or it would look for a display
+            if importlib.util.find_spec("matplotlib"):
+                importlib.import_module("matplotlib")
             from bento.page.app import mount
 
             return mount(FastAPI(openapi_url=None), get_engine())

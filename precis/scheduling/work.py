@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from precis.scheduling.sequence import Sequence
 from precis.scheduling.throughput import ThroughputEstimate
 
-# (units, seconds) that are assumed until so many seconds are measured: fast, so that nothing is refused because of them,
-# and long, so that a pause of the machine in an idle hour says little.
+# (units, seconds) that are assumed until so many seconds are measured: fast, so that nothing is refused because of
+# them, and long, so that a pause of the machine in an idle hour says little.
 PREFILL_RATE = (100_000.0, 5.0)
 DECODE_RATE = (100_000.0, 5.0)
 LENGTH_MEMORY = 0.95  # weight of the lengths known before in the mean with a further one
