@@ -9,7 +9,15 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 from bento import metrics
-from precis import DeadlineExceeded, EngineClosed, EngineError, EngineFull, GenerationError, TextError
+from precis import (
+    DeadlineExceeded,
+    EngineClosed,
+    EngineError,
+    EngineFull,
+    GenerationError,
+    TextError,
+    TooMuchWork,
+)
 
 log = logging.getLogger("precis.errors")
 
@@ -56,22 +64,39 @@ def from_engine_error(error: EngineError) -> ServiceError:
         case EngineFull():
             metrics.rejections.labels("full").inc()
             return ServiceError(429, "full", str(error), headers={"Retry-After": str(math.ceil(error.retry_after))})
+        case TooMuchWork():
+            metrics.rejections.labels("too_much_work").inc()
+            return ServiceError(422, "too_much_work", str(error))
         case DeadlineExceeded():
             metrics.rejections.labels("timeout").inc()
             return ServiceError(504, "timeout", "The summary was not ready in time.")
         case EngineClosed():
             metrics.rejections.labels("stopping").inc()
             return shutting_down()
+    return internal(error)
+
+
+def from_exception(error: Exception) -> ServiceError:
+    """The error of one text among several, or of a stream that has begun, whatever was raised."""
+    return from_engine_error(error) if isinstance(error, EngineError) else internal(error)
+
+
+def internal(error: Exception) -> ServiceError:
+    """The answer to a failure that nobody foresaw; logs it."""
     log.error("A request failed", exc_info=error)
     return ServiceError(500, "internal", "The summary failed; the server's log has the reason.")
 
 
-def from_validation_error(error: ValidationError) -> ServiceError:
+def from_validation_error(error: ValidationError, body: bytes = b"") -> ServiceError:
     """The answer to a body that does not fit the schema: pydantic's first error, without the values that were sent."""
+    if not _is_utf8(body):
+        return ServiceError(400, "invalid_json", "The body is not in UTF-8, which JSON has to be.")
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     if first["type"] == "json_invalid":
         reason = first["msg"].removeprefix("Invalid JSON: ")
         return ServiceError(400, "invalid_json", f"The body is not valid JSON: {reason}.")
+    if first["type"] == "too_many_fields":
+        return ServiceError(422, "unknown_field", "The body has more fields than any request has.")
     if not first["loc"]:
         return ServiceError(400, "invalid_json", "The body should be a JSON object.")
     name = str(first["loc"][0])
@@ -83,3 +108,13 @@ def from_validation_error(error: ValidationError) -> ServiceError:
         return ServiceError(422, "missing_field", f"The field {name} is missing.", name)
     reason = first["msg"].removeprefix("Input ").removeprefix("String ")
     return ServiceError(422, "invalid_field", f"{name}: {reason}.", name)
+
+
+def _is_utf8(body: bytes) -> bool:
+    if b"\0" in body[:4]:  # ASCII in UTF-16 or UTF-32, which would pass
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -3,18 +3,20 @@
 import asyncio
 import functools
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from bento import metrics
-from bento.errors import ServiceError, from_engine_error
+from bento.errors import ServiceError, from_engine_error, from_exception
+from bento.middleware.caller import current_caller
 from bento.schema import BatchRequest, SummarizeOptions, SummarizeRequest, SummarizeResponse, parse_request
 from precis import Engine, EngineError, GenerationParams, Summary
 from precis.grounding.evidence import find_evidence
+from precis.text.workers import TextWorkers
 
-LONG_TEXT = 20_000  # characters; longer texts are compared in a thread, which leaves the event loop to other requests
 HEARTBEAT_SECONDS = 10.0  # without a delta, after which a stream sends a comment to keep its connection open
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the second one is for nginx
 
@@ -48,22 +50,27 @@ class RequestHandler:
     def __init__(self, engine: Engine, max_seconds: float) -> None:
         self.engine, self.max_seconds = engine, max_seconds
         self.model_name = str(engine.bundle.manifest.name)
+        self.evidence_workers = TextWorkers()  # not the engine's, where texts wait to be tokenized
 
     @with_error_responses
     async def summarize(self, body: bytes) -> Response:
         """One text."""
+        started = time.monotonic()
         request = parse_request(SummarizeRequest, body)
-        response = await self._summarize(request.text, request, request.generation_params())
+        deadline = started + self._seconds(request)
+        response = await self._summarize(request.text, request, request.generation_params(), deadline)
         return JSONResponse(response.as_json())
 
     @with_error_responses
     async def summarize_batch(self, body: bytes) -> Response:
         """Several texts: a summary or an error for each, in order."""
+        started = time.monotonic()
         request = parse_request(BatchRequest, body)
+        deadline = started + self._seconds(request)
         params = request.generation_params()
         self.engine.check_admission()
         outcomes = await asyncio.gather(
-            *(self._summarize(text, request, params) for text in request.texts), return_exceptions=True
+            *(self._summarize(text, request, params, deadline) for text in request.texts), return_exceptions=True
         )
         return JSONResponse({"results": [_batch_result(outcome) for outcome in outcomes]})
 
@@ -73,39 +80,53 @@ class RequestHandler:
 
         What fails before the first event has a status of its own.
         """
+        started = time.monotonic()
         request = parse_request(SummarizeRequest, body)
-        deltas = self.engine.stream(request.text, request.generation_params(), timeout=self._seconds(request))
+        deadline = started + self._seconds(request)
+        params = request.generation_params()
+        deltas = self.engine.stream(
+            request.text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
+        )
         items = with_heartbeats(deltas, HEARTBEAT_SECONDS)
         first = await anext(items)
-        events = self._events(request, items, first)
+        events = self._events(request, deadline, items, first)
         return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
 
     async def _events(
-        self, request: SummarizeRequest, items: AsyncGenerator[str | Summary | None], item: str | Summary | None
+        self,
+        request: SummarizeRequest,
+        deadline: float,
+        items: AsyncGenerator[str | Summary | None],
+        item: str | Summary | None,
     ) -> AsyncGenerator[bytes]:
         metrics.open_streams.inc()
         try:
             while not isinstance(item, Summary):
                 yield b": alive\n\n" if item is None else _event("delta", {"text": item})
                 item = await anext(items)
-            response = await self._response(request.text, request, item)
+            response = await self._response(request.text, request, item, deadline)
             yield _event("done", response.as_json())
-        except EngineError as error:
-            yield _event("error", from_engine_error(error).body())
+        except Exception as error:  # the status has been sent, so that only an event can tell
+            yield _event("error", from_exception(error).body())
         finally:
             metrics.open_streams.dec()
             await items.aclose()
 
-    async def _summarize(self, text: str, options: SummarizeOptions, params: GenerationParams) -> SummarizeResponse:
-        summary = await self.engine.summarize(text, params, timeout=self._seconds(options))
-        return await self._response(text, options, summary)
+    async def _summarize(
+        self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
+    ) -> SummarizeResponse:
+        summary = await self.engine.summarize(
+            text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
+        )
+        return await self._response(text, options, summary, deadline)
 
-    async def _response(self, text: str, options: SummarizeOptions, summary: Summary) -> SummarizeResponse:
+    async def _response(
+        self, text: str, options: SummarizeOptions, summary: Summary, deadline: float
+    ) -> SummarizeResponse:
         evidence = None
-        if options.evidence and len(text) > LONG_TEXT:
-            evidence = await asyncio.to_thread(find_evidence, text, summary.text)
-        elif options.evidence:
-            evidence = find_evidence(text, summary.text)
+        if options.evidence:
+            search = functools.partial(find_evidence, text, summary.text)
+            evidence = await self.evidence_workers.run(text, deadline, search)
         metrics.observe(summary, evidence)
         return SummarizeResponse.from_summary(summary, self.model_name, evidence)
 
@@ -116,8 +137,8 @@ class RequestHandler:
 def _batch_result(outcome: SummarizeResponse | BaseException) -> dict[str, Any]:
     if isinstance(outcome, SummarizeResponse):
         return outcome.as_json()
-    if isinstance(outcome, EngineError):
-        return from_engine_error(outcome).body()
+    if isinstance(outcome, Exception):
+        return from_exception(outcome).body()
     raise outcome
 
 

@@ -67,7 +67,7 @@ def configure(log_format: str) -> None:
             "loggers": {
                 name: {"level": level, "handlers": [], "propagate": True}
                 for name, level in {
-                    "precis": "INFO", "bentoml": "INFO", "uvicorn.error": "WARNING", "circus": "WARNING"
+                    "precis": "INFO", "bentoml": "INFO", "uvicorn.error": "ERROR", "circus": "WARNING"
                 }.items()
             },
         }

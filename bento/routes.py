@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gc
+import importlib.util
 import logging
+import os
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bento import metrics
 from bento.api_reference import render
 from bento.icon import ICON_FILE
+from bento.middleware.root_path import without_root_path
 from bento.openapi import describe
 from bento.process.state import get_engine
 from bento.settings import ServiceSettings
@@ -28,7 +31,9 @@ class LazyPage:
     Importing Gradio takes seconds, and the API need not wait for it. Requests that come before wait for the page.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root_path: str) -> None:
+        """`root_path` is the prefix under which a reverse proxy serves the service."""
+        self._root_path = root_path
         self._app: ASGIApp | None = None
         self._built = asyncio.Event()
 
@@ -37,6 +42,10 @@ class LazyPage:
         from fastapi import FastAPI
 
         def load() -> FastAPI:
+            # Gradio imports matplotlib, where it is installed, at the first event, in the event loop and for seconds.
+            os.environ.setdefault("MPLBACKEND", "agg")  # or it would look for a display
+            if importlib.util.find_spec("matplotlib"):
+                importlib.import_module("matplotlib")
             from bento.page.app import mount
 
             return mount(FastAPI(openapi_url=None), get_engine())
@@ -56,7 +65,7 @@ class LazyPage:
         await self._built.wait()
         if self._app is not None:
             # Gradio is mounted at /ui in its own app, so the mounts around that one must not be counted again.
-            await self._app({**scope, "root_path": ""}, receive, send)
+            await self._app({**without_root_path(scope, self._root_path), "root_path": ""}, receive, send)
 
 
 async def model(_: Request) -> JSONResponse:
@@ -74,12 +83,18 @@ async def favicon(_: Request) -> Response:
     return FileResponse(ICON_FILE, media_type="image/x-icon", headers={"Cache-Control": "max-age=86400"})
 
 
+async def to_page(request: Request) -> Response:
+    """Redirects to the page's own address. It is relative: what a reverse proxy calls this host is nobody else's."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return Response(status_code=307, headers={"Location": f"ui/{query}"})
+
+
 def make_site(settings: ServiceSettings) -> Starlette:
     """The app that is mounted at /. It comes before BentoML's own page there, which loads scripts of a third party."""
-    page = LazyPage()
+    page = LazyPage(settings.root_path)
 
     async def openapi(_: Request) -> JSONResponse:
-        return JSONResponse(describe(settings.asks_for_keys))
+        return JSONResponse({**describe(settings.asks_for_keys), "servers": [{"url": settings.root_path or "/"}]})
 
     async def documentation(request: Request) -> HTMLResponse:
         address = str(request.base_url).rstrip("/")
@@ -103,5 +118,8 @@ def make_site(settings: ServiceSettings) -> Starlette:
         Route("/favicon.ico", favicon),
     ]
     if settings.has_page:
-        routes += [Route("/ui", page), Mount("/ui", page)]
-    return Starlette(routes=routes, lifespan=lifespan)
+        routes += [Route("/ui", to_page), Mount("/ui", page)]
+    site = Starlette(routes=routes, lifespan=lifespan)
+    # Its redirects would name the host by which a reverse proxy calls this server.
+    site.router.redirect_slashes = False
+    return site

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from bento import metrics
 from bento.errors import from_validation_error
@@ -12,6 +13,7 @@ from precis.grounding import evidence as grounding
 from precis.params import RequestFields
 
 MAX_TEXTS = 64
+MAX_FIELDS = 32
 MAX_TIMEOUT_MS = 3_600_000
 
 RequestModel = TypeVar("RequestModel", bound=BaseModel)
@@ -28,6 +30,14 @@ class SummarizeOptions(RequestFields):
         None, ge=1, le=MAX_TIMEOUT_MS, description="Answer 504 after so many milliseconds. The server's own limit "
         "applies as well."
     )  # fmt: skip
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_number_of_fields(cls, data: Any) -> Any:
+        # Each unknown field makes an error, and hundreds of thousands of them take seconds.
+        if isinstance(data, dict) and len(data) > MAX_FIELDS:
+            raise PydanticCustomError("too_many_fields", "a request has no more than {n} fields", {"n": MAX_FIELDS})
+        return data
 
     def generation_params(self) -> GenerationParams:
         """The engine's parameters. Raises GenerationError for a combination that is not possible."""
@@ -148,4 +158,4 @@ def parse_request(model: type[RequestModel], body: bytes) -> RequestModel:
         return model.model_validate_json(body)
     except ValidationError as error:
         metrics.rejections.labels("invalid").inc()
-        raise from_validation_error(error) from None
+        raise from_validation_error(error, body) from None

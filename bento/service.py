@@ -14,7 +14,7 @@ from bento import logs, metrics
 from bento.handlers import RequestHandler
 from bento.middleware.stack import middleware_stack
 from bento.process.drain import install_signal_handlers, lifecycle
-from bento.process.failure import stop_with_worker
+from bento.process.failure import end_with_engine, stop_with_worker
 from bento.process.start import check_bundle, load_settings, start_loading
 from bento.process.state import set_engine
 from bento.routes import make_site
@@ -96,6 +96,7 @@ class Summarizer:
         """Runs when the server is about to accept requests."""
         install_signal_handlers(lifecycle, settings.linger_seconds, settings.grace_seconds, self.engine.close)
         lifecycle.mark_ready()
+        end_with_engine(self.engine, lifecycle)
 
     @bentoml.api(route="/summarize", output_spec=SummarizeResponse)
     async def summarize(self, request: RawSummarizeRequest, /) -> Response:

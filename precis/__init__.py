@@ -19,6 +19,7 @@ from precis.errors import (
     EngineFull,
     GenerationError,
     TextError,
+    TooMuchWork,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "Stats",
     "Summary",
     "TextError",
+    "TooMuchWork",
 ]
 
 _MODULES = {"Engine": "engine", "GenerationParams": "params", "Stats": "stats", "Summary": "request"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import weakref
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.bundle.verify import Bundle, open_bundle
-from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, resolve
+from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, check_token_ids, resolve
 from precis.request import Request, Summary
 from precis.runtime.kv_cache import Prefill
 from precis.runtime.model import Seq2SeqModel
@@ -25,10 +26,10 @@ from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
 from precis.text.detokenizer import IncrementalDetokenizer
 from precis.text.tokenizer import TextTokenizer
+from precis.text.workers import Check, TextWorkers
 
 DEFAULT_ROWS = {"cpu": 32, "cuda": 128}  # fewer if their KV cache would be larger than MAX_CACHE_BYTES
 MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
-LONG_TEXT = 20_000  # characters; a longer text is tokenized in a thread, so that the event loop goes on
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Engine:
         sizes = (model.threads, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
         log.info("%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB", *sizes)
         self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit), max_waiting_tokens)
+        self._text_workers = TextWorkers()
         weakref.finalize(self, self._scheduler.stop)
 
     @classmethod
@@ -85,6 +87,7 @@ class Engine:
         check_generation_config(bundle.generation_config)
         tokenizer = TextTokenizer.load(bundle)
         model = Seq2SeqModel(bundle, device, threads or default_threads(), allow_cpu_fallback)
+        check_token_ids(bundle.generation_config, model.vocab_size)
         return cls(bundle, tokenizer, model, rows, max_waiting_tokens)
 
     def __enter__(self) -> Self:
@@ -120,32 +123,47 @@ class Engine:
         return [request.future.result() for request in requests]
 
     def submit(
-        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
+        self,
+        text: str,
+        params: GenerationParams | None = None,
+        *,
+        timeout: float | None = None,
+        caller: str | None = None,
     ) -> Future[Summary]:
         """Queues one text. Cancelling the future frees its rows at the next decode step.
 
-        After `timeout` seconds the future raises DeadlineExceeded. Raises TextError, GenerationError, EngineFull or
-        EngineClosed.
+        After `timeout` seconds the future raises DeadlineExceeded. A `caller`, by any name, may hold a share of the
+        queue only. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed.
         """
-        request = self._request(text, params, timeout)
+        request = self._request(text, params, timeout, caller=caller)
         self._scheduler.submit(request, bounded=True)
         return request.future
 
     async def summarize(
-        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
+        self,
+        text: str,
+        params: GenerationParams | None = None,
+        *,
+        timeout: float | None = None,
+        caller: str | None = None,
     ) -> Summary:
         """The summary of one text. Cancelling the task cancels the request. Raises what `submit` and its future do."""
-        request = await self._request_async(text, params, timeout)
+        request = await self._request_async(text, params, timeout, caller)
         self._scheduler.submit(request, bounded=True)
         return await asyncio.wrap_future(request.future)
 
     async def stream(
-        self, text: str, params: GenerationParams | None = None, *, timeout: float | None = None
+        self,
+        text: str,
+        params: GenerationParams | None = None,
+        *,
+        timeout: float | None = None,
+        caller: str | None = None,
     ) -> AsyncGenerator[str | Summary, None]:
         """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
-        request = await self._request_async(text, params, timeout)
+        request = await self._request_async(text, params, timeout, caller)
 
         def publish(token_ids: list[int] | None) -> None:
             try:
@@ -167,6 +185,15 @@ class Engine:
             yield summary
         finally:
             request.future.cancel()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine was ended by an error of its own; it raises EngineClosed from then on."""
+        return self._scheduler.failed
+
+    def wait_until_stopped(self) -> None:
+        """Blocks until the engine is closed or has failed."""
+        self._scheduler.thread.join()
 
     def check_admission(self) -> None:
         """Raises EngineFull if `submit` would, so that a caller need not read a text that is refused."""
@@ -200,16 +227,41 @@ class Engine:
         """Stops after the current decode step; requests that are not finished raise EngineClosed."""
         self._scheduler.stop()
         self._scheduler.thread.join()
+        self._text_workers.close()
 
-    async def _request_async(self, text: str, params: GenerationParams | None, timeout: float | None) -> Request:
+    async def _request_async(
+        self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None
+    ) -> Request:
         self.check_admission()
-        if len(text) <= LONG_TEXT:
-            return self._request(text, params, timeout)
-        return await asyncio.to_thread(self._request, text, params, timeout)
+        submitted_at = time.monotonic()
+        deadline = None if timeout is None else submitted_at + timeout
+
+        def work(check: Check) -> Request:
+            self.check_admission()  # again, since the queue may have filled while this text waited for its turn
+            return self._request(text, params, timeout, submitted_at=submitted_at, caller=caller, check=check)
+
+        return await self._text_workers.run(text, deadline, work)
 
     def _request(
-        self, text: str, params: GenerationParams | None, timeout: float | None, input_ids: list[int] | None = None
+        self,
+        text: str,
+        params: GenerationParams | None,
+        timeout: float | None,
+        input_ids: list[int] | None = None,
+        submitted_at: float | None = None,
+        caller: str | None = None,
+        check: Check = lambda: None,
     ) -> Request:
         params = params or GenerationParams()
         resolved = resolve(params, self.bundle.generation_config)
-        return Request(self._tokenizer, text, params, resolved, timeout, input_ids)
+        return Request(
+            self._tokenizer,
+            text,
+            params,
+            resolved,
+            timeout,
+            input_ids,
+            submitted_at=submitted_at,
+            caller=caller,
+            check=check,
+        )

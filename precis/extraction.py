@@ -49,8 +49,12 @@ class Extraction:
         params: ResolvedParams,
         split: bool,
         is_cancelled: Callable[[], bool],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """`input_ids` are the tokens of `text`; with `split`, a text of more than the model reads is read in chunks."""
+        """`input_ids` are the tokens of `text`; with `split`, a text of more than the model reads is read in chunks.
+
+        `check` is called during long work, and what it raises ends it.
+        """
         self._tokenizer, self._params, self._is_cancelled = tokenizer, params, is_cancelled
         self.truncated_tokens = 0
         self._chosen: list[_Scored] = []
@@ -58,14 +62,14 @@ class Extraction:
             spans = [(0, len(text))]
             sources = [input_ids]
         elif split:
-            spans = tokenizer.chunk_spans(text)
-            sources = [tokenizer.encode(text[start:end]) for start, end in spans]
+            spans = tokenizer.chunk_spans(text, check)
+            sources = [tokenizer.encode(text[start:end], check) for start, end in spans]
         else:
-            spans = [(0, tokenizer.read_end(text))]
+            spans = [(0, tokenizer.read_end(text, check))]
             sources = [input_ids]
         self.chunks = len(spans)
         self._sources = [self._truncated(source) for source in sources]
-        self._groups = self._candidates(text, spans)
+        self._groups = self._candidates(text, spans, check)
 
     def start(self) -> list[Sequence]:
         """The rankings of the present stage, one for each source; empty if no sentence of the text was read."""
@@ -115,7 +119,7 @@ class Extraction:
         """The tokens of the chosen sentences without end tokens."""
         return [token for item in self._chosen for token in self._params.strip_special_tokens(item.tokens)]
 
-    def _candidates(self, text: str, spans: list[tuple[int, int]]) -> list[list[_Scored]]:
+    def _candidates(self, text: str, spans: list[tuple[int, int]], check: Callable[[], None]) -> list[list[_Scored]]:
         """The candidate sentences of each span; sources without any are dropped."""
         sentences = body_sentences(text)
         groups: list[list[Candidate]] = []
@@ -128,10 +132,10 @@ class Extraction:
         remaining = set(eligible([candidate for group in groups for candidate in group]))
         groups = [[candidate for candidate in group if candidate in remaining] for group in groups]
         self._sources = [source for source, group in zip(self._sources, groups, strict=True) if group]
-        return [self._scored(group) for group in groups if group]
+        return [self._scored(group, check) for group in groups if group]
 
-    def _scored(self, candidates: list[Candidate]) -> list[_Scored]:
-        tokens = self._tokenizer.encode_sentences([candidate.text for candidate in candidates])
+    def _scored(self, candidates: list[Candidate], check: Callable[[], None]) -> list[_Scored]:
+        tokens = self._tokenizer.encode_sentences([candidate.text for candidate in candidates], check)
         return [_Scored(*pair) for pair in zip(candidates, tokens, strict=True)]
 
     def _pack(self, items: list[_Scored]) -> list[list[_Scored]]:

@@ -17,10 +17,13 @@ MAX_BEAMS = 8
 MAX_SENTENCES = 5
 
 # Keys of generation_config.json that the engine implements, and those that do not change greedy or beam search.
-SUPPORTED_KEYS = {
+TOKEN_KEYS = {
+    "decoder_start_token_id", "eos_token_id", "pad_token_id", "forced_bos_token_id", "forced_eos_token_id",
+    "suppress_tokens", "begin_suppress_tokens",
+}  # fmt: skip
+SUPPORTED_KEYS = TOKEN_KEYS | {
     "max_new_tokens", "max_length", "min_new_tokens", "min_length", "num_beams", "length_penalty", "early_stopping",
-    "no_repeat_ngram_size", "repetition_penalty", "decoder_start_token_id", "eos_token_id", "pad_token_id",
-    "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "mode", "sentences",
+    "no_repeat_ngram_size", "repetition_penalty", "mode", "sentences",
 }  # fmt: skip
 IGNORED_KEYS = {
     "_from_model_config", "transformers_version", "bos_token_id", "use_cache", "temperature", "top_k", "top_p",
@@ -132,7 +135,8 @@ class ResolvedParams:
 
 
 def check_generation_config(config: dict[str, Any]) -> None:
-    """Raises BundleError if a generation_config.json asks for a search that the engine does not implement."""
+    """Raises BundleError if a generation_config.json asks for a search that the engine does not implement, or has a
+    value that no request may have."""
     for key, value in config.items():
         has_effect = value is True or value not in (None, False, 0, 1, [], "")  # 1 is a neutral factor or count
         if has_effect and key not in SUPPORTED_KEYS | IGNORED_KEYS:
@@ -140,11 +144,24 @@ def check_generation_config(config: dict[str, Any]) -> None:
     for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
         if config.get(key) is None:
             raise BundleError(f"generation_config.json lacks {key}.")
-    for key in ("mode", "sentences"):
-        try:
-            GenerationParams(**{key: config.get(key)})
-        except GenerationError as error:
-            raise BundleError(f"generation_config.json: {error}") from None
+    values = {name: config[name] for name in GenerationFields.model_fields if config.get(name) is not None}
+    for length, tokens in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
+        # transformers counts the decoder's start token in a length, and 0 is its smallest one.
+        if isinstance(config.get(length), int) and tokens not in values:
+            values[tokens] = max(config[length] - 1, 0 if length == "min_length" else -1)
+    try:
+        GenerationParams(**values)
+    except GenerationError as error:
+        raise BundleError(f"generation_config.json: {error}") from None
+
+
+def check_token_ids(config: dict[str, Any], vocab_size: int) -> None:
+    """Raises BundleError if a generation_config.json names a token that a vocabulary of `vocab_size` tokens lacks."""
+    for key in sorted(TOKEN_KEYS):
+        tokens = config.get(key)
+        for token in tokens if isinstance(tokens, list) else [tokens]:
+            if token is not None and not (type(token) is int and 0 <= token < vocab_size):
+                raise BundleError(f"generation_config.json: {key} should be from 0 to {vocab_size - 1}, not {token!r}.")
 
 
 def resolve(params: GenerationParams, config: dict[str, Any]) -> ResolvedParams:

@@ -14,6 +14,7 @@ from precis.scheduling.sequence import Sequence
 from precis.text import is_blank
 from precis.text.passthrough import beginning, is_short
 from precis.text.tokenizer import TextTokenizer
+from precis.text.workers import Check
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,19 @@ class Request:
         resolved: ResolvedParams,
         timeout: float | None = None,
         input_ids: list[int] | None = None,
+        *,
+        submitted_at: float | None = None,
+        caller: str | None = None,
+        check: Check = lambda: None,
     ) -> None:
-        """`timeout` is in seconds from now; `input_ids` are the text's tokens if the caller has encoded it.
+        """`timeout` is in seconds from `submitted_at`, by default now; `input_ids` are the text's tokens if the caller
+        has encoded it. `caller` names whose request it is, where callers are told apart. `check` is called now and then
+        while a long text is encoded; what it raises ends that.
 
         Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
         """
-        self._tokenizer, self._params = tokenizer, resolved
-        self.submitted_at = time.monotonic()
+        self._tokenizer, self._params, self.caller = tokenizer, resolved, caller
+        self.submitted_at = time.monotonic() if submitted_at is None else submitted_at
         self.started_at = math.inf  # when its first sequence joined the batch
         self.deadline = None if timeout is None else self.submitted_at + timeout
         self.future: Future[Summary] = Future()
@@ -81,7 +88,7 @@ class Request:
         self.offline = False  # set by the scheduler: whether its caller waits for a list of summaries
         if is_blank(text):
             raise TextError("The text is empty.")
-        input_ids = tokenizer.encode(text) if input_ids is None else input_ids
+        input_ids = tokenizer.encode(text, check) if input_ids is None else input_ids
         self.input_tokens = len(input_ids)
         self._chunks = [input_ids]  # the sources of the present stage
         self._extraction: Extraction | None = None
@@ -92,13 +99,14 @@ class Request:
             raise TextError(f"The text has {len(input_ids)} tokens, and the model reads {tokenizer.limit}.")
         if resolved.mode == "extract":
             split = params.long_text == "split"
-            self._extraction = Extraction(tokenizer, text, input_ids, resolved, split, self.future.done)
+            self._extraction = Extraction(tokenizer, text, input_ids, resolved, split, self.future.done, check)
             self.chunks = self._extraction.chunks
             return
         if len(input_ids) > tokenizer.limit and params.long_text == "split":
-            self._chunks = self._split(text)
+            self._chunks = self._split(text, check)
         self.chunks = len(self._chunks)
         self.truncated_tokens = sum(max(0, len(chunk) - tokenizer.limit) for chunk in self._chunks)
+        self._chunks = [tokenizer.truncate(chunk) for chunk in self._chunks]  # the rest would only take memory
 
     def start(self) -> list[Sequence]:
         """The sequences of the present stage. Only the last stage, a single sequence, reports its tokens."""
@@ -106,8 +114,7 @@ class Request:
             self._sequences = self._extraction.start()
             return self._sequences
         on_tokens = self.on_tokens if len(self._chunks) == 1 else None
-        sources = map(self._tokenizer.truncate, self._chunks)
-        self._sequences = [Sequence(source, self._params, self.future.done, on_tokens) for source in sources]
+        self._sequences = [Sequence(source, self._params, self.future.done, on_tokens) for source in self._chunks]
         return self._sequences
 
     def advance(self) -> list[Sequence]:
@@ -130,7 +137,7 @@ class Request:
         if len(chunks) >= len(self._chunks):
             chunks = [input_ids]
             self.truncated_tokens += max(0, len(input_ids) - self._tokenizer.limit)
-        self._chunks = chunks
+        self._chunks = [self._tokenizer.truncate(chunk) for chunk in chunks]
         return self.start()
 
     def set_exception(self, error: Exception) -> None:
@@ -171,8 +178,8 @@ class Request:
         self.future.set_result(result)
         return True
 
-    def _split(self, text: str) -> list[list[int]]:
-        return [self._tokenizer.encode(chunk) for chunk in self._tokenizer.chunks(text)]
+    def _split(self, text: str, check: Check = lambda: None) -> list[list[int]]:
+        return [self._tokenizer.encode(chunk, check) for chunk in self._tokenizer.chunks(text, check)]
 
     def _set_summary(
         self, text: str, token_ids: list[int], last: Sequence, extracted: list[ExtractedSentence] | None = None

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento import metrics
 from bento.errors import ServiceError, from_engine_error
+from bento.middleware.caller import caller_of, current_caller
 from bento.middleware.paths import STREAM_PATH, is_summarize_request
 from bento.process.state import get_engine
 from precis import EngineFull
@@ -21,8 +22,10 @@ class AdmissionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not is_summarize_request(scope):
             await self.app(scope, receive, send)
-        elif scope["path"] == STREAM_PATH:
-            await self._stream(_client(scope), scope, receive, send)
+            return
+        current_caller.set(caller_of(scope))
+        if scope["path"] == STREAM_PATH:
+            await self._stream(caller_of(scope), scope, receive, send)
         else:
             await self._admit(scope, receive, send)
 
@@ -45,9 +48,3 @@ class AdmissionMiddleware:
         except EngineFull as error:
             raise from_engine_error(error) from None
         await self.app(scope, receive, send)
-
-
-def _client(scope: Scope) -> str:
-    user = scope.get("user")  # set by AuthenticationMiddleware
-    address = (scope.get("client") or ("unknown",))[0]
-    return user.display_name if user is not None and user.is_authenticated else address

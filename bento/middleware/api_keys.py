@@ -33,14 +33,14 @@ class ApiKeys:
             stat = self._path.stat()
             version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if version != self._version:
-                self._from_file, self._version = (
-                    _parse(self._path.read_text(encoding="utf-8", errors="replace")),
-                    version,
-                )
+                # Editors on Windows begin a file with a byte-order mark.
+                self._from_file = _parse(self._path.read_text(encoding="utf-8-sig", errors="replace"))
+                self._version = version
                 log.info("%d API keys read", len(self._from_file))
         except OSError as error:
-            # The file may be in the middle of being replaced: the known keys stay valid until it is back.
-            log.warning("The API keys could not be read again: %s", error.strerror)
+            if self._from_file or self._version is not None:
+                log.warning("The API keys cannot be read, and none of the file is valid: %s", error.strerror)
+            self._from_file, self._version = [], None
         return self._from_file
 
 

@@ -7,6 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento import metrics
+from bento.errors import ServiceError
 from bento.middleware.paths import is_summarize_request
 
 
@@ -14,7 +15,7 @@ class DisconnectMiddleware:
     """Raises ClientDisconnect after cancelling the app, so that its rows are free at the engine's next step.
 
     BentoML itself notices a disconnect only while it streams. `max_seconds` bounds the time of a whole response, since
-    a client that does not read holds it up.
+    a client that does not read holds it up; after that it raises ServiceError (504), which such a client will not read.
     """
 
     def __init__(self, app: ASGIApp, max_seconds: float) -> None:
@@ -35,6 +36,9 @@ class DisconnectMiddleware:
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
+            if not watch.done():
+                metrics.rejections.labels("timeout").inc()
+                raise ServiceError(504, "timeout", "The summary was not ready in time.")
             metrics.rejections.labels("client_disconnected").inc()
             raise ClientDisconnect
         finally:

@@ -24,13 +24,18 @@ def route_label(path: str) -> str:
 
 
 class KnownPathsMiddleware:
-    """Answers 404 for paths that are not the service's, so that BentoML's own ones (static files, say) stay closed."""
+    """Answers 404 for paths that are not the service's, so that BentoML's own ones (static files, say) stay closed.
+
+    WebSocket connections are refused; no path takes them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and route_label(scope["path"]) == OTHER:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] == "http" and route_label(scope["path"]) == OTHER:
             await Response(status_code=404)(scope, receive, send)
         else:
             await self.app(scope, receive, send)

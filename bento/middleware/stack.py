@@ -14,6 +14,7 @@ from bento.middleware.draining import DrainMiddleware
 from bento.middleware.errors import ErrorMiddleware
 from bento.middleware.paths import KnownPathsMiddleware
 from bento.middleware.request_id import RequestIDMiddleware
+from bento.middleware.root_path import AddRootPathMiddleware, StripRootPathMiddleware
 from bento.middleware.security_headers import SecurityHeadersMiddleware
 from bento.process.drain import Lifecycle
 from bento.settings import ServiceSettings, split
@@ -30,6 +31,7 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
     The disconnect is watched for innermost, since before it the body is what the client sends.
     """
     return [
+        *_root_path(StripRootPathMiddleware, settings),
         *_tracing(settings),
         *_cors(settings),
         Middleware(RequestIDMiddleware),
@@ -42,7 +44,14 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
         Middleware(AdmissionMiddleware, streams_per_client=settings.streams_per_client),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes, max_seconds=settings.body_seconds),
         Middleware(DisconnectMiddleware, max_seconds=settings.timeout_seconds + SPARE_SECONDS),
+        *_root_path(AddRootPathMiddleware, settings),
     ]
+
+
+def _root_path(
+    middleware: type[StripRootPathMiddleware | AddRootPathMiddleware], settings: ServiceSettings
+) -> list[Middleware]:
+    return [Middleware(middleware, root_path=settings.root_path)] if settings.root_path else []
 
 
 def _tracing(settings: ServiceSettings) -> list[Middleware]:

@@ -23,6 +23,7 @@ class Lifecycle:
 
     `requests` holds the tasks of the requests that a shutdown waits for, `other_tasks` those that it may cut off (an
     open page polls without end). `last_request_ended` is the time.monotonic() of the last answer to the API.
+    `stop_seconds` is the longest time that a shutdown takes.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class Lifecycle:
         self.ready = False
         self.draining = False
         self.last_request_ended = 0.0
+        self.stop_seconds = 0.0
         self.requests: set[asyncio.Task[Any]] = set()
         self.other_tasks: set[asyncio.Task[Any]] = set()
         self.drain_task: asyncio.Task[None] | None = None  # kept, since a loop holds its tasks weakly
@@ -44,7 +46,7 @@ class Lifecycle:
         self.ready = True
         log.info("Ready", extra={"fields": {"address": self.address}})
         if fd := os.environ.pop(READY_FD, None):
-            os.write(int(fd), b"1")
+            os.write(int(fd), f"1 {self.stop_seconds}".encode())
             os.close(int(fd))
 
 
@@ -60,6 +62,7 @@ def install_signal_handlers(
     After `grace_seconds` `close_engine` ends the requests that still run. To be called in the main thread, while the
     event loop runs and after the server has installed its handlers.
     """
+    lifecycle.stop_seconds = linger_seconds + grace_seconds + CANCEL_SECONDS
     loop, server_handler = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
 
     async def drain(linger: float) -> None:

@@ -1,13 +1,23 @@
 """How a process that cannot serve ends: one sentence, status 1, and no other worker started in its place."""
 
 import atexit
+import logging
 import os
 import signal
 import sys
-from typing import NoReturn
+import threading
+import time
+from typing import TYPE_CHECKING, NoReturn
 
+from bento.process.drain import Lifecycle
 from bento.process.supervisor import READY_FD
 
+if TYPE_CHECKING:
+    from precis import Engine
+
+log = logging.getLogger("precis.lifecycle")
+
+ANSWER_SECONDS = 1.0  # between the engine's failure and the end of the process, for errors to be sent
 BENTOML_SUPERVISOR = "PRECIS_SUPERVISOR_PID"  # environment variable: process id of BentoML's supervisor
 
 
@@ -37,3 +47,17 @@ def stop_with_worker() -> None:
     signal.signal(signal.SIGUSR1, stop)
     atexit.register(lambda: os._exit(1) if failed else None)
     os.environ[BENTOML_SUPERVISOR] = str(os.getpid())
+
+
+def end_with_engine(engine: "Engine", lifecycle: Lifecycle) -> None:
+    """Ends readiness as soon as the engine has failed, and the process soon after; the supervisor starts another."""
+
+    def watch() -> None:
+        engine.wait_until_stopped()
+        if engine.failed:
+            lifecycle.ready = False
+            log.critical("The engine has failed; the process ends")
+            time.sleep(ANSWER_SECONDS)
+            os._exit(1)
+
+    threading.Thread(target=watch, name="engine-watch", daemon=True).start()

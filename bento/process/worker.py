@@ -1,20 +1,34 @@
-"""The worker process, `python -m bento.process.worker FD`: loads the engine while BentoML is imported, then serves."""
+"""The worker process: loads the engine while BentoML is imported, then serves.
 
+`python -m bento.process.worker LISTENING ALIVE` gets two file descriptors: the listening socket, and a pipe that ends
+with the supervisor.
+"""
+
+import os
 import signal
 import socket
 import sys
+import threading
+import time
+from typing import TYPE_CHECKING
 
-from bento.process.supervisor import BACKLOG, HANDLED_SIGNALS
+from bento.process.supervisor import BACKLOG, HANDLED_SIGNALS, KILL_SECONDS
+
+if TYPE_CHECKING:
+    from bento.process.drain import Lifecycle
 
 KEEP_ALIVE_SECONDS = 5  # of an idle connection
 
 
 def main() -> None:
-    """Serves the service on the listening socket with the file descriptor that the command line names."""
+    """Serves the service on the listening socket."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it: no traceback for Ctrl-C
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to the supervisor as well, which then stops this
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
     from bento.process.drain import lifecycle
     from bento.process.start import start_loading
+
+    threading.Thread(target=_stop_with_supervisor, args=(int(sys.argv[2]), lifecycle), daemon=True).start()
 
     start_loading()
     listening = socket.socket(fileno=int(sys.argv[1]))
@@ -23,9 +37,13 @@ def main() -> None:
     import bentoml
     import uvicorn
 
+    from bento.process.http_protocol import BoundedHttpProtocol, connection_limit
+    from bento.process.start import load_settings
+
     bentoml.server_context.worker_index = 1  # as BentoML's own supervisor numbers its workers
     from bento.service import Summarizer
 
+    BoundedHttpProtocol.max_connections = connection_limit()
     config = uvicorn.Config(
         Summarizer.to_asgi(),  # type: ignore[attr-defined]  # BentoML ships no types
         backlog=BACKLOG,
@@ -33,8 +51,18 @@ def main() -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        http=BoundedHttpProtocol,
+        forwarded_allow_ips=load_settings().trusted_proxies,
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _stop_with_supervisor(alive: int, lifecycle: "Lifecycle") -> None:
+    """Stops this process when the supervisor has ended, which would leave it on the port with nobody to end it."""
+    os.read(alive, 1)  # nothing is ever written
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(lifecycle.stop_seconds + KILL_SECONDS)
+    os._exit(1)
 
 
 def _url(listening: socket.socket) -> str:

@@ -3,12 +3,13 @@
 import hashlib
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from precis.bundle.reports import ParityReport, Record, RougeReport
 from precis.errors import BundleError
 
 FORMAT = 2
+MAX_INPUT_TOKENS = 1 << 15  # of one sequence; rows of the KV cache are made for so many
 
 
 class BaseModelSource(Record):
@@ -38,7 +39,7 @@ class Manifest(Record):
 
     format: int
     prefix: str
-    max_input_tokens: int
+    max_input_tokens: int = Field(ge=16, le=MAX_INPUT_TOKENS)
     checks_language: bool = True  # whether texts in unknown languages are flagged; not if the own data would be
     files: dict[str, str]
     name: str | None = None

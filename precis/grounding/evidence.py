@@ -12,9 +12,12 @@ import math
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from precis.grounding.numerals import numbers
 from precis.grounding.words import HYPHEN, Word, hyphenated_keys, key, words
@@ -23,9 +26,13 @@ from precis.text.sentences import sentence_spans
 
 MAX_SENTENCES = 3  # of the document for one of the summary
 MIN_GAIN = 0.15  # fraction of a summary sentence's weight that a further sentence has to cover
+CHECK_INTERVAL = 1024  # words or numbers between two calls of `check`
+MAX_RUN = 64  # words of a name
 SHORT_WORD_WEIGHT = 0.1  # of words of up to three small letters, most of which carry no meaning
 
 CONNECTORS = frozenset(("of", "the", "and", "for", "in", "de", "la", "du"))  # small words within a name
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -57,69 +64,101 @@ class Evidence:
     unsupported: list[Span]
 
 
-def find_evidence(document: str, summary: str) -> Evidence:
-    """What in `document` supports `summary`, and what in `summary` it does not; in time linear in the document."""
-    document_words = list(words(document))
+def find_evidence(document: str, summary: str, check: Callable[[], None] = lambda: None) -> Evidence:
+    """What in `document` supports `summary`, and what in `summary` it does not; in time linear in the document.
+
+    `check` is called now and then; what it raises ends the search.
+    """
+    index = _DocumentIndex(document, summary, check)
     return Evidence(
-        _supporting_sentences(document, document_words, summary),
-        _unsupported_spans(document, document_words, summary),
+        _supporting_sentences(document, index, summary, check),
+        _unsupported_spans(document, index, summary, check),
     )
 
 
-def _supporting_sentences(document: str, document_words: list[Word], summary: str) -> list[Sentence]:
+class _DocumentIndex:
+    """Where a document has what a summary asks for; of other words it keeps nothing, so that long texts need no memory.
+
+    `spans` are the document's sentences and `sentences` the sorted numbers of those that hold each key. `keys` are the
+    keys, of words and of parts of hyphenated ones, and the acronyms of names that occur.
+    """
+
+    def __init__(self, document: str, summary: str, check: Callable[[], None]) -> None:
+        summary_words = list(words(summary))
+        wanted = {word.key for word in summary_words}
+        for word in summary_words:
+            wanted.update((HYPHEN.sub("", word.key), *hyphenated_keys(word)))
+        wanted.update(map(_acronym, _capitalized_runs(summary, summary_words)))
+        self.spans = list(sentence_spans(document))
+        found: dict[str, list[int]] = defaultdict(list)
+        self.keys: set[str] = set()
+        sentence = 0
+        for word in _checked(words(document), check):
+            while sentence < len(self.spans) - 1 and word.start >= self.spans[sentence][1]:
+                sentence += 1
+            if word.key in wanted and (not found[word.key] or found[word.key][-1] != sentence):
+                found[word.key].append(sentence)
+            self.keys.update(wanted.intersection(hyphenated_keys(word)))
+        self.keys.update(found)
+        self.sentences = {word_key: np.array(numbers) for word_key, numbers in found.items()}
+        runs = _capitalized_runs(document, _checked(words(document), check))
+        self.acronyms = wanted.intersection(map(_acronym, runs))
+
+
+def _checked(items: Iterable[Item], check: Callable[[], None]) -> Iterator[Item]:
+    """The items; calls `check` between some of them."""
+    for number, item in enumerate(items):
+        if not number % CHECK_INTERVAL:
+            check()
+        yield item
+
+
+def _supporting_sentences(
+    document: str, index: _DocumentIndex, summary: str, check: Callable[[], None]
+) -> list[Sentence]:
     """For each sentence of the summary, the sentences that together cover most of its weight, chosen greedily."""
-    spans = list(sentence_spans(document))
-    index = _sentences_by_key(spans, document_words)
+    spans = index.spans
+    nowhere = np.array([], dtype=np.int64)
     scores: dict[int, float] = {}
-    for start, end in sentence_spans(summary):
+    for text in dict.fromkeys(summary[start:end] for start, end in sentence_spans(summary)):
+        check()
         weights = {}
-        for word in words(summary[start:end]):
-            rarity = math.log(1 + len(spans) / (1 + len(index.get(word.key, ()))))
+        for word in words(text):
+            rarity = math.log(1 + len(spans) / (1 + len(index.sentences.get(word.key, nowhere))))
             weights[word.key] = rarity * (SHORT_WORD_WEIGHT if len(word.text) <= 3 and word.text.islower() else 1.0)
         total = sum(weights.values())
         uncovered = weights
         for _ in range(MAX_SENTENCES):
-            gains: dict[int, float] = defaultdict(float)
+            gains = np.zeros(len(spans))
             for word_key, weight in uncovered.items():
-                for sentence in index.get(word_key, ()):
-                    gains[sentence] += weight
-            best = max(gains, key=lambda sentence: (round(gains[sentence], 9), -sentence), default=None)
-            if best is None or gains[best] < MIN_GAIN * total:
+                gains[index.sentences.get(word_key, nowhere)] += weight
+            best = int(np.round(gains, 9).argmax()) if spans else 0  # the first of equal ones
+            if not spans or not gains[best] or gains[best] < MIN_GAIN * total:
                 break
-            covered = sum(weight for word_key, weight in weights.items() if _contains(index.get(word_key), best))
+            held = {word_key for word_key in weights if _contains(index.sentences.get(word_key, nowhere), best)}
+            covered = sum(weight for word_key, weight in weights.items() if word_key in held)
             scores[best] = max(scores.get(best, 0.0), covered / total)
-            uncovered = {k: weight for k, weight in uncovered.items() if not _contains(index.get(k), best)}
+            uncovered = {word_key: weight for word_key, weight in uncovered.items() if word_key not in held}
     ranked = sorted(scores, key=lambda sentence: (-round(scores[sentence], 4), sentence))
     return [Sentence(document[slice(*spans[i])], *spans[i], round(scores[i], 4)) for i in ranked]
 
 
-def _sentences_by_key(spans: list[tuple[int, int]], document_words: list[Word]) -> dict[str, list[int]]:
-    """The sorted numbers of the sentences that hold each word."""
-    index: dict[str, list[int]] = defaultdict(list)
-    sentence = 0
-    for word in document_words:
-        while sentence < len(spans) - 1 and word.start >= spans[sentence][1]:
-            sentence += 1
-        sentences = index[word.key]
-        if not sentences or sentences[-1] != sentence:
-            sentences.append(sentence)
-    return index
+def _contains(values: npt.NDArray[np.int64], value: int) -> bool:
+    """Whether the sorted array `values` holds `value`."""
+    at = int(values.searchsorted(value))
+    return at < len(values) and int(values[at]) == value
 
 
-def _contains(values: list[int] | None, value: int) -> bool:
-    """Whether the sorted list `values` holds `value`."""
-    if not values:
-        return False
-    at = bisect_left(values, value)
-    return at < len(values) and values[at] == value
-
-
-def _unsupported_spans(document: str, document_words: list[Word], summary: str) -> list[Span]:
-    known = {value for number in numbers(document) for value in (*number.values, *number.parts)}
-    names = _unsupported_names(document, document_words, summary)
+def _unsupported_spans(document: str, index: _DocumentIndex, summary: str, check: Callable[[], None]) -> list[Span]:
+    summary_numbers = list(numbers(summary))
+    wanted = {value for number in summary_numbers for value in number.values}
+    known: set[str] = set()
+    for number in _checked(numbers(document), check):
+        known.update(wanted.intersection((*number.values, *number.parts)))
+    names = _unsupported_names(index, summary)
     unsupported = [
         Span(summary[number.start : number.end], number.start, number.end, "number")
-        for number in numbers(summary)
+        for number in summary_numbers
         if not number.vague
         and known.isdisjoint(number.values)
         and not any(name.start <= number.start < name.end for name in names)
@@ -127,9 +166,8 @@ def _unsupported_spans(document: str, document_words: list[Word], summary: str) 
     return sorted([*unsupported, *names], key=lambda span: span.start)
 
 
-def _unsupported_names(document: str, document_words: list[Word], summary: str) -> list[Span]:
-    keys = {word_key for word in document_words for word_key in (word.key, *hyphenated_keys(word))}
-    acronyms = {_acronym(run) for run in _capitalized_runs(document, document_words)}
+def _unsupported_names(index: _DocumentIndex, summary: str) -> list[Span]:
+    keys = index.keys
     summary_words = list(words(summary))
     starts = [word.start for word in summary_words]
     firsts = [bisect_left(starts, start) for start, _ in sentence_spans(summary)]
@@ -143,7 +181,7 @@ def _unsupported_names(document: str, document_words: list[Word], summary: str) 
         parts = hyphenated_keys(word)
         if word.key in keys or HYPHEN.sub("", word.key) in keys or (parts and keys.issuperset(parts)):
             continue
-        if word.key in acronyms or _acronym(run) in keys:
+        if word.key in index.acronyms or _acronym(run) in keys:
             continue
         start = word.start
         if names and not summary[names[-1].end : start].strip(" "):  # "Anna Bell" is one name
@@ -161,14 +199,14 @@ def _is_name(word: Word, sentence_starts: set[int], run: tuple[Word, ...]) -> bo
     return word.start not in sentence_starts or len(run) > 1
 
 
-def _capitalized_runs(text: str, text_words: list[Word]) -> Iterator[tuple[Word, ...]]:
-    """Capitalized words that follow one another, without the connectors between them."""
+def _capitalized_runs(text: str, text_words: Iterable[Word]) -> Iterator[tuple[Word, ...]]:
+    """Capitalized words that follow one another, without the connectors between them; at most MAX_RUN of them."""
     run: list[Word] = []
     end = 0
     for word in text_words:
         adjacent = not run or text[end : word.start].strip(" ") in ("", "&")
         is_opener = word.text.casefold() in OPENERS
-        if word.capitalized and adjacent and (run or not is_opener):
+        if word.capitalized and adjacent and (run or not is_opener) and len(run) < MAX_RUN:
             run.append(word)
         elif not (run and adjacent and word.key in CONNECTORS):
             if run:

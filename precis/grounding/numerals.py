@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from precis.text.windows import finditer
+
 _SMALL = """
 zero one two three four five six seven eight nine ten
 eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
@@ -21,11 +23,10 @@ GAP = "\\u0020\\u00a0\\u2009\\u202f"  # space, no-break space, thin spaces
 SCALE = "|".join(SCALES)
 SMALL = f"(?:(?:{'|'.join(TENS)})(?:[{GAP}-](?:{'|'.join(UNITS[1:10])}))?|(?:{'|'.join(UNITS)}))"
 AFTER_SCALE = f"(?:{'|'.join(f'(?<={word})' for word in SCALES)})"
-WORDS = (
-    rf"(?:{SMALL}|{SCALE})(?:[{GAP}-](?:{SCALE}))*"
-    rf"(?:{AFTER_SCALE}[{GAP}](?:and[{GAP}])?{SMALL}(?:[{GAP}-](?:{SCALE}))*)*"
-)
-DIGITS = rf"\d{{1,3}}(?:[{GAP}'’]\d{{3}})+(?!\d)|\d+(?:[.,]\d+)*"
+# Repetitions are bounded: what is longer is no number, and its value would take long to compute and to print.
+SCALED = rf"(?:[{GAP}-](?:{SCALE})){{0,3}}"  # a hundred thousand million
+WORDS = rf"(?:{SMALL}|{SCALE}){SCALED}(?:{AFTER_SCALE}[{GAP}](?:and[{GAP}])?{SMALL}{SCALED}){{0,8}}"
+DIGITS = rf"\d{{1,3}}(?:[{GAP}'’]\d{{3}}){{1,16}}(?!\d)|\d{{1,64}}(?:[.,]\d{{1,64}}){{0,16}}"
 NUMBER = re.compile(
     rf"(?P<digits>{DIGITS})(?:(?:[{GAP}-]?(?P<scale>{SCALE})|(?P<letter>k|mn|m|bn|tn)"
     rf"|(?P<suffix>st|nd|rd|th))\b)?"
@@ -48,7 +49,7 @@ class Number:
 
 def numbers(text: str) -> Iterator[Number]:
     """The numbers of `text` in order: digits in any script, English number words."""
-    for match in NUMBER.finditer(text):
+    for match in finditer(NUMBER, text):
         start, end = match.span()
         if match["digits"] is not None:
             if text[start - 1 : start].isalpha():  # G7, A380: part of a name

@@ -3,12 +3,17 @@
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
+
+from precis.text.windows import finditer
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"  # scripts without spaces between words: each character is a word
 _LETTER = rf"(?:(?![{_UNSPACED}])[\w\u0300-\u036f])"
+# Repetitions are bounded: what is longer is no word, and normalizing combining marks takes the square of their number.
 _WORD = re.compile(
-    rf"(?:[^\W\d_]\.){{2,}}|[{_UNSPACED}]|{_LETTER}+(?:['’\-\u2010\u2011]{_LETTER}+)*['’]?"  # first: U.S.
+    rf"(?:[^\W\d_]\.){{2,32}}|[{_UNSPACED}]"  # first: U.S.
+    rf"|{_LETTER}{{1,64}}(?:['’\-\u2010\u2011]{_LETTER}{{1,64}}){{0,4}}['’]?"
 )
 _POSSESSIVE = re.compile(r"(?:['’]s|(?<=s)['’]|['’])$", re.IGNORECASE)
 HYPHEN = re.compile("[-\u2010\u2011]")
@@ -29,18 +34,20 @@ class Word(NamedTuple):
 
 
 def words(text: str) -> Iterator[Word]:
-    """The words of `text` in order, in linear time."""
-    for match in _WORD.finditer(text):
-        if word := _POSSESSIVE.sub("", match.group()):
-            yield Word(word, match.start(), match.start() + len(word), key(word))
+    """The words of `text` in order, in linear time; one of more than some hundred characters is several."""
+    for match in finditer(_WORD, text):
+        word = _POSSESSIVE.sub("", match.group())
+        if word and (word_key := key(word)):
+            yield Word(word, match.start(), match.start() + len(word), word_key)
 
 
+@lru_cache(maxsize=4096)
 def key(word: str) -> str:
-    """`word` without case, accents, full stops and the s of a plural."""
+    """`word` without case, accents, full stops and the s of a plural; "" if nothing else is in it."""
     if not word.isascii():
         word = "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
         word = HYPHEN.sub("-", word)
-    if word[-1] == "s" and len(word) > 2 and word[:-1].isupper():  # MPs
+    if word.endswith("s") and len(word) > 2 and word[:-1].isupper():  # MPs
         word = word[:-1]
     word = word.casefold().replace(".", "")
     if len(word) > 4 and word.endswith("ies"):

@@ -4,9 +4,17 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from precis.runtime.sentence_scorer import SentenceScorer, Source
 from precis.scheduling.sequence import Sequence
+
+
+class RankingTurn(NamedTuple):
+    """How many tokens of sentences a turn scored, and in how many seconds."""
+
+    tokens: int = 0
+    seconds: float = 0.0
 
 
 class RankingQueue:
@@ -20,6 +28,7 @@ class RankingQueue:
         """`new_scorer` is called at the first ranking: its memory is needed only for them."""
         self._new_scorer = new_scorer
         self._waiting: deque[tuple[Sequence, Source]] = deque()
+        self.last_turn = RankingTurn()
         self._current: Sequence | None = None  # the first one, once its source is in the scorer's cache
 
     @functools.cached_property
@@ -47,6 +56,7 @@ class RankingQueue:
 
         Returns the rankings that left the queue: finished ones, and cancelled ones without a finish_reason.
         """
+        start = time.perf_counter()
         left = [sequence for sequence, _ in self._waiting if sequence.is_cancelled()]
         self._waiting = deque(item for item in self._waiting if item[0] not in left)
         tokens = 0
@@ -60,6 +70,7 @@ class RankingQueue:
                 sequence.finish_reason, sequence.first_token_at = "end", time.monotonic()
                 self._waiting.popleft()
                 left.append(sequence)
+        self.last_turn = RankingTurn(tokens, time.perf_counter() - start)
         return left
 
     def clear(self) -> None:

@@ -14,7 +14,7 @@ from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
 from precis.runtime.sentence_scorer import new_sentence_scorer
-from precis.scheduling.ranking import RankingQueue
+from precis.scheduling.ranking import RankingQueue, RankingTurn
 from precis.scheduling.sequence import Sequence
 
 
@@ -79,6 +79,11 @@ class RunningBatch:
             next_tokens = np.full(len(prefill.rows), sequence.params.decoder_start_token_id, dtype=np.int64)
             self._active.append(_ActiveSequence(sequence, search, prefill.rows, next_tokens, lookup))
         return failed
+
+    @property
+    def last_ranking(self) -> RankingTurn:
+        """What the last step scored."""
+        return self._ranking_queue.last_turn
 
     def step(self) -> list[Sequence]:
         """Runs one decode step of all sequences, and a part of the rankings.

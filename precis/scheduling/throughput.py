@@ -1,25 +1,41 @@
-"""How fast waiting tokens are admitted, from which a refused caller learns when to retry."""
+"""How fast work is done, from which the time of waiting work is estimated."""
+
+import time
 
 HALF_LIFE = 10.0  # seconds of work after which a measurement counts half
+IDLE_HALF_LIFE = 60.0  # seconds after which it counts half in any case
 
 
 class ThroughputEstimate:
-    """A moving average of tokens a second over the time in which there was work. Not thread-safe."""
+    """A moving average of units of work (tokens, say) a second, over the time in which there was work.
 
-    def __init__(self) -> None:
-        self._tokens, self._seconds = 2000.0, 1.0  # assumed before the first measurement
+    It begins as `units` in `seconds`, and fades to that while nothing is measured: an estimate that is so low that all
+    work is refused would otherwise stay. Not thread-safe.
+    """
 
-    def add(self, tokens: int, seconds: float) -> None:
-        """Records that `tokens` left the queue in `seconds` of work."""
+    def __init__(self, units: float = 2000.0, seconds: float = 1.0) -> None:
+        self._initial = units, seconds
+        self._units = self._seconds = 0.0
+        self._measured_at = time.monotonic()
+
+    def add(self, units: float, seconds: float) -> None:
+        """Records that `units` were done in `seconds` of work."""
         decay = 0.5 ** (seconds / HALF_LIFE)
-        self._tokens = self._tokens * decay + tokens
-        self._seconds = self._seconds * decay + seconds
+        present_units, present_seconds = self._present()
+        self._units, self._seconds = present_units * decay + units, present_seconds * decay + seconds
+        self._measured_at = time.monotonic()
 
     @property
-    def tokens_per_second(self) -> float:
+    def per_second(self) -> float:
         """The present rate."""
-        return self._tokens / self._seconds
+        units, seconds = self._present()
+        confidence = min(1.0, seconds / self._initial[1])
+        return (units + (1 - confidence) * self._initial[0]) / (seconds + (1 - confidence) * self._initial[1])
 
-    def seconds_for(self, tokens: int) -> float:
-        """How long `tokens` take at the present rate, in seconds; at least one."""
-        return max(1.0, tokens * self._seconds / max(1.0, self._tokens))
+    def seconds_for(self, units: float) -> float:
+        """How long `units` take at the present rate."""
+        return units / max(1e-9, self.per_second)
+
+    def _present(self) -> tuple[float, float]:
+        fading = 0.5 ** ((time.monotonic() - self._measured_at) / IDLE_HALF_LIFE)
+        return self._units * fading, self._seconds * fading

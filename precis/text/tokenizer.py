@@ -1,17 +1,23 @@
 """Converts text to the model's input tokens and its output tokens to text."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tokenizers import Tokenizer
 
+from precis.bundle.names import MANIFEST
 from precis.bundle.verify import Bundle
-from precis.errors import BundleError
+from precis.errors import BundleError, TextError
 from precis.params import MAX_NEW_TOKENS
 from precis.text import is_blank, without_special_tokens
 from precis.text.chunking import chunk_spans
 from precis.text.familiarity import Familiarity
 from precis.text.sentences import stripped_span
+from precis.text.slices import SLICE_CHARACTERS, slice_spans
 
+MAX_TEXT_TOKENS = 1 << 21  # of one text; a character can be dozens of tokens
+SENTENCES_AT_ONCE = 64  # encoded in one call
 MARGIN = 8  # tokens; a chunk can encode to a few more tokens than it had within the text
 
 
@@ -42,11 +48,36 @@ class TextTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         manifest = bundle.manifest
-        return cls(tokenizer, manifest.prefix, manifest.max_input_tokens, manifest.checks_language)
+        loaded = cls(tokenizer, manifest.prefix, manifest.max_input_tokens, manifest.checks_language)
+        taken = len(loaded.encode("")) + MARGIN
+        if loaded.limit <= taken:
+            raise BundleError(
+                f"{bundle.folder / MANIFEST}: max_input_tokens is {loaded.limit}, and the prefix takes {taken} of them."
+            )
+        return loaded
 
-    def encode(self, text: str) -> list[int]:
-        """The tokens of prefix, text and end, of any length."""
-        return self.tokenizer.encode(self.prefix + without_special_tokens(text)).ids
+    def encode(self, text: str, check: Callable[[], None] = lambda: None) -> list[int]:
+        """The tokens of prefix, text and end, at most MAX_TEXT_TOKENS.
+
+        A long text is encoded in slices, which leave the interpreter to other threads; `check` is called between them,
+        and what it raises ends the work. Raises TextError if the text has too many tokens.
+        """
+        text = self.prefix + without_special_tokens(text)
+        if len(text) <= SLICE_CHARACTERS:
+            return self.tokenizer.encode(text).ids
+        ids: list[int] = []
+        for start, end in slice_spans(text):
+            check()
+            # A batch, since the library holds the interpreter while it encodes a single text.
+            ids += self.tokenizer.encode_batch_fast([text[start:end]], add_special_tokens=False)[0].ids
+            _check_length(len(ids))
+        return ids + self._end
+
+    @cached_property
+    def _end(self) -> list[int]:
+        """The special tokens after a text."""
+        without = self.tokenizer.encode("a", add_special_tokens=False).ids
+        return self.tokenizer.encode("a").ids[len(without) :]
 
     def encode_all(self, texts: list[str]) -> list[list[int]]:
         """`encode` of each text, in the library's own threads."""
@@ -70,40 +101,62 @@ class TextTokenizer:
         """The text of `ids` without special tokens."""
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
-    def encode_sentences(self, sentences: list[str]) -> list[list[int]]:
-        """The tokens of each sentence and its end, without the prefix; of a very long one the first MAX_NEW_TOKENS."""
-        encodings = self.tokenizer.encode_batch_fast([without_special_tokens(sentence) for sentence in sentences])
-        return [_truncate(encoding.ids, MAX_NEW_TOKENS) for encoding in encodings]
+    def encode_sentences(self, sentences: list[str], check: Callable[[], None] = lambda: None) -> list[list[int]]:
+        """The tokens of each sentence and its end, without the prefix; of a very long one the first MAX_NEW_TOKENS.
 
-    def read_end(self, text: str) -> int:
-        """How many characters of `text` the model reads if it is truncated."""
-        offsets = self.tokenizer.encode(self.prefix + without_special_tokens(text)).offsets
-        if len(offsets) <= self.limit:
-            return len(text)
-        first_unread, _ = offsets[self.limit - 1]
-        return max(0, first_unread - len(self.prefix))
+        `check` is as for `encode`.
+        """
+        ids: list[list[int]] = []
+        for first in range(0, len(sentences), SENTENCES_AT_ONCE):
+            check()
+            batch = [without_special_tokens(text)[:SLICE_CHARACTERS] for text in sentences[first:][:SENTENCES_AT_ONCE]]
+            ids += [_truncate(encoding.ids, MAX_NEW_TOKENS) for encoding in self.tokenizer.encode_batch_fast(batch)]
+        return ids
 
-    def chunks(self, text: str) -> list[str]:
-        """`text` in chunks that the model can read; see `chunking.chunk_spans`."""
+    def read_end(self, text: str, check: Callable[[], None] = lambda: None) -> int:
+        """How many characters of `text` the model reads if it is truncated. `check` is as for `encode`."""
+        starts: list[int] = []
+        for first in self._token_starts(self.prefix + without_special_tokens(text), check):
+            starts.append(first)
+            if len(starts) == self.limit:
+                return max(0, first - len(self.prefix))
+        return len(text)
+
+    def chunks(self, text: str, check: Callable[[], None] = lambda: None) -> list[str]:
+        """`text` in chunks that the model can read; see `chunking.chunk_spans`. `check` is as for `encode`."""
         text = without_special_tokens(text)
-        return [text[start:end] for start, end in self.chunk_spans(text)]
+        return [text[start:end] for start, end in self.chunk_spans(text, check)]
 
-    def chunk_spans(self, text: str) -> list[tuple[int, int]]:
+    def chunk_spans(self, text: str, check: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
         """(start, end) of each of `chunks`."""
         text = without_special_tokens(text)
-        token_starts = [start for start, _ in self.tokenizer.encode(text, add_special_tokens=False).offsets]
         max_tokens = max(1, self.limit - len(self.encode("")) - MARGIN)
-        spans = [stripped_span(text, start, end) for start, end in chunk_spans(text, token_starts, max_tokens)]
-        return [
-            part for start, end in spans if not is_blank(text[start:end]) for part in self._halves(text, start, end)
-        ]
+        spans = chunk_spans(text, list(self._token_starts(text, check)), max_tokens)
+        visible = [stripped_span(text, start, end) for start, end in spans if not is_blank(text[start:end])]
+        return [part for start, end in visible for part in self._halves(text, start, end, check)]
 
-    def _halves(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
+    def _token_starts(self, text: str, check: Callable[[], None]) -> Iterator[int]:
+        """The character at which each token of `text` begins."""
+        tokens = 0
+        for start, end in slice_spans(text):
+            check()
+            encoding = self.tokenizer.encode_batch([text[start:end]], add_special_tokens=False)[0]
+            tokens += len(encoding)
+            _check_length(tokens)
+            yield from (start + first for first, _ in encoding.offsets)
+
+    def _halves(self, text: str, start: int, end: int, check: Callable[[], None]) -> list[tuple[int, int]]:
         """text[start:end], halved until it fits: characters outside the vocabulary in a row share one offset."""
-        if end - start < 2 or len(self.encode(text[start:end])) <= self.limit:
+        check()
+        if end - start < 2 or len(self.encode(text[start:end], check)) <= self.limit:
             return [(start, end)]
         middle = start + (end - start) // 2
-        return self._halves(text, start, middle) + self._halves(text, middle, end)
+        return self._halves(text, start, middle, check) + self._halves(text, middle, end, check)
+
+
+def _check_length(tokens: int) -> None:
+    if tokens > MAX_TEXT_TOKENS:
+        raise TextError(f"The text has more than {MAX_TEXT_TOKENS:,} tokens, the most that a text may have.")
 
 
 def _truncate(ids: list[int], limit: int) -> list[int]:

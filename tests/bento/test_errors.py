@@ -1,10 +1,13 @@
 """Errors of the engine and of validation as answers."""
 
+import json
+
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bento.errors import from_engine_error, from_validation_error
-from precis import DeadlineExceeded, EngineClosed, EngineError, EngineFull, GenerationError, TextError
+from bento.errors import ServiceError, from_engine_error, from_validation_error
+from bento.schema import BatchRequest, SummarizeRequest, parse_request
+from precis import DeadlineExceeded, EngineClosed, EngineError, EngineFull, GenerationError, TextError, TooMuchWork
 
 
 @pytest.mark.parametrize(
@@ -15,6 +18,7 @@ from precis import DeadlineExceeded, EngineClosed, EngineError, EngineFull, Gene
         (EngineFull(2.1), 429, "full", None),
         (DeadlineExceeded(), 504, "timeout", None),
         (EngineClosed(), 503, "stopping", None),
+        (TooMuchWork(90, 60), 422, "too_much_work", None),
         (EngineError("the secret text"), 500, "internal", None),
     ],
 )
@@ -50,3 +54,23 @@ def test_validation_errors_are_one_sentence(body, status, type_, message):
         Model.model_validate_json(body)
     error = from_validation_error(caught.value)
     assert (error.status, error.type, error.message) == (status, type_, message)
+
+
+TEXT = '{"text": "Der Rat tagte über die Brücke."}'
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_body_in_another_encoding_is_told_so(encoding):
+    with pytest.raises(ServiceError) as caught:
+        parse_request(SummarizeRequest, TEXT.encode(encoding))
+    assert (caught.value.status, caught.value.message) == (400, "The body is not in UTF-8, which JSON has to be.")
+    assert parse_request(SummarizeRequest, TEXT.encode()).text.endswith("Brücke.")
+
+
+@pytest.mark.parametrize("model", [SummarizeRequest, BatchRequest])
+def test_body_of_very_many_fields_is_refused_at_little_cost(model) -> None:
+    body = json.dumps({f"k{number}": 1 for number in range(1000)}).encode()
+    with pytest.raises(ServiceError) as caught:
+        parse_request(model, body)
+    assert (caught.value.status, caught.value.type) == (422, "unknown_field")
+    assert caught.value.message == "The body has more fields than any request has."

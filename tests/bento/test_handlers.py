@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bento.handlers import with_heartbeats
+from bento.handlers import RequestHandler, with_heartbeats
 from precis import Engine, GenerationParams
 from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
@@ -316,3 +316,48 @@ def test_closing_early_closes_the_items():
 
     asyncio.run(run())
     assert closed == [True]
+
+
+@pytest.fixture
+def handler(engine, monkeypatch):
+    """A handler whose evidence fails for one text."""
+
+    def failing(text: str, summary: str, check=None):
+        if text == "fails":
+            raise ZeroDivisionError("the secret text")
+        return find_evidence(text, summary, check)
+
+    monkeypatch.setattr("bento.handlers.find_evidence", failing)
+    return RequestHandler(engine, 60.0)
+
+
+def answer(response, body: dict) -> bytes:
+    """The body of the handler's response to `body`, a stream's in one piece."""
+
+    async def run() -> bytes:
+        result = await response(json.dumps(body).encode())
+        return result.body if hasattr(result, "body") else b"".join([part async for part in result.body_iterator])
+
+    return asyncio.run(run())
+
+
+def test_error_of_one_text_fails_neither_its_batch_nor_the_end_of_its_stream(handler):
+    options = {"evidence": True, "max_new_tokens": 3}
+    results = json.loads(answer(handler.summarize_batch, {"texts": ["fine", "fails", "fine"], **options}))["results"]
+    assert [next(iter(result)) for result in results] == ["summary", "error", "summary"]
+    assert results[1]["error"]["type"] == "internal"
+    assert "secret" not in str(results)
+    parsed = events(answer(handler.stream, {"text": "fails", **options}).decode())
+    assert (parsed[-1][0], parsed[-1][1]["error"]["type"]) == ("error", "internal")
+
+
+def test_time_limit_includes_the_evidence(handler, monkeypatch):
+    def endless(text: str, summary: str, check) -> None:
+        while True:
+            check()
+            time.sleep(0.01)
+
+    monkeypatch.setattr("bento.handlers.find_evidence", endless)
+    body = {"text": DOCUMENTS[0] * 3, "evidence": True, "max_new_tokens": 2, "long_text": "truncate"}
+    answered = json.loads(answer(handler.summarize, {**body, "timeout_ms": 1500}))
+    assert answered["error"]["type"] == "timeout"

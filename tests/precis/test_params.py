@@ -3,7 +3,7 @@
 import pytest
 
 from precis import BundleError, GenerationError, GenerationParams
-from precis.params import check_generation_config, resolve
+from precis.params import check_generation_config, check_token_ids, resolve
 
 CONFIG = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
 
@@ -44,3 +44,30 @@ def test_maximum_of_the_request_wins_over_minimum_of_the_bundle():
 def test_unsupported_generation_config_is_refused_by_key(changes):
     with pytest.raises(BundleError, match=next(iter(changes))):
         check_generation_config(CONFIG | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_beams": 100}, "num_beams should be a whole number from 1 to 8"),
+        ({"max_new_tokens": 10**9}, "max_new_tokens should be a whole number from 1 to 512"),
+        ({"max_length": 10**9}, "max_new_tokens should be a whole number from 1 to 512"),
+        ({"max_length": 0}, "max_new_tokens should be a whole number from 1 to 512"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size should be"),
+        ({"repetition_penalty": 0}, "repetition_penalty should be"),
+    ],
+    ids=str,
+)
+def test_impossible_numbers_of_a_generation_config_are_refused(changes, message):
+    """A hundred beams would wait for rows for ever."""
+    with pytest.raises(BundleError, match=message):
+        check_generation_config(CONFIG | changes)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"pad_token_id": -1}, {"eos_token_id": [1, 100]}, {"decoder_start_token_id": 1.5}], ids=str
+)
+def test_tokens_outside_the_vocabulary_are_refused(changes):
+    check_token_ids(CONFIG | {"eos_token_id": [1, 99]}, 100)
+    with pytest.raises(BundleError, match=f"{next(iter(changes))} should be from 0 to 99"):
+        check_token_ids(CONFIG | changes, 100)

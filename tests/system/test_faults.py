@@ -1,9 +1,12 @@
 """The service under faulty clients and overload: it refuses in time, wastes no work, and answers afterwards."""
 
 import asyncio
+import contextlib
+import gzip
 import json
 import socket
 import statistics
+import threading
 import time
 
 import httpx
@@ -208,6 +211,151 @@ def test_unusual_texts_are_summarized_or_refused(client, body, statuses):
         assert response.status_code in statuses
         if response.status_code >= 400:
             assert {"type", "message"} <= response.json()["error"].keys()
+
+
+@contextlib.contextmanager
+def livez_within_a_second(limited):
+    """Asks /livez while the block runs; fails if one answer took longer than a second and ten times its usual time."""
+    stop, seconds = threading.Event(), []
+
+    def ask() -> float:
+        began = time.monotonic()
+        assert httpx.get(limited.url + "/livez", timeout=60).status_code == 200
+        return time.monotonic() - began
+
+    def ask_on() -> None:
+        while not stop.wait(0.05):
+            seconds.append(ask())
+
+    usual = max(ask() for _ in range(5))
+    thread = threading.Thread(target=ask_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert seconds
+    assert max(seconds) < max(1.0, 10 * usual)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("a" + "\u0301" * 16_000 + "\u0316" * 16_000, 200),
+        ("\ufdfa" * 80_000, 422),
+        ("a. " * 40_000, 200),
+        ("hundred " * 2200, 200),
+    ],
+    ids=["combining marks", "characters of many tokens", "many sentences", "number words"],
+)
+def test_hostile_texts_leave_the_event_loop_to_others(limited, client, text, status):
+    body = {"text": text, "evidence": True, "long_text": "truncate", "max_new_tokens": 20}
+    before = limited.worker.memory_info().rss
+    with livez_within_a_second(limited):
+        assert client.post("/summarize", json=body).status_code == status
+    body.pop("text")
+    results = client.post("/summarize_batch", json={**body, "texts": ["fine.", text]}).json()["results"]
+    assert ["summary" in result for result in results] == [True, status == 200]
+    if status == 200:
+        stream = client.post("/summarize_stream", json={**body, "text": text}).text
+        assert stream.rstrip().rpartition("event: ")[2].startswith("done")
+    assert limited.worker.memory_info().rss - before < 200 << 20
+
+
+def test_long_text_keeps_nobody_out(limited, client):
+    body = json.dumps({"text": TEXT * 150, "max_new_tokens": 20}).encode()
+    long = send_raw(limited, body)
+    until(lambda: metric(client, "rows_running") > 0)
+    with livez_within_a_second(limited):
+        answers = [client.post("/summarize", json={"text": "A council met.", "max_new_tokens": 3}) for _ in range(3)]
+    assert [response.status_code for response in answers] == [200] * 3
+    assert metric(client, "queue_tokens") > 0, "it still runs"
+    long.close()
+
+
+def test_work_that_cannot_be_done_in_time_is_refused(limited, client):
+    """Of many requests with eight beams only those are accepted that are finished in time; the others know at once."""
+    body = {**LONG, "num_beams": 8, "no_repeat_ngram_size": 0, "timeout_ms": 11_000}
+    for _ in range(3):  # the costs are measured
+        client.post("/summarize", json={**LONG, "num_beams": 8, "max_new_tokens": 100, "min_new_tokens": 100})
+
+    async def everything() -> list[tuple[int, float, str | None]]:
+        async with httpx.AsyncClient(base_url=limited.url, headers=AUTHORIZED, timeout=60) as http:
+
+            async def one() -> tuple[int, float, str | None]:
+                began = time.monotonic()
+                response = await http.post("/summarize", json=body)
+                return response.status_code, time.monotonic() - began, response.headers.get("retry-after")
+
+            return await asyncio.gather(*(one() for _ in range(40)))
+
+    answers = asyncio.run(everything())
+    refused = [(seconds, retry) for status, seconds, retry in answers if status in (429, 422)]
+    assert {status for status, _, _ in answers} <= {200, 422, 429, 504}
+    assert len(refused) > 8
+    assert statistics.median(seconds for seconds, _ in refused) < 3
+    assert all(retry is None or 1 <= int(retry) <= 11 for _, retry in refused)
+
+
+def test_endless_headers_are_cut_off(limited):
+    before = limited.worker.memory_info().rss
+    block = b"".join(b"x-%06d: %s\r\n" % (number, b"a" * 1000) for number in range(1000))
+    with socket.create_connection(("127.0.0.1", limited.port), timeout=30) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        with pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012  it may come at any of them
+            for _ in range(60):
+                connection.sendall(block)
+    assert limited.worker.memory_info().rss - before < 10 << 20
+
+
+def test_unfinished_bodies_are_bounded_in_sum(limited):
+    before = limited.worker.memory_info().rss
+    body = b'{"text": "' + b"a" * 1_500_000
+    connections = []
+    with livez_within_a_second(limited):
+        for _ in range(80):
+            with contextlib.suppress(OSError):
+                connections.append(send_raw(limited, body, length=2_000_000))
+        assert limited.worker.memory_info().rss - before < 130 << 20
+    for connection in connections:
+        connection.close()
+
+
+def test_half_sent_requests_keep_nobody_out(limited, client):
+    half_sent = [socket.create_connection(("127.0.0.1", limited.port), timeout=30) for _ in range(200)]
+    for connection in half_sent:
+        connection.sendall(b"POST /summarize HTTP/1.1\r\nHost:")
+    with livez_within_a_second(limited):
+        assert client.post("/summarize", json={"text": "A council met.", "max_new_tokens": 3}).status_code == 200
+    for connection in half_sent:
+        connection.close()
+
+
+def test_websocket_is_refused(limited):
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
+    with socket.create_connection(("127.0.0.1", limited.port), timeout=10) as connection:
+        connection.sendall(b"GET /ui HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
+        response = connection.recv(4096)
+    assert response.startswith(b"HTTP/1.1 501 ")
+    assert b'{"error":{"type":"bad_request"' in response
+
+
+def test_key_in_a_trailer_is_no_key(limited):
+    body = b'{"text": "x", "max_new_tokens": 1}'
+    head = b"POST /summarize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", limited.port), timeout=10) as connection:
+        connection.sendall(head + b"%x\r\n" % len(body) + body + b"\r\n0\r\nX-API-Key: " + KEY.encode() + b"\r\n\r\n")
+        assert b" 401 " in connection.recv(4096).split(b"\r\n")[0]
+
+
+def test_body_that_is_compressed_or_in_another_encoding_is_refused_with_the_reason(client):
+    packed = client.post("/summarize", content=gzip.compress(b'{"text": "x"}'), headers={"Content-Encoding": "gzip"})
+    assert (packed.status_code, packed.json()["error"]["type"]) == (415, "unsupported_encoding")
+    for encoding in ("utf-16", "latin-1"):
+        response = client.post("/summarize", content='{"text": "Brücke"}'.encode(encoding))
+        assert response.status_code == 400
+        assert "UTF-8" in response.json()["error"]["message"]
 
 
 def disconnect_clients(limited, client, count: int) -> None:

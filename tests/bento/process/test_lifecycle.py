@@ -65,9 +65,10 @@ def test_mark_ready_reports_to_the_supervisor(monkeypatch, fd_is_set):
     if fd_is_set:
         monkeypatch.setenv("PRECIS_READY_FD", str(writer))
     lifecycle = Lifecycle()
+    lifecycle.stop_seconds = 28.5
     lifecycle.mark_ready()
     assert lifecycle.serving
     if not fd_is_set:
         os.close(writer)
-    assert os.read(reader, 1) == (b"1" if fd_is_set else b"")
+    assert os.read(reader, 64) == (b"1 28.5" if fd_is_set else b"")
     os.close(reader)

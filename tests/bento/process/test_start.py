@@ -52,7 +52,7 @@ def test_unknown_device(tiny_run):
     assert start_error(START, environment) == "The device is 'tpu'; it should be one of cpu, cuda."
 
 
-def altered(bundle: Path, folder: Path, **manifest: str) -> Path:
+def altered(bundle: Path, folder: Path, **manifest: str | int) -> Path:
     """A copy of the bundle with other values in its manifest."""
     copy = shutil.copytree(bundle, folder / "bundle")
     content = json.loads((copy / "manifest.json").read_text())
@@ -66,6 +66,14 @@ def test_altered_bundle(tiny_run, tmp_path):
         file.write(" ")
     message = start_error(START, {"PRECIS_BUNDLE": str(bundle)})
     assert message == f"{bundle / 'config.json'} is not the file the manifest describes: its SHA-256 differs."
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"), [(0, "should be greater than or equal to 16"), (16, "is 16, and the prefix takes")]
+)
+def test_impossible_numbers_of_a_manifest(tiny_run, tmp_path, tokens, message):
+    bundle = altered(tiny_run / "bundle", tmp_path, max_input_tokens=tokens, prefix="summarize this text: ")
+    assert f"max_input_tokens{'' if tokens else ':'} {message}" in start_error(START, {"PRECIS_BUNDLE": str(bundle)})
 
 
 @pytest.mark.parametrize(

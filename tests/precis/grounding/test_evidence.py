@@ -106,6 +106,26 @@ def test_names(document, summary, expected):
     assert unsupported(document, summary) == expected
 
 
+@pytest.mark.parametrize("marks", ["\u0301", "a \u0301\u0316 b", "\u0301-\u0301", "x-\u0301"])
+def test_marks_without_a_letter_are_no_words(marks):
+    """They had the key "", and the request ended with status 500."""
+    assert unsupported(marks, "So Anna met " + marks) == [("Anna", "name")]
+
+
+def test_number_words_without_end_are_no_number():
+    """Their value could be neither computed nor printed in time, and the request ended with status 500."""
+    assert unsupported("It cost a hundred. " + "hundred " * 2200, "hundred " * 2200) == []
+    assert {len(value) < 200 for number in numbers("hundred " * 2200) for value in number.values} == {True}
+
+
+def test_check_can_end_the_search():
+    def check() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        find_evidence(BRIDGE, BRIDGE, check)
+
+
 def test_characters_of_unspaced_scripts_are_compared_one_by_one():
     assert find_evidence("市议会开会。桥要修。", "要修桥。").sentences[0].text == "桥要修。"
 

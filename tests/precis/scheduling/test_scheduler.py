@@ -9,7 +9,16 @@ from contextlib import suppress
 
 import pytest
 
-from precis import DeadlineExceeded, Engine, EngineClosed, EngineError, EngineFull, GenerationParams, Summary
+from precis import (
+    DeadlineExceeded,
+    Engine,
+    EngineClosed,
+    EngineError,
+    EngineFull,
+    GenerationParams,
+    Summary,
+    TooMuchWork,
+)
 from precis.runtime.kv_cache import EFFICIENT_BATCH_ROWS
 from precis.runtime.model import Seq2SeqModel
 from tests.support.engines import LIMIT, TEXTS, wait_until
@@ -177,3 +186,86 @@ def test_second_list_waits_while_the_first_fills_an_efficient_batch(bundle):
         for caller in callers:
             caller.join(60)
         assert len(summaries) == 4 * EFFICIENT_BATCH_ROWS
+
+
+def test_long_text_lets_others_take_turns(bundle):
+    """Its chunks enter the queue a few at a time, so that a short text waits for a few of them and not for all."""
+    with Engine.load(bundle, rows=16) as engine:
+        params = GenerationParams(max_new_tokens=8, min_new_tokens=8)
+        long = engine.submit(" ".join(TEXTS) * 40, params, caller="a")
+        wait_until(lambda: engine.stats().running_rows)
+        assert engine.stats().waiting_tokens > 20 * LIMIT
+        assert engine._scheduler._waiting_tokens < EFFICIENT_BATCH_ROWS * LIMIT
+        short = [engine.submit("A short text.", params, caller=caller) for caller in ("a", "b")]
+        assert [future.result(60).chunks for future in short] == [1, 1]
+        assert not long.done(), "it has hundreds of chunks"
+        long.cancel()
+        wait_until(lambda: engine.stats().running_rows == engine.stats().waiting_tokens == 0)
+        assert not engine._scheduler._backlog.requests
+        assert engine._scheduler._backlog.seconds() == pytest.approx(0, abs=1e-6)
+
+
+def test_finished_requests_leave_no_work_behind(bundle):
+    with Engine.load(bundle) as engine:
+        futures = [engine.submit(" ".join(TEXTS) * n, GenerationParams(max_new_tokens=5), caller="a") for n in (1, 3)]
+        assert all(future.result(60).chunks > 2 for future in futures)
+        backlog = engine._scheduler._backlog
+        wait_until(lambda: not backlog.requests)
+        assert (backlog._callers, backlog._long, backlog.held_back_tokens) == ({}, {}, 0)
+        assert backlog.seconds() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_caller_may_hold_half_of_the_queue(bundle):
+    with Engine.load(bundle, rows=8, max_waiting_tokens=20 * LIMIT) as engine:
+        everything = [engine.submit(TEXTS[-1], LONGEST) for _ in range(8)]
+        wait_until(lambda: engine.stats().running_rows == 8)
+
+        def submitted(caller: str) -> int:
+            futures = []
+            with suppress(EngineFull):
+                for _ in range(60):
+                    futures.append(engine.submit(TEXTS[-1], LONGEST, caller=caller))
+            everything.extend(futures)
+            return len(futures)
+
+        # Above half of 20 texts a caller is refused, and above all of them everybody.
+        assert (submitted("a"), submitted("b"), submitted("c")) == (11, 10, 0)
+        for future in everything:
+            future.cancel()
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once(bundle):
+    with Engine.load(bundle) as engine:
+        engine.generate(TEXTS[:2], GenerationParams(max_new_tokens=4))
+        costs = engine._scheduler._backlog.costs
+        costs.decode.add(1000, 100.0)  # as on a slow machine: ten rows and steps a second
+        beams = GenerationParams(max_new_tokens=512, min_new_tokens=512, num_beams=8)
+        with pytest.raises(TooMuchWork, match="may take 60 s"):
+            engine.submit(TEXTS[0], beams, timeout=60)
+        few = GenerationParams(max_new_tokens=100, min_new_tokens=100, num_beams=2)  # 20 s
+        accepted, refused = [], []
+        for number in range(8):
+            try:
+                accepted.append(engine.submit(TEXTS[0], few, timeout=60, caller=str(number)))
+            except EngineFull as error:
+                refused.append(error.retry_after)
+        assert len(accepted) in (2, 3)
+        assert all(1 <= seconds <= 60 for seconds in refused)
+        for future in accepted:
+            future.cancel()
+
+
+def test_error_outside_the_guarded_part_ends_the_engine_and_all_requests(bundle, monkeypatch):
+    with Engine.load(bundle) as engine:
+        running = engine.submit(TEXTS[0], LONGEST)
+        wait_until(lambda: engine.stats().running_rows == 1)
+        assert not engine.failed
+        monkeypatch.setattr(engine._scheduler, "_batch_state", lambda: 1 / 0)
+        waiting = engine.submit(TEXTS[0], LONGEST)
+        for future in (running, waiting):
+            with pytest.raises(EngineClosed, match="has failed"):
+                future.result(20)
+        engine.wait_until_stopped()
+        assert engine.failed
+        with pytest.raises(EngineClosed, match="has failed"):
+            engine.submit(TEXTS[0])

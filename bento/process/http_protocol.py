@@ -1,0 +1,159 @@
+"""uvicorn's HTTP protocol with bounds for headers, idle and half-sent requests and the number of connections.
+
+httptools itself bounds neither the size nor the time of headers. Errors at this level have the service's form.
+"""
+
+import asyncio
+import resource
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bento import metrics
+from bento.errors import ServiceError
+
+MAX_HEADER_BYTES = 32 << 10  # request line and headers, or trailers
+HEADER_SECONDS = 10.0  # from a connection, or the first byte of a further request, to the end of the headers
+MAX_CONNECTIONS = 4096
+SPARE_FILES = 256  # of the process's limit, for all that is no connection
+
+REFUSED = {
+    400: ("bad_request", "The request is not valid HTTP."),
+    408: ("timeout", f"The request's headers did not arrive within {HEADER_SECONDS:g} s."),
+    431: ("headers_too_large", f"The request's headers are larger than {MAX_HEADER_BYTES:,} bytes."),
+    501: ("bad_request", "WebSocket connections are not supported."),
+    503: ("full", "Too many connections are open; try again."),
+}
+
+
+def connection_limit() -> int:
+    """How many connections may be open: MAX_CONNECTIONS, or as many as the process may open files for.
+
+    Raises the process's soft limit of open files as far as the system lets it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(MAX_CONNECTIONS, soft - SPARE_FILES))
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection. Those without a running request wait in `_waiting`, the one that has waited longest first.
+
+    Where all connections are taken, the one that has waited longest gives its place to a new one, so that half-sent
+    requests keep nobody out. Without one that waits, the new one is refused.
+    """
+
+    max_connections: ClassVar[int] = MAX_CONNECTIONS
+    _waiting: ClassVar[dict["BoundedHttpProtocol", None]] = {}  # ordered; of the whole process
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unparsed = 0  # bytes since the parser last finished headers, a part of a body or a request
+        self._header_bytes = 0
+        self._in_headers = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            longest = next(iter(self._waiting), None)
+            if longest is None:
+                self._refuse(503)
+                return
+            longest._refuse(408)
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._await_headers()
+        self._unparsed += len(data)
+        super().data_received(data)
+        # Not finished headers; trailers and chunk sizes, which the parser would collect without end, count as well.
+        if self._unparsed > MAX_HEADER_BYTES and not self.transport.is_closing():
+            self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers, self._header_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_headers:
+            return  # a trailer, which is no header: it must not add a key or an address to the request
+        self._header_bytes += len(name) + len(value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_headers, self._unparsed = False, 0
+        if self._header_bytes + len(self.url) > MAX_HEADER_BYTES:
+            raise HeadersTooLarge
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline and not self.transport.is_closing():
+            self._waiting[self] = None
+
+    def handle_websocket_upgrade(self) -> None:
+        """Called by uvicorn instead of starting a request."""
+        self._refuse(501)
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn for what is not HTTP, and where a callback above has raised."""
+        too_large = self._header_bytes + len(getattr(self, "url", b"")) > MAX_HEADER_BYTES
+        self._refuse(431 if too_large else 400)
+
+    def _await_headers(self) -> None:
+        self._stop_waiting()
+        self._waiting[self] = None
+        self._timer = self.loop.call_later(HEADER_SECONDS, self._refuse, 408)
+
+    def _stop_waiting(self) -> None:
+        self._waiting.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, status: int) -> None:
+        """Answers with an error and closes the connection.
+
+        There is no answer while another one is sent, nor where no byte of a request has come (an idle connection).
+        """
+        self._stop_waiting()
+        if self.transport.is_closing():
+            return
+        metrics.rejections.labels("connection").inc()
+        is_idle = status == 408 and not self._unparsed
+        if not is_idle and (self.cycle is None or self.cycle.response_complete):
+            type_, message = REFUSED[status]
+            self.transport.write(_raw_response(ServiceError(status, type_, message)))
+        self.transport.close()
+
+
+class HeadersTooLarge(Exception):
+    """Ends the parsing of a request; the parser hands it to uvicorn as its own error."""
+
+
+def _raw_response(error: ServiceError) -> bytes:
+    response = error.response()
+    head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n".encode()
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    return head + b"".join(name + b": " + value + b"\r\n" for name, value in headers) + b"\r\n" + bytes(response.body)

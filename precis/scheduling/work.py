@@ -1,0 +1,62 @@
+"""Work that requests bring, counted in what is computed, and how long it takes."""
+
+from dataclasses import dataclass, field
+
+from precis.scheduling.sequence import Sequence
+from precis.scheduling.throughput import ThroughputEstimate
+
+# (units, seconds) that are assumed until so many seconds are measured: fast, so that nothing is refused because of
+# them, and long, so that a pause of the machine in an idle hour says little.
+PREFILL_RATE = (100_000.0, 5.0)
+DECODE_RATE = (100_000.0, 5.0)
+RANKING_RATE = (100_000.0, 5.0)
+LENGTH_MEMORY = 0.95  # weight of the lengths known before in the mean with a further one
+
+
+@dataclass
+class Work:
+    """`tokens` to prefill, `row_steps` to decode (rows times steps), and `ranked_tokens` of sentences to score."""
+
+    tokens: float = 0.0
+    row_steps: float = 0.0
+    ranked_tokens: float = 0.0
+
+    def add(self, other: "Work", sign: int = 1) -> None:
+        """Adds `other`, or subtracts it if `sign` is -1."""
+        self.tokens += sign * other.tokens
+        self.row_steps += sign * other.row_steps
+        self.ranked_tokens += sign * other.ranked_tokens
+
+
+@dataclass
+class WorkCosts:
+    """How much work a sequence is, and how many seconds work takes, as measured lately. Not thread-safe."""
+
+    prefill: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*PREFILL_RATE))
+    decode: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*DECODE_RATE))
+    ranking: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*RANKING_RATE))
+    length: float = 1.0  # of a finished sequence, as a fraction of the longest that was allowed
+
+    def of(self, sequence: Sequence) -> Work:
+        """The work that `sequence` is expected to be. Most end before the longest allowed summary."""
+        source = len(sequence.input_ids)
+        if sequence.is_ranking:
+            return Work(source, ranked_tokens=sequence.tokens - source)
+        params = sequence.params
+        steps = max(params.min_new_tokens, self.length * params.max_new_tokens)
+        return Work(source, sequence.rows * steps)
+
+    def seconds(self, work: Work) -> float:
+        """How long `work` takes."""
+        return (
+            self.prefill.seconds_for(work.tokens)
+            + self.decode.seconds_for(work.row_steps)
+            + self.ranking.seconds_for(work.ranked_tokens)
+        )
+
+    def note_length(self, sequence: Sequence) -> None:
+        """Records the length of a finished sequence; a ranking generates none."""
+        if sequence.is_ranking:
+            return
+        fraction = len(sequence.token_ids) / sequence.params.max_new_tokens
+        self.length = LENGTH_MEMORY * self.length + (1 - LENGTH_MEMORY) * fraction

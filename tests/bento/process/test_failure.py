@@ -1,0 +1,45 @@
+"""A process whose engine has failed: not ready at once, and ended soon after."""
+
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+PROGRAM = """
+import threading, time
+from bento.process import failure
+from bento.process.drain import Lifecycle
+
+failure.ANSWER_SECONDS = 0.5
+
+class Engine:
+    failed = False
+    stopped = threading.Event()
+    def wait_until_stopped(self): self.stopped.wait()
+
+engine, lifecycle = Engine(), Lifecycle()
+lifecycle.ready = True
+failure.end_with_engine(engine, lifecycle)
+time.sleep(0.2)
+print("serving", lifecycle.serving, flush=True)
+engine.failed = FAILED
+engine.stopped.set()
+time.sleep(0.2)
+print("serving", lifecycle.serving, flush=True)
+time.sleep(2)
+print("still there")
+"""
+
+
+def run(failed: bool) -> tuple[int, list[str]]:
+    program = PROGRAM.replace("FAILED", str(failed))
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_failed_engine_ends_readiness_and_then_the_process():
+    assert run(failed=True) == (1, ["serving True", "serving False"])
+
+
+def test_closed_engine_ends_neither():
+    assert run(failed=False) == (0, ["serving True", "serving True", "still there"])

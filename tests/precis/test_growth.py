@@ -1,0 +1,74 @@
+"""No step on a stranger's text takes more than linear time, or keeps other threads waiting until it has ended."""
+
+import threading
+import time
+
+import pytest
+
+from precis.grounding.evidence import find_evidence
+from precis.text.chunking import chunk_spans
+from precis.text.sentences import sentence_spans
+
+SUMMARY = "The council met on Tuesday. It agreed to mend 3,000 bridges. Anna Bell of the U.S. said so. A.A. twenty-one."
+HOSTILE = {
+    "combining marks": "\u0301\u0316",
+    "number words": "hundred ",
+    "numbers of words": "twenty-one hundred and ",
+    "digits": "1",
+    "groups of digits": "1 234",
+    "lists of digits": "1.2,",
+    "capitals": "A B ",
+    "initials": "A.",
+    "hyphens": "a-",
+    "quotes": ".\"'",
+    "spaces": " ",
+    "full stops": ". ",
+    "line breaks": ".\n",
+    "one letter": "a",
+    "possessives": "s's'",
+    "ideographs": "会。",
+}
+SIZE = 8_000  # characters
+
+
+def seconds(work) -> float:
+    """The least processor time of three runs."""
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        work()
+        times.append(time.thread_time() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda text: find_evidence(text, SUMMARY),
+        lambda text: find_evidence(SUMMARY, text),
+        lambda text: list(sentence_spans(text)),
+        lambda text: chunk_spans(text, list(range(len(text))), 128),
+    ],
+    ids=["evidence", "evidence of a summary", "sentences", "chunks"],
+)
+def test_time_grows_with_the_length(work, unit):
+    text = "a " + unit * (4 * SIZE // len(unit))
+    once, four_times = seconds(lambda: work(text[:SIZE])), seconds(lambda: work(text))
+    assert four_times < 8 * once + 0.01, "quadratic time would be 16 times"
+
+
+@pytest.mark.parametrize("unit", ["\ufdfa", "a\u0301", "hundred ", "🦖"])
+def test_tokenizing_takes_linear_time_and_leaves_the_interpreter_to_others(engine, unit):
+    text = unit * (6_000 if unit == "\ufdfa" else 30_000 // len(unit))
+    encode = engine._tokenizer.encode
+    assert seconds(lambda: encode(text)) < 8 * seconds(lambda: encode(text[: len(text) // 4])) + 0.01
+    thread = threading.Thread(target=lambda: encode(text * 4))
+    thread.start()
+    longest, last = 0.0, time.perf_counter()
+    began = last
+    while thread.is_alive():
+        time.sleep(0.0005)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    assert longest < max(0.1, (last - began) / 3)

@@ -1,0 +1,92 @@
+"""Work on long texts: off the event loop, one at a time, and no longer than until the deadline."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from precis.errors import DeadlineExceeded
+from precis.text.workers import LONGEST, SHORT, SHORT_ASCII, TextWorkers
+
+
+@pytest.fixture
+def workers():
+    opened = TextWorkers()
+    yield opened
+    opened.close()
+
+
+def run(coroutine):
+    return asyncio.run(coroutine)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_inline"),
+    [("a" * SHORT_ASCII, True), ("a" * (SHORT_ASCII + 1), False), ("é" * SHORT, True), ("é" * (SHORT + 1), False)],
+)
+def test_only_short_texts_are_worked_on_in_the_event_loop(workers, text, is_inline):
+    thread = run(workers.run(text, None, lambda _: threading.current_thread()))
+    assert (thread is threading.main_thread()) == is_inline
+
+
+def test_one_of_the_longest_texts_at_a_time_and_others_go_on(workers):
+    running, most, order = [], [], []
+
+    def work(name: str, seconds: float) -> None:
+        running.append(name)
+        most.append(len([one for one in running if one.startswith("long")]))
+        time.sleep(seconds)
+        running.remove(name)
+        order.append(name)
+
+    async def all_of_them() -> None:
+        long = [workers.run("a" * (LONGEST + 1), None, lambda _, n=n: work(f"long{n}", 0.3)) for n in range(3)]
+        await asyncio.gather(*long, workers.run("a" * LONGEST, None, lambda _: work("moderate", 0.01)))
+
+    run(all_of_them())
+    assert max(most) == 1
+    assert order[0] == "moderate"
+
+
+def test_deadline_ends_the_wait_and_the_work(workers):
+    ended = threading.Event()
+
+    def work(check) -> None:
+        try:
+            while True:
+                check()
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        run(workers.run("a" * 10_000, began + 0.2, work))
+    assert 0.15 < time.monotonic() - began < 5
+    assert ended.wait(5)
+    with pytest.raises(DeadlineExceeded):
+        run(workers.run("a", time.monotonic() - 1, lambda _: pytest.fail("it is too late")))
+
+
+def test_cancelling_ends_the_work(workers):
+    began, ended = threading.Event(), threading.Event()
+
+    def work(check) -> None:
+        try:
+            while True:
+                began.set()
+                check()
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(workers.run("a" * 10_000, None, work))
+        await asyncio.to_thread(began.wait, 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(cancel())
+    assert ended.wait(5)
