@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from bento import EMBEDDED_RUN
-from bento.container import memory_limit
+from bento.memory import memory_limit
 from bento.process.supervisor import listen, supervise
 from precis.bundle.choose import choose_bundle
 

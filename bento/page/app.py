@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(1 << 62))
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.routes import App
 from starlette.middleware import Middleware
+from starlette.routing import Mount
 
+from bento.memory import return_free_memory
 from bento.page import about, compare, limits
 from bento.page.admission import AdmissionQueue
 from bento.page.batch import Batch
@@ -37,6 +41,7 @@ from precis.params import ResolvedParams
 
 STATIC = Path(__file__).parent / "static"
 SWEEP_SECONDS = 2.0  # between two looks for ended visits
+TRIM_SECONDS = 20.0  # between two times that freed memory is returned to the system
 FILE_TYPES = list(READERS)
 # Both replace the value of the hidden address box, which the server cannot know behind a proxy, with the browser's.
 WITH_ADDRESS = "(first, _, ...options) => [first, location.href, ...options]"
@@ -64,7 +69,8 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
         max_file_size=limits.MAX_FILE_BYTES,
         show_error=False,
     )
-    memory = SessionMemory(page, page.app, uploads.delete_session)
+    [gradio_app] = [route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)]
+    memory = SessionMemory(page, gradio_app, uploads.delete_session)
     app.add_middleware(PageRoutesMiddleware, page=page, memory=memory, uploads=uploads, root_path=settings().root_path)
     app.add_middleware(UploadLimitMiddleware)
     gradio_lifespan = app.router.lifespan_context
@@ -85,10 +91,14 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
 
 async def _sweep(memory: SessionMemory, uploads: UploadStore) -> None:
     """Frees what ended visits have left, until it is cancelled."""
+    ended, trimmed = 0, time.monotonic()
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        await memory.sweep()
+        ended += await memory.sweep()
         uploads.delete_old()
+        if ended and time.monotonic() - trimmed >= TRIM_SECONDS:
+            await asyncio.to_thread(return_free_memory)
+            ended, trimmed = 0, time.monotonic()
 
 
 def _build_page(engine: Engine, uploads: UploadStore) -> gr.Blocks:

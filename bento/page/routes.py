@@ -82,7 +82,7 @@ class PageRoutesMiddleware:
                 query = f"?{request.url.query}" if request.url.query else ""
                 return Response(status_code=307, headers={"Location": f"ui/{query}"})
             if STATIC.fullmatch(path):
-                await self.app(scope, receive, send)
+                await self.app({**scope, "query_string": b""}, receive, send)  # the query is for the browser's scripts
                 return None
         if method == "GET" and path == f"{API}/upload_progress":
             # Gradio's client waits for this stream; files are small enough to do without a progress bar.

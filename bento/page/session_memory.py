@@ -45,37 +45,48 @@ class SessionMemory:
         events = self._page._queue.event_ids_to_events
         return [event for key, event in events.items() if states.get(key, {}).get("status") not in ENDED]
 
-    async def sweep(self, idle_seconds: float = SESSION_IDLE_SECONDS) -> None:
-        """Frees the events that have ended, and the sessions without a stream for `idle_seconds`."""
+    async def sweep(self, idle_seconds: float = SESSION_IDLE_SECONDS) -> int:
+        """Frees the events that have ended, and the sessions without a stream for `idle_seconds`; counts these."""
         now = time.monotonic()
-        for session, seen in list(self._last_seen.items()):
-            if self._streams[session] <= 0 and now - seen >= idle_seconds:
-                await self._end(session)
+        ended = [
+            session
+            for session, seen in self._last_seen.items()
+            if self._streams[session] <= 0 and now - seen >= idle_seconds
+        ]
+        for session in ended:
+            del self._last_seen[session], self._streams[session]
+            await self._page._queue.clean_events(session_hash=session)  # one that runs ends at its next view
+            self._on_end(session)
         self._free_events()
-
-    async def _end(self, session: str) -> None:
-        queue, page = self._page._queue, self._page
-        del self._last_seen[session], self._streams[session]
-        await queue.clean_events(session_hash=session)  # an event that runs ends at its next view
-        queue.pending_event_ids_session.pop(session, None)
-        queue.pending_messages_per_session.pop(session, None)
-        page.pending_streams.pop(session, None)
-        page.pending_diff_streams.pop(session, None)
-        page.state_holder.session_data.pop(session, None)
-        page.state_holder.time_last_used.pop(session, None)
-        self._on_end(session)
+        self._free_sessions()
+        return len(ended)
 
     def _free_events(self) -> None:
         queue = self._page._queue
         unread = set().union(*queue.pending_event_ids_session.values())
         for key, entry in list(queue.event_analytics.items()):
             gone = key not in queue.event_ids_to_events
-            if gone or (entry["status"] in ENDED and key not in unread):
+            if gone or (entry["status"] in ENDED and (key not in unread or self._has_ended(key))):
                 queue.event_ids_to_events.pop(key, None)
                 queue.event_analytics.pop(key, None)
                 self._app.iterators_to_reset.discard(key)
         queue._asyncio_tasks[:] = [task for task in queue._asyncio_tasks if not task.done()]
+
+    def _has_ended(self, key: str) -> bool:
+        return self._page._queue.event_ids_to_events[key].session_hash not in self._last_seen
+
+    def _free_sessions(self) -> None:
+        """Forgets all sessions without a stream and an event, and what is streamed where no event runs."""
+        queue, states = self._page._queue, self._page.state_holder
         busy = {event.session_hash for event in queue.event_ids_to_events.values()}
-        for streams in (self._page.pending_streams, self._page.pending_diff_streams):
-            for session in set(streams) - busy:
-                del streams[session]
+        of_visits = (
+            queue.pending_event_ids_session, queue.pending_messages_per_session, states.session_data,
+            states.time_last_used,
+        )  # fmt: skip
+        for record, kept in (
+            *((record, busy | self._last_seen.keys()) for record in of_visits),
+            (self._page.pending_streams, busy),
+            (self._page.pending_diff_streams, busy),
+        ):
+            for session in set(record) - kept:
+                del record[session]

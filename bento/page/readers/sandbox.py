@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bento.container import memory_limit
+from bento.memory import memory_limit
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
 from bento.page.readers.formats import READERS, DocumentError
