@@ -4,9 +4,11 @@ import contextlib
 import ipaddress
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Union
 
-import gradio as gr
-from starlette.requests import Request
+if TYPE_CHECKING:
+    import gradio as gr
+    from starlette.requests import Request
 
 IPV6_PREFIX = 64  # bits; a household or a server has as many addresses as it likes below them
 
@@ -15,7 +17,7 @@ class BudgetExceeded(Exception):
     """More than all visitors together, or than this one, may hold at present."""
 
 
-def visitor_of(request: Request | gr.Request) -> str:
+def visitor_of(request: Union["Request", "gr.Request"]) -> str:
     """The name of a request's visitor: the IPv4 address, or the network of the IPv6 address.
 
     Behind a proxy all visitors are one, unless PRECIS_TRUSTED_PROXIES names the proxy.

@@ -95,4 +95,4 @@ async def _run_reader(path: str, suffix: str, seconds: int) -> bytes:
     finally:
         if child.returncode is None:
             child.kill()
-            await child.wait()
+            await child.communicate()  # also closes the pipe
