@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 import gradio as gr
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -32,6 +32,8 @@ NO_SUCH_FILE = "This file is not here any more; please choose it again."
 
 class _Event(BaseModel):
     """The part of Gradio's PredictBody that the page's scripts need."""
+
+    model_config = ConfigDict(strict=True)
 
     data: list[JsonValue]
     fn_index: int

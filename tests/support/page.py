@@ -1,8 +1,10 @@
 """The page in this process, without a browser: visits as Gradio's client makes them."""
 
+import asyncio
 import contextlib
 import json
 import os
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import gradio as gr
@@ -10,16 +12,23 @@ import httpx
 from fastapi import FastAPI
 
 from bento.page.app import mount
+from bento.page.session_memory import SessionMemory
+from bento.page.uploads import UploadStore
 from precis import Engine
 
 API = "/ui/gradio_api"
 
 
 class InProcessPage:
-    """The mounted page; `client` sends requests to it. Close its streams by reading them to their end."""
+    """The mounted page; `client` sends requests to it, and `run` runs a coroutine in its event loop."""
+
+    run: Callable[[Coroutine[Any, Any, Any]], Any]
 
     def __init__(self, app: FastAPI, client: httpx.AsyncClient) -> None:
         self.app, self.client = app, client
+        options = {name: value for each in app.user_middleware for name, value in each.kwargs.items()}
+        self.memory: SessionMemory = options["memory"]
+        self.uploads: UploadStore = options["uploads"]
         self.gradio = next(route.app for route in app.routes if route.path == "/ui")  # type: ignore[attr-defined]
         self.blocks: gr.Blocks = self.gradio.get_blocks()
 
@@ -53,12 +62,16 @@ class InProcessPage:
         return next(message for message in messages if message["msg"] == "process_completed")
 
 
-@contextlib.asynccontextmanager
-async def open_page(engine: Engine):
-    """The page with `engine`, started and stopped."""
-    app = mount(FastAPI(openapi_url=None), engine)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=60) as client,
-    ):
-        yield InProcessPage(app, client)
+@contextlib.contextmanager
+def open_page(engine: Engine):
+    """The page with `engine`, started and stopped; `page.run` runs a coroutine in its event loop."""
+    with asyncio.Runner() as runner:
+        app = mount(FastAPI(openapi_url=None), engine)
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=60)
+        lifespan = app.router.lifespan_context(app)
+        runner.run(lifespan.__aenter__())
+        page = InProcessPage(app, client)
+        page.run = runner.run
+        yield page
+        runner.run(client.aclose())
+        runner.run(lifespan.__aexit__(None, None, None))

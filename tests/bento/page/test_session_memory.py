@@ -4,22 +4,14 @@ import asyncio
 import gc
 import os
 
-import pytest
-
-from bento.page import app as page_app
-from tests.support.page import InProcessPage, open_page
+from tests.support.page import InProcessPage
 
 VISITS = 12
 
 
-def memory_of(page: InProcessPage):
-    """The page's SessionMemory, as its middleware was given it."""
-    return next(middleware.kwargs["memory"] for middleware in page.app.user_middleware if "memory" in middleware.kwargs)
-
-
 async def until_idle(page: InProcessPage) -> None:
     """Waits until Gradio has finished with every event, which it does after it has answered."""
-    while memory_of(page).unfinished() or not all(task.done() for task in page.blocks._queue._asyncio_tasks):
+    while page.memory.unfinished() or not all(task.done() for task in page.blocks._queue._asyncio_tasks):
         await asyncio.sleep(0.05)
 
 
@@ -36,75 +28,94 @@ def objects_with(text: str) -> list[str]:
     return found
 
 
-@pytest.fixture(autouse=True)
-def no_sweeps_between(monkeypatch):
-    monkeypatch.setattr(page_app, "SWEEP_SECONDS", 3600)
-
-
-def test_text_of_ended_visits_is_in_no_object(engine):
-    marker = os.urandom(8).hex()
+def test_text_of_ended_visits_is_in_no_object(mounted_page):
+    page, marker = mounted_page, os.urandom(8).hex()
 
     async def scenario():
-        async with open_page(engine) as page:
-            gc.freeze()  # what is there already need not be searched
-            for number in range(VISITS):
-                text = f"The ferry {marker} is late for day {number}. It waits at the quay."
-                assert (await page.summarize(text))["success"]
-            del text
-            kept = len(objects_with(marker))
-            for _ in range(2):  # variables of Gradio's loops hold the last event until the next
-                await page.summarize("Another visit. It is short.")
-            await until_idle(page)
-            await memory_of(page).sweep(idle_seconds=0)
-            return kept, objects_with(marker)
+        for number in range(VISITS):
+            assert (await page.summarize(f"The ferry {marker} is late for day {number}. It waits at the quay."))[
+                "success"
+            ]
+        kept = len(objects_with(marker))
+        for _ in range(2):  # variables of Gradio's loops hold the last event until the next
+            await page.summarize("Another visit. It is short.")
+        await until_idle(page)
+        await page.memory.sweep(idle_seconds=0)
+        return kept, objects_with(marker)
 
+    gc.freeze()  # what is there already need not be searched
     try:
-        kept, left = asyncio.run(scenario())
+        kept, left = page.run(scenario())
     finally:
         gc.unfreeze()
     assert kept >= VISITS, "this test sees what Gradio keeps before the sweep"
     assert left == []
 
 
-def test_gradios_records_of_ended_visits_are_empty(engine):
-    async def scenario():
-        async with open_page(engine) as page:
-            for number in range(VISITS):
-                await page.summarize(f"The ferry is late for day {number}. It waits at the quay.")
-            abandoned = page.event("go")
-            await page.join(abandoned, page.values(abandoned, "A text whose stream nobody reads."), "abandoned")
-            await until_idle(page)
-            await memory_of(page).sweep(idle_seconds=0)
-            queue, blocks = page.blocks._queue, page.blocks
-            records = {
-                "events": queue.event_ids_to_events,
-                "analytics": queue.event_analytics,
-                "messages": queue.pending_messages_per_session,
-                "pending events": queue.pending_event_ids_session,
-                "tasks": queue._asyncio_tasks,
-                "states": blocks.state_holder.session_data,
-                "times": blocks.state_holder.time_last_used,
-                "streams": blocks.pending_streams,
-                "differences": blocks.pending_diff_streams,
-                "iterators": page.gradio.iterators,
-                "iterators to reset": page.gradio.iterators_to_reset,
-            }
-            return {name: len(record) for name, record in records.items()}
+def test_gradios_records_of_ended_visits_are_empty(mounted_page):
+    page = mounted_page
 
-    sizes = asyncio.run(scenario())
+    async def scenario():
+        for number in range(VISITS):
+            await page.summarize(f"The ferry is late for day {number}. It waits at the quay.")
+        abandoned = page.event("go")
+        await page.join(abandoned, page.values(abandoned, "A text whose stream nobody reads."), "abandoned")
+        await until_idle(page)
+        await page.memory.sweep(idle_seconds=0)
+        queue, blocks = page.blocks._queue, page.blocks
+        records = {
+            "events": queue.event_ids_to_events,
+            "analytics": queue.event_analytics,
+            "messages": queue.pending_messages_per_session,
+            "pending events": queue.pending_event_ids_session,
+            "tasks": queue._asyncio_tasks,
+            "states": blocks.state_holder.session_data,
+            "times": blocks.state_holder.time_last_used,
+            "streams": blocks.pending_streams,
+            "differences": blocks.pending_diff_streams,
+            "iterators": page.gradio.iterators,
+            "iterators to reset": page.gradio.iterators_to_reset,
+        }
+        return {name: len(record) for name, record in records.items()}
+
+    sizes = page.run(scenario())
     assert sizes == dict.fromkeys(sizes, 0)
 
 
-def test_session_with_an_open_stream_is_kept(engine):
-    async def scenario():
-        async with open_page(engine) as page:
-            memory = memory_of(page)
-            memory.opened("tab")
-            await page.summarize("The ferry is late for the third day. It waits at the quay.", "tab")
-            await memory.sweep(idle_seconds=0)
-            kept = "tab" in page.blocks.state_holder.session_data
-            memory.closed("tab")
-            await memory.sweep(idle_seconds=0)
-            return kept, "tab" in page.blocks.state_holder.session_data
+def test_session_with_an_open_stream_is_kept(mounted_page):
+    page, states = mounted_page, mounted_page.blocks.state_holder
 
-    assert asyncio.run(scenario()) == (True, False)
+    async def scenario():
+        page.memory.opened("tab")
+        await page.summarize("The ferry is late for the third day. It waits at the quay.", "tab")
+        await until_idle(page)
+        await page.memory.sweep(idle_seconds=0)
+        kept = "tab" in states.session_data
+        page.memory.closed("tab")
+        await page.memory.sweep(idle_seconds=60)
+        kept_for_a_while = "tab" in states.session_data
+        await page.memory.sweep(idle_seconds=0)
+        return kept, kept_for_a_while, "tab" in states.session_data
+
+    assert page.run(scenario()) == (True, True, False)
+
+
+def test_event_of_a_visitor_who_has_left_is_ended(mounted_page):
+    page = mounted_page
+
+    async def scenario():
+        number = page.event("go")
+        values = page.values(number, "The ferry to Lund is late for the third day. It waits at the quay. " * 20)
+        values[2:5] = [256, 200, 8]  # seconds of work
+        await page.join(number, values, "left")
+        while not page.blocks._queue.active_jobs or not any(page.blocks._queue.active_jobs):
+            await asyncio.sleep(0.02)
+        await page.memory.sweep(idle_seconds=0)
+        for _ in range(200):
+            if not page.memory.unfinished():
+                break
+            await asyncio.sleep(0.05)
+        await page.memory.sweep(idle_seconds=0)
+        return len(page.blocks._queue.event_ids_to_events), "left" in page.blocks.state_holder.session_data
+
+    assert page.run(scenario()) == (0, False)

@@ -42,8 +42,9 @@ def test_only_the_first_session_that_uses_a_file_may_read_it(store):
 def test_no_other_path_counts_as_uploaded(store):
     path = upload(store)
     for other in (
-        "http://127.0.0.1/", "/etc/passwd", f"file://{path}", str(path.parent), f"{path.parent}/../{path.parent.name}/a.txt",
-        str(store.folder / uploads.LOCK), "", None, 1, ["a"], {"path": str(path)},
+        "http://127.0.0.1/", "/etc/passwd", f"file://{path}", str(path.parent),
+        f"{path.parent}/../{path.parent.name}/a.txt", str(store.folder / uploads.LOCK), "", None, 1, ["a"],
+        {"path": str(path)},
     ):  # fmt: skip
         with pytest.raises(NotUploaded):
             store.claim(other, "mine")
