@@ -71,7 +71,7 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
     )
     [gradio_app] = [route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)]
     memory = SessionMemory(page, gradio_app, uploads.delete_session)
-    app.add_middleware(PageRoutesMiddleware, page=page, memory=memory, uploads=uploads, root_path=settings().root_path)
+    app.add_middleware(PageRoutesMiddleware, page=page, memory=memory, uploads=uploads)
     app.add_middleware(UploadLimitMiddleware)
     gradio_lifespan = app.router.lifespan_context
 

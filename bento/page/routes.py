@@ -50,12 +50,10 @@ class EventRefused(Exception):
 
 
 class PageRoutesMiddleware:
-    """Passes on what the page uses. `root_path` is the prefix that a proxy may have left in the path."""
+    """Passes on what the page uses."""
 
-    def __init__(
-        self, app: ASGIApp, page: gr.Blocks, memory: SessionMemory, uploads: UploadStore, root_path: str = ""
-    ) -> None:
-        self.app, self._page, self._memory, self._uploads, self._root_path = app, page, memory, uploads, root_path
+    def __init__(self, app: ASGIApp, page: gr.Blocks, memory: SessionMemory, uploads: UploadStore) -> None:
+        self.app, self._page, self._memory, self._uploads = app, page, memory, uploads
         self._upload = UploadRoute(uploads)
         self._bodies = Budget(limits.MAX_EVENT_BYTES, limits.MAX_EVENT_BYTES // 2)
         self._streams = Budget(limits.MAX_STREAMS, limits.MAX_STREAMS_PER_VISITOR)
@@ -68,8 +66,6 @@ class PageRoutesMiddleware:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
-        path = scope["path"].removeprefix(self._root_path)
-        scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
         response = await self._route(scope, receive, send)
         if response is not None:
             await response(scope, receive, send)
@@ -78,14 +74,9 @@ class PageRoutesMiddleware:
         """The response, or None where Gradio has sent one."""
         request = Request(scope, receive)
         method, path = scope["method"], scope["path"]
-        if method in ("GET", "HEAD"):
-            if path == PAGE:
-                # Relative, since only the browser knows host and prefix before a proxy.
-                query = f"?{request.url.query}" if request.url.query else ""
-                return Response(status_code=307, headers={"Location": f"ui/{query}"})
-            if STATIC.fullmatch(path):
-                await self.app({**scope, "query_string": b""}, receive, send)  # the query is for the browser's scripts
-                return None
+        if method in ("GET", "HEAD") and STATIC.fullmatch(path):
+            await self.app({**scope, "query_string": b""}, receive, send)  # the query is for the browser's scripts
+            return None
         if method == "GET" and path == f"{API}/upload_progress":
             # Gradio's client waits for this stream; files are small enough to do without a progress bar.
             return PlainTextResponse('data: {"msg": "done"}\n\n', media_type="text/event-stream")

@@ -25,7 +25,7 @@ def test_page_works_behind_a_proxy(browser, service, prefix, keeps_host, tmp_pat
         page.on("request", lambda request: requested.append(request.url))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(url + "/ui", wait_until="domcontentloaded")
+        page.goto(url + "/ui", wait_until="domcontentloaded", timeout=2 * TIMEOUT_SECONDS * 1000)
         page.locator("#text textarea").fill(TEXT)
         page.locator("#go").click()
         gist = page.locator("#summary .gist")

@@ -85,37 +85,6 @@ def get(path: str) -> dict:
     }  # fmt: skip
 
 
-def test_page_without_a_slash_is_redirected_relative_to_the_address_that_the_browser_knows(mounted_page):
-    async def scenario(page):
-        response = await page.client.get("/ui?text=a%20b")
-        return response.status_code, response.headers["location"]
-
-    assert mounted_page.run(scenario(mounted_page)) == (307, "ui/?text=a%20b")
-
-
-def test_prefix_that_a_proxy_leaves_is_understood():
-    async def scenario():
-        seen = []
-
-        async def app(scope, receive, send):
-            seen.append((scope["path"], scope["root_path"]))
-
-        middleware = PageRoutesMiddleware(app, None, None, StoreOfSize(1), root_path="/precis")
-        scope = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
-        for path in ("/precis/ui/theme.css", "/ui/theme.css"):
-            await middleware({**scope, "path": path, "root_path": "/precis"}, None, None)
-        return seen
-
-    assert asyncio.run(scenario()) == [("/ui/theme.css", "")] * 2
-
-
-class StoreOfSize:
-    """The part of an UploadStore that a request for another path needs."""
-
-    def __init__(self, size: int) -> None:
-        self.budget = uploads.Budget(size, size)
-
-
 @pytest.fixture
 def canary():
     """A server on this machine that counts who asks it."""
