@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
-from precis import Engine, GenerationParams, Summary, TextError
+from bento.page.text_size import count_tokens
+from precis import Engine, GenerationParams, Summary
 from precis.params import resolve
 
 POLL_SECONDS = 0.5  # between two reports of the place in the queue
@@ -49,23 +50,18 @@ State = Waiting | Reading | Writing | Done
 
 
 async def summarize(
-    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams
+    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams, visitor: str = ""
 ) -> AsyncGenerator[State, None]:
-    """Yields the states of summarizing `text`; the last one is Done.
+    """Yields the states of summarizing the visitor's `text`; the last one is Done.
 
     Closing the generator, or cancelling it, frees the ticket and the engine's rows, so wrap it in contextlib.aclosing.
     Raises AdmissionQueueFull, TextError, and whatever Engine.stream raises.
     """
-    if len(text) > limits.MAX_TEXT_CHARACTERS:
-        raise TextError(
-            f"The text has {len(text):,} characters, and this page takes {limits.MAX_TEXT_CHARACTERS:,}. "
-            "Paste a part of it, or send it to the API."
-        )
     started = time.perf_counter()
     resolved = resolve(params, engine.bundle.generation_config)
     rows = 1 if resolved.mode == "extract" else resolved.num_beams
-    is_long = len(text) > limits.SHORT_TEXT_CHARACTERS
-    ticket = queue.enqueue(queue.rows if is_long else rows)
+    is_long = await count_tokens(engine, text) > limits.SHORT_TEXT_TOKENS
+    ticket = queue.enqueue(rows, visitor, is_long)
     try:
         while not await _admitted(ticket.admitted, POLL_SECONDS):
             yield Waiting(queue.ahead_of(ticket))

@@ -4,7 +4,9 @@ import contextlib
 
 import pytest
 
+from bento.page import app as page_app
 from precis import Engine
+from tests.support.page import open_page
 
 
 @pytest.fixture(scope="module")
@@ -19,3 +21,12 @@ def served_engine(served_bundle):
     """The bundle that the service under test serves."""
     with contextlib.closing(Engine.load(served_bundle)) as loaded:
         yield loaded
+
+
+@pytest.fixture(scope="module")
+def mounted_page(engine):
+    """The page in this process, without its own sweeps; building it takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_app, "SWEEP_SECONDS", 3600)
+        with open_page(engine) as opened:
+            yield opened

@@ -3,7 +3,7 @@
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -38,3 +38,23 @@ def test_streamed_document_gets_the_pages_tags(client):
 @pytest.mark.parametrize(("method", "path"), [("GET", "/text"), ("POST", "/")])
 def test_other_responses_stay_as_they_are(client, method, path):
     assert client.request(method, path).text == HEAD
+
+
+def test_page_learns_its_address_from_the_browser():
+    """Gradio's script with its settings is followed by one that replaces the address in them."""
+    markup = (
+        '<head><script>window.gradio_config = {"root": "http://upstream:3000/ui"};</script><script>other()</script>'
+        '<script\n  src="http://upstream:3000/ui/static/js/iframeResizer.contentWindow.min.js"\n  async\n></script>'
+        "</head>"
+    )
+
+    async def page(_):
+        return HTMLResponse(markup)
+
+    client = TestClient(Starlette(routes=[Route("/", page)], middleware=[Middleware(HeadTagsMiddleware)]))
+    expected = (
+        '<head><script>window.gradio_config = {"root": "http://upstream:3000/ui"};</script>'
+        "<script>window.gradio_config.root = new URL('.', location.href).href.replace(/\\/$/, '')</script>"
+        "<script>other()</script></head>"
+    )
+    assert client.get("/").text == expected

@@ -1,0 +1,121 @@
+"""Nothing of a visit stays in the process: neither its text nor what Gradio counts by event and by session."""
+
+import asyncio
+import gc
+import os
+
+from tests.support.page import InProcessPage
+
+VISITS = 12
+
+
+async def until_idle(page: InProcessPage) -> None:
+    """Waits until Gradio has finished with every event, which it does after it has answered."""
+    while page.memory.unfinished() or not all(task.done() for task in page.blocks._queue._asyncio_tasks):
+        await asyncio.sleep(0.05)
+
+
+def objects_with(text: str) -> list[str]:
+    """The objects since gc.freeze() that hold a string with `text` in it, in words."""
+    gc.collect()
+    found = []
+    for container in gc.get_objects():
+        if type(container) in (dict, list, tuple, set):
+            values = list(container.values() if type(container) is dict else container)
+            if any(type(value) is str and text in value for value in values):
+                keys = list(container)[:4] if type(container) is dict else ""
+                found.append(f"{type(container).__name__} {keys} of {len(values)}")
+    return found
+
+
+def test_text_of_ended_visits_is_in_no_object(mounted_page):
+    page, marker = mounted_page, os.urandom(8).hex()
+
+    async def scenario():
+        for number in range(VISITS):
+            assert (await page.summarize(f"The ferry {marker} is late for day {number}. It waits at the quay."))[
+                "success"
+            ]
+        kept = len(objects_with(marker))
+        for _ in range(2):  # variables of Gradio's loops hold the last event until the next
+            await page.summarize("Another visit. It is short.")
+        await until_idle(page)
+        await page.memory.sweep(idle_seconds=0)
+        return kept, objects_with(marker)
+
+    gc.freeze()  # what is there already need not be searched
+    try:
+        kept, left = page.run(scenario())
+    finally:
+        gc.unfreeze()
+    assert kept >= VISITS, "this test sees what Gradio keeps before the sweep"
+    assert left == []
+
+
+def test_gradios_records_of_ended_visits_are_empty(mounted_page):
+    page = mounted_page
+
+    async def scenario():
+        for number in range(VISITS):
+            await page.summarize(f"The ferry is late for day {number}. It waits at the quay.")
+        abandoned = page.event("go")
+        await page.join(abandoned, page.values(abandoned, "A text whose stream nobody reads."), "abandoned")
+        await until_idle(page)
+        await page.memory.sweep(idle_seconds=0)
+        queue, blocks = page.blocks._queue, page.blocks
+        records = {
+            "events": queue.event_ids_to_events,
+            "analytics": queue.event_analytics,
+            "messages": queue.pending_messages_per_session,
+            "pending events": queue.pending_event_ids_session,
+            "tasks": queue._asyncio_tasks,
+            "states": blocks.state_holder.session_data,
+            "times": blocks.state_holder.time_last_used,
+            "streams": blocks.pending_streams,
+            "differences": blocks.pending_diff_streams,
+            "iterators": page.gradio.iterators,
+            "iterators to reset": page.gradio.iterators_to_reset,
+        }
+        return {name: len(record) for name, record in records.items()}
+
+    sizes = page.run(scenario())
+    assert sizes == dict.fromkeys(sizes, 0)
+
+
+def test_session_with_an_open_stream_is_kept(mounted_page):
+    page, states = mounted_page, mounted_page.blocks.state_holder
+
+    async def scenario():
+        page.memory.opened("tab")
+        await page.summarize("The ferry is late for the third day. It waits at the quay.", "tab")
+        await until_idle(page)
+        await page.memory.sweep(idle_seconds=0)
+        kept = "tab" in states.session_data
+        page.memory.closed("tab")
+        await page.memory.sweep(idle_seconds=60)
+        kept_for_a_while = "tab" in states.session_data
+        await page.memory.sweep(idle_seconds=0)
+        return kept, kept_for_a_while, "tab" in states.session_data
+
+    assert page.run(scenario()) == (True, True, False)
+
+
+def test_event_of_a_visitor_who_has_left_is_ended(mounted_page):
+    page = mounted_page
+
+    async def scenario():
+        number = page.event("go")
+        values = page.values(number, "The ferry to Lund is late for the third day. It waits at the quay. " * 20)
+        values[2:5] = [256, 200, 8]  # seconds of work
+        await page.join(number, values, "left")
+        while not page.blocks._queue.active_jobs or not any(page.blocks._queue.active_jobs):
+            await asyncio.sleep(0.02)
+        await page.memory.sweep(idle_seconds=0)
+        for _ in range(200):
+            if not page.memory.unfinished():
+                break
+            await asyncio.sleep(0.05)
+        await page.memory.sweep(idle_seconds=0)
+        return len(page.blocks._queue.event_ids_to_events), "left" in page.blocks.state_holder.session_data
+
+    assert page.run(scenario()) == (0, False)
