@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_MEMORY_BYTES, READER_SECONDS
-from bento.page.readers.formats import READERS, DocumentError, normalize
+from bento.page.readers.characters import normalize
+from bento.page.readers.formats import READERS, DocumentError
 
 
 def main(path: str, suffix: str) -> None:

@@ -1,0 +1,214 @@
+"""The text of a web page: what a reader sees of its main part, without navigation, banners and other surroundings."""
+
+import codecs
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from bento.page.readers.encodings import decode
+from bento.page.readers.html_blocks import blocks
+
+RECURSION = 10_000  # Python frames; lxml's trees are at most 2,048 levels deep
+CHARSET = re.compile(
+    rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,200}encoding=[\"']([\w.:-]+)", re.IGNORECASE
+)
+CHARSET_BYTES = 4096  # a browser looks no further
+# What browsers decode under these names (WHATWG Encoding Standard).
+WHATWG = {
+    "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252", "iso-8859-9": "cp1254",
+    "tis-620": "cp874", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "x-sjis": "cp932",
+    "euc-kr": "cp949", "ks_c_5601-1987": "cp949",
+}  # fmt: skip
+SCRIPT = re.compile(r"<\?(?:php\b|=).*?(?:\?>|\Z)", re.DOTALL | re.IGNORECASE)  # PHP, which a server would have run
+INVISIBLE = frozenset(
+    "head title script style template noscript iframe object embed applet canvas audio video map svg rt rp annotation"
+    " annotation-xml button select option optgroup datalist input textarea output progress meter noframes".split()
+)
+SURROUNDINGS = frozenset("nav footer aside".split())
+ROLES = frozenset("navigation banner contentinfo complementary search dialog alertdialog menu menubar toolbar".split())
+# Words in the class or id of a part that is not the text itself.
+BOILERPLATE = re.compile(
+    r"(?:^|[\s_-])(?:cookies?|consent|gdpr|ccpa|nav|navbar|navigation|menu|breadcrumbs?|side-?bar|footer|masthead|share|sharing"
+    r"|social|newsletter|subscribe|subscription|sign-?up|related|recommended|recommendations|read-?(?:more|next)|more-?stories"
+    r"|most-?read|popular|trending|advert|advertisement|ads?|ad-slot|sponsored|promo|popup|modal|overlay|paywall|toolbar|pagination"
+    r"|pager|skip(?:-?link)?|sr-only|visually-?hidden|screen-reader-text|comments?|comment-?list|respond|disqus|tags|tag-list"
+    r"|print-only|search|search-?(?:box|bar|form)|editsection|toc|catlinks|login|site-?header|page-?header|top-?bar|bottom-?bar|copyright|cta)(?:$|[\s_-])"
+)
+MAIN = "//main | //*[@role='main'] | //article"
+KEPT_SHARE = 0.5  # a part with at least this much of the page's text is the text, whatever it is called
+MAIN_SHARE = 0.3  # of the page's text, in what counts as its main part
+LINKED = 0.7  # of a list's text in links: a menu
+MIN_LINKS = 3
+LONG_LINK = 60  # characters; items that are this long are sentences
+REFERENCE = re.compile(r"[\[(]?(?:\d{1,3}|[a-z*†‡§]|note \d+|citation needed|edit)[\])]?", re.IGNORECASE)
+HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+AT_RULES = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})|/\*.*?\*/", re.DOTALL)
+HIDING_RULE = re.compile(r"([^{}]+)\{[^}]*(?:display\s*:\s*none|visibility\s*:\s*hidden)[^}]*\}", re.IGNORECASE)
+SIMPLE_SELECTOR = re.compile(r"([.#])([\w-]+)")
+
+
+def read_html(content: bytes) -> tuple[str, str]:
+    """The main text of a page, an empty line between blocks."""
+    markup, note = _decode(content)
+    root = _parse(markup)
+    if root is None:
+        return "", note
+    title = _one_line(root.findtext(".//title"))
+    _remove_invisible(root)
+    body = root.find(".//body")
+    body = root if body is None else body
+    headline = _headline(body, title)
+    _remove_surroundings(body)
+    found = blocks(_main(body))
+    if headline and headline not in map(_one_line, found):
+        found.insert(0, headline)
+    return "\n\n".join(found), note
+
+
+def visible_text(markup: str) -> str:
+    """The text of HTML that is all of it text, an empty line between blocks; marks of footnotes are left out."""
+    root = _parse(markup)
+    if root is None:
+        return ""
+    _remove_invisible(root)
+    return "\n\n".join(blocks(root))
+
+
+def _decode(content: bytes) -> tuple[str, str]:
+    """UTF-8 if it can be, else what the page declares, else a guess: editors save as UTF-8 without a look at the tag."""
+    match = CHARSET.search(content[:CHARSET_BYTES])
+    declared = (match[1] or match[2]).decode("ascii").lower() if match else ""
+    text, note = decode(content)
+    if declared and note:
+        try:
+            return content.decode(codecs.lookup(WHATWG.get(declared, declared)).name), ""
+        except (LookupError, UnicodeDecodeError):
+            pass
+    return text, note
+
+
+def _parse(markup: str) -> Any:
+    """The root of the tree; None where there is no element."""
+    from lxml import etree
+
+    sys.setrecursionlimit(RECURSION)
+    parser = etree.HTMLParser(remove_comments=True, remove_pis=True, no_network=True, huge_tree=True, encoding="utf-8")
+    markup = SCRIPT.sub("", markup).replace("\0", "")
+    return etree.fromstring(markup.encode("utf-8", errors="replace"), parser) if markup.strip() else None
+
+
+def _remove_invisible(root: Any) -> None:
+    """Removes what a browser does not show, and marks of footnotes."""
+    selectors = {found for style in root.iter("style") for found in _hiding_selectors(style.text or "")}
+    for element in list(root.iter()):
+        if not isinstance(element.tag, str):
+            continue
+        if element.tag in INVISIBLE or _is_hidden(element, selectors) or _is_reference(element):
+            _remove(element)
+
+
+def _hiding_selectors(css: str) -> Iterator[str]:
+    """Classes (".x") and ids ("#x") that a style sheet hides everywhere."""
+    for rule in HIDING_RULE.finditer(AT_RULES.sub("", css)):
+        for selector in rule[1].split(","):
+            if SIMPLE_SELECTOR.fullmatch(selector.strip()):
+                yield selector.strip()
+
+
+def _is_hidden(element: Any, selectors: set[str]) -> bool:
+    if element.tag in ("html", "body"):
+        return False
+    return (
+        ("hidden" in element.attrib and element.get("hidden") != "until-found")
+        or element.get("aria-hidden") == "true"
+        or (element.tag == "dialog" and "open" not in element.attrib)
+        or HIDING_STYLE.search(element.get("style", "")) is not None
+        or f"#{element.get('id')}" in selectors
+        or any(f".{name}" in selectors for name in element.get("class", "").split())
+    )
+
+
+def _is_reference(element: Any) -> bool:
+    """Whether it is the mark of a footnote ("[1]") or the link back from one."""
+    if element.get("role") in ("doc-noteref", "doc-backlink") or element.get("class") == "footnote-backref":
+        return True
+    return (
+        element.tag == "sup"
+        and element.find(".//a") is not None
+        and all(link.get("href", "").startswith("#") for link in element.iter("a"))
+        and REFERENCE.fullmatch(_text(element).strip()) is not None
+    )
+
+
+def _remove_surroundings(body: Any) -> None:
+    """Removes navigation, banners, forms and the like, but nothing that holds most of the page's text."""
+    enough = len(_text(body)) * KEPT_SHARE
+    for element in list(body.iter()):
+        if (
+            element is not body
+            and isinstance(element.tag, str)
+            and _is_surrounding(element)
+            and len(_text(element)) < enough
+        ):
+            _remove(element)
+
+
+def _is_surrounding(element: Any) -> bool:
+    tag = element.tag
+    if tag in ("main", "article", "p", "h1", "b", "i", "em", "strong"):
+        return False
+    if tag in SURROUNDINGS or tag == "form" or element.get("role") in ROLES:
+        return True
+    if tag == "header":
+        return not any(parent.tag in ("article", "main", "section") for parent in element.iterancestors())
+    name = f"{element.get('class', '')} {element.get('id', '')}".lower()
+    return BOILERPLATE.search(name) is not None or _is_menu(element)
+
+
+def _is_menu(element: Any) -> bool:
+    """Whether it is a list outside the page's main part, and nearly all of its text is short links."""
+    if element.tag not in ("ul", "ol", "div", "table") or element.find(".//p") is not None:
+        return False
+    if any(parent.tag in ("main", "article") or parent.get("role") == "main" for parent in element.iterancestors()):
+        return False
+    links = [_text(link).strip() for link in element.iter("a")]
+    linked = sum(map(len, links))
+    return len(links) >= MIN_LINKS and linked > LINKED * len(_text(element).strip()) and linked < LONG_LINK * len(links)
+
+
+def _main(body: Any) -> Any:
+    """The page's main part: <main>, or the only <article>, if much of the text is in it."""
+    enough = len(_text(body)) * MAIN_SHARE
+    found = [part for part in body.xpath(MAIN) if len(_text(part)) >= enough]
+    mains = [part for part in found if part.tag == "main" or part.get("role") == "main"]
+    return mains[0] if mains else found[0] if len(found) == 1 else body
+
+
+def _headline(body: Any, title: str) -> str:
+    """The page's only <h1> if the page's title begins with it: it may stand in a header that is left out."""
+    headlines = [_text(element) for element in body.iter("h1")]
+    is_title = len(headlines) == 1 and len(headlines[0].split()) > 2 and title.startswith(headlines[0])
+    return headlines[0] if is_title else ""
+
+
+def _text(element: Any) -> str:
+    return _one_line("".join(element.itertext()))
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _remove(element: Any) -> None:
+    """Takes an element out of the tree; the text after it stays."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    if element.tail:
+        before = element.getprevious()
+        if before is not None:
+            before.tail = (before.tail or "") + element.tail
+        else:
+            parent.text = (parent.text or "") + element.tail
+    parent.remove(element)

@@ -1,0 +1,42 @@
+"""Joins two lines of one paragraph: with a blank, without one in Chinese and Japanese, and with hyphenation undone."""
+
+import re
+import unicodedata
+
+WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+BROKEN_END = re.compile(r"([^\W\d_]+)[-\u2010\u00ad]$")
+WORD_START = re.compile(r"[^\W\d_]+")
+MIN_PART = 3  # letters; shorter parts of a broken word are words by chance ("in-side")
+
+
+class Joiner:
+    """Joins the lines of one document, whose own words tell a broken word from one that is written with a hyphen."""
+
+    def __init__(self, text: str, breaks_words: bool) -> None:
+        """`breaks_words` says that the lines were typeset, so that a hyphen at their end is more likely a broken word."""
+        self._words = {word.lower() for word in WORD.findall(text)}
+        self._breaks_words = breaks_words
+
+    def join(self, before: str, after: str) -> str:
+        """`before` and `after` as one line."""
+        if before.endswith("\u00ad"):
+            return before[:-1] + after
+        broken, start = BROKEN_END.search(before), WORD_START.match(after)
+        if broken and start and start[0][0].islower():
+            return (before[:-1] if self._is_broken(broken[1], start[0]) else before) + after
+        if before[-1:] in "-\u2010\u2013\u2014/" and before[-2:-1].isalnum() and after[:1].isalnum():
+            return before + after
+        return before + ("" if _is_wide(before[-1:]) and _is_wide(after[:1]) else " ") + after
+
+    def _is_broken(self, first: str, second: str) -> bool:
+        """Whether "first-second" is one word that was broken at the end of a line."""
+        first, second = first.lower(), second.lower()
+        if first + second in self._words or f"{first}-{second}" in self._words:
+            return first + second in self._words
+        are_words = min(len(first), len(second)) >= MIN_PART and {first, second} <= self._words
+        return self._breaks_words and not are_words
+
+
+def _is_wide(c: str) -> bool:
+    """Whether `c` is a Chinese or Japanese character or mark, which stand without blanks between them; Korean has them."""
+    return bool(c) and unicodedata.east_asian_width(c) in "WF" and not "\uac00" <= c <= "\ud7a3" and ord(c) < 0x1F000
