@@ -58,4 +58,4 @@ def _joins(text: str, at: int) -> bool:
 
 
 def _is_emoji(c: str) -> bool:
-    return bool(c) and (c == "\ufe0f" or unicodedata.category(c) in ("So", "Sk", "Cn") or "\U0001f000" <= c)
+    return bool(c) and (c == "\ufe0f" or unicodedata.category(c) in ("So", "Sk", "Cn") or c >= "\U0001f000")

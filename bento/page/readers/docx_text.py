@@ -20,7 +20,7 @@ MAIN_PART = "/relationships/officeDocument"
 NOTE_PARTS = ("/relationships/footnotes", "/relationships/endnotes")
 STYLES_PART = "/relationships/styles"
 # What is not shown as text. `moveFrom` is the place that moved text left, `rt` a pronunciation above a word.
-SKIPPED = frozenset("del moveFrom pPr rPr tblPr trPr tcPr sdtPr sectPr rt".split())
+SKIPPED = frozenset(["del", "moveFrom", "pPr", "rPr", "tblPr", "trPr", "tcPr", "sdtPr", "sectPr", "rt"])
 CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 
 

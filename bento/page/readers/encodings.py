@@ -12,9 +12,10 @@ BYTE_ORDER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of
 )  # fmt: skip
 # What editors and exports wrote before UTF-8. Of rarer ones a short text would look like an example.
 LEGACY = (
-    "windows-1250 windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 windows-1258"
-    " cp874 shift_jis cp932 euc-jp gb18030 big5 cp949 koi8-r koi8-u iso8859-2 iso8859-5 iso8859-7 macroman cp850 cp866"
-).split()
+    "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256",
+    "windows-1257", "windows-1258", "iso8859-2", "iso8859-5", "iso8859-7", "koi8-r", "koi8-u", "macroman", "cp850",
+    "cp866", "cp874", "shift_jis", "cp932", "euc-jp", "gb18030", "big5", "cp949",
+)  # fmt: skip
 DEFAULT = "windows-1252"
 UNSURE = 0.1  # chardet's confidence; below it, another alphabet of Latin letters is no better than the default
 SAMPLE_BYTES = 100_000  # for the statistics
@@ -55,13 +56,10 @@ def _most_likely(content: bytes) -> str:
             return encoding
     sample = content[:SAMPLE_BYTES]
     for guess in chardet.detect_all(sample, ignore_threshold=True, include_encodings=LEGACY):
-        encoding, confidence = guess["encoding"], guess["confidence"]
-        if encoding is None:
-            continue
-        text = sample.decode(encoding, errors="replace")
-        if _mixes_scripts(text):
-            continue
-        return DEFAULT if confidence < UNSURE and _is_latin(text) else encoding.lower()
+        likely = guess["encoding"] or DEFAULT
+        text = sample.decode(likely, errors="replace")
+        if not _mixes_scripts(text):
+            return DEFAULT if guess["confidence"] < UNSURE and _is_latin(text) else likely.lower()
     return DEFAULT
 
 
@@ -77,7 +75,7 @@ def _is_utf16(content: bytes, encoding: str) -> bool:
 
 
 def _is_one_script(text: str) -> bool:
-    """Whether all letters are Chinese or Japanese with at least one kana or full stop, which other bytes rarely give."""
+    """Whether all letters are Chinese or Japanese, with one of the commonest, which other bytes rarely give."""
     return all(_is_cjk(c) or not c.isalpha() for c in text) and any(c in "。、的是のはを" for c in text)
 
 

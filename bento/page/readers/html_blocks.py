@@ -3,11 +3,12 @@
 import re
 from typing import Any
 
-BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure footer"
-    " form h1 h2 h3 h4 h5 h6 header hgroup hr legend li main menu nav ol p pre search section summary table tbody td tfoot"
-    " th thead tr ul".split()
+BLOCK_TAGS = (
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure"
+    " footer form h1 h2 h3 h4 h5 h6 header hgroup hr legend li main menu nav ol p pre search section summary table"
+    " tbody td tfoot th thead tr ul"
 )
+BLOCKS = frozenset(BLOCK_TAGS.split())
 PREFORMATTED = frozenset(["pre", "listing", "xmp"])
 ROW_GROUPS = frozenset(["thead", "tbody", "tfoot"])
 CELL_SEPARATOR = " | "

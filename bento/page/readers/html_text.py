@@ -21,12 +21,19 @@ WHATWG = {
     "euc-kr": "cp949", "ks_c_5601-1987": "cp949",
 }  # fmt: skip
 SCRIPT = re.compile(r"<\?(?:php\b|=).*?(?:\?>|\Z)", re.DOTALL | re.IGNORECASE)  # PHP, which a server would have run
-INVISIBLE = frozenset(
-    "head title script style template noscript iframe object embed applet canvas audio video map svg rt rp annotation"
-    " annotation-xml button select option optgroup datalist input textarea output progress meter noframes".split()
+HEAD = re.compile(
+    r"(?:\s|<!--.*?-->|</?(?:!doctype|html|head|meta|link|base)\b[^>]*>|<(title|style|script)\b.*?</\1\s*>)*+",
+    re.DOTALL | re.IGNORECASE,
 )
-SURROUNDINGS = frozenset("nav footer aside".split())
-ROLES = frozenset("navigation banner contentinfo complementary search dialog alertdialog menu menubar toolbar".split())
+INVISIBLE_TAGS = (
+    "title script style template noscript iframe object embed applet canvas audio video map svg rt rp annotation"
+    " annotation-xml button select option optgroup datalist input textarea output progress meter noframes"
+)
+INVISIBLE = frozenset(INVISIBLE_TAGS.split())
+SURROUNDINGS = frozenset(["nav", "footer", "aside"])
+ROLES = frozenset(
+    ["navigation", "banner", "contentinfo", "complementary", "search", "dialog", "alertdialog", "menu", "menubar"]
+)
 # Words in the class or id of a part that is not the text itself.
 BOILERPLATE = re.compile(
     r"(?:^|[\s_-])(?:cookies?|consent|gdpr|ccpa|nav|navbar|navigation|menu|breadcrumbs?|side-?bar|footer|masthead|share|sharing"
@@ -56,11 +63,9 @@ def read_html(content: bytes) -> tuple[str, str]:
         return "", note
     title = _one_line(root.findtext(".//title"))
     _remove_invisible(root)
-    body = root.find(".//body")
-    body = root if body is None else body
-    headline = _headline(body, title)
-    _remove_surroundings(body)
-    found = blocks(_main(body))
+    headline = _headline(root, title)
+    _remove_surroundings(root)
+    found = blocks(_main(root))
     if headline and headline not in map(_one_line, found):
         found.insert(0, headline)
     return "\n\n".join(found), note
@@ -76,7 +81,7 @@ def visible_text(markup: str) -> str:
 
 
 def _decode(content: bytes) -> tuple[str, str]:
-    """UTF-8 if it can be, else what the page declares, else a guess: editors save as UTF-8 without a look at the tag."""
+    """UTF-8 if it can be, since editors save so whatever the page declares; else what it declares, else a guess."""
     match = CHARSET.search(content[:CHARSET_BYTES])
     declared = (match[1] or match[2]).decode("ascii").lower() if match else ""
     text, note = decode(content)
@@ -95,6 +100,10 @@ def _parse(markup: str) -> Any:
     sys.setrecursionlimit(RECURSION)
     parser = etree.HTMLParser(remove_comments=True, remove_pis=True, no_network=True, huge_tree=True, encoding="utf-8")
     markup = SCRIPT.sub("", markup).replace("\0", "")
+    if "<body" not in markup and "<BODY" not in markup:
+        # The parser begins the body only at elements of HTML 4, and would leave <article> in the head.
+        start = HEAD.match(markup).end()  # type: ignore[union-attr]
+        markup = f"{markup[:start]}<body>{markup[start:]}"
     return etree.fromstring(markup.encode("utf-8", errors="replace"), parser) if markup.strip() else None
 
 
@@ -185,9 +194,9 @@ def _main(body: Any) -> Any:
     return mains[0] if mains else found[0] if len(found) == 1 else body
 
 
-def _headline(body: Any, title: str) -> str:
+def _headline(root: Any, title: str) -> str:
     """The page's only <h1> if the page's title begins with it: it may stand in a header that is left out."""
-    headlines = [_text(element) for element in body.iter("h1")]
+    headlines = [_text(element) for element in root.iter("h1")]
     is_title = len(headlines) == 1 and len(headlines[0].split()) > 2 and title.startswith(headlines[0])
     return headlines[0] if is_title else ""
 

@@ -13,7 +13,7 @@ class Joiner:
     """Joins the lines of one document, whose own words tell a broken word from one that is written with a hyphen."""
 
     def __init__(self, text: str, breaks_words: bool) -> None:
-        """`breaks_words` says that the lines were typeset, so that a hyphen at their end is more likely a broken word."""
+        """`breaks_words`: the lines were typeset, so that a hyphen at the end of one is likely a broken word."""
         self._words = {word.lower() for word in WORD.findall(text)}
         self._breaks_words = breaks_words
 
@@ -38,5 +38,5 @@ class Joiner:
 
 
 def _is_wide(c: str) -> bool:
-    """Whether `c` is a Chinese or Japanese character or mark, which stand without blanks between them; Korean has them."""
+    """Whether `c` is a Chinese or Japanese character or mark; no blanks stand between them (in Korean they do)."""
     return bool(c) and unicodedata.east_asian_width(c) in "WF" and not "\uac00" <= c <= "\ud7a3" and ord(c) < 0x1F000

@@ -3,6 +3,7 @@
 import io
 import re
 from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import Any
 
 from bento.page.limits import MAX_DOCUMENT_CHARACTERS, MAX_PDF_PAGES
@@ -12,12 +13,15 @@ from bento.page.readers.pdf_lines import Line, body_size, main_angle, page_lines
 
 SMALL = 0.92  # of the body's size; smaller lines at the bottom of a page are notes
 GAP = 1.25  # of the usual distance of lines; a larger one separates paragraphs
-INDENT = 0.8  # ems
-FULL = 0.88  # of the width of the column; the estimate of a line's width is as rough as that
+INDENT, MAX_INDENT = 0.8, 4.0  # ems
+MIN_INDENTED = 3  # paragraphs; fewer may be indented by chance
+FULL = 0.93  # of the width of the column; the estimate of a line's width is as rough as that
 SHORT = 0.7
+MIN_COLUMN = 12  # ems; narrower lines were not wrapped but are short
 TERMINAL = tuple(".!?:;…。！？")
 CLOSING = "\"'”’)]»"
-LIST_ITEM = re.compile(r"(?:[•◦▪‣·●○■□–*-]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S|[•◦▪‣●○■□]")
+BULLET = re.compile(r"[•◦▪‣●○■□]|[·–*-]\s+\S")
+ITEM_NUMBER = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z])[.)]\s+\S")
 
 
 def read_pdf(content: bytes) -> tuple[str, str]:
@@ -47,7 +51,7 @@ def read_pdf(content: bytes) -> tuple[str, str]:
 
 
 def paragraphs(pages: list[list[Line]]) -> list[str]:
-    """The paragraphs of these lines. Notes that interrupt a sentence at the end of a page, and text across, come last."""
+    """The paragraphs of these lines; notes that interrupt a sentence, and text across the page, come last."""
     lines = [line for page in pages for line in page]
     layout = _Layout(lines)
     body: list[Line] = []
@@ -71,27 +75,38 @@ class _Layout:
 
     def __init__(self, lines: list[Line]) -> None:
         self.size = body_size(lines)
-        gaps: Counter[float] = Counter()
-        for line, after in zip(lines, lines[1:], strict=False):
-            if (
-                line.page == after.page
-                and abs(line.size - after.size) < 0.5
-                and 0.8 < (line.y - after.y) / line.size < 3
-            ):
-                gaps[round((line.y - after.y) / line.size, 1)] += 1
-        self.leading = gaps.most_common(1)[0][0] if gaps else 1.2  # ems
+        below = [(line, after) for line, after in pairwise(lines) if line.page == after.page and line.y > after.y]
+        gaps = Counter(round((line.y - after.y) / line.size, 1) for line, after in below)
+        self.leading = _commonest({gap: count for gap, count in gaps.items() if 0.8 < gap < 3}, 1, 1.2)  # ems
+        shifts = Counter(round((line.x - after.x) / line.size, 1) for line, after in below)
+        indents = {shift: count for shift, count in shifts.items() if INDENT < shift < MAX_INDENT}
+        self.indent = _commonest(indents, MIN_INDENTED, 0.0)  # ems, of a paragraph's first line
+        self._starts = {(line.page, round(line.x)) for line in lines}
         widths: defaultdict[int, list[float]] = defaultdict(list)
         for line in lines:
             widths[_column(line)].append(line.width)
         self._widths = {column: sorted(found)[int(len(found) * 0.9)] for column, found in widths.items()}
         self._widest = max(self._widths.values(), default=0.0)
 
+    def is_indented(self, line: Line) -> bool:
+        """Whether the line stands right of others of its page, as first lines of paragraphs do."""
+        margin = round(line.x - self.indent * line.size)
+        return self.indent > 0 and any((line.page, margin + shift) in self._starts for shift in (-1, 0, 1))
+
     def fill(self, line: Line, word: str = "") -> float:
         """How much of its column's width the line takes with `word` after it."""
         width = self._widths.get(_column(line), 0.0)
         if width < self._widest / 4:  # a column of its own by chance
             width = self._widest
-        return (line.width + (text_width(" " + word) * line.size if word else 0.0)) / (width or 1.0)
+        if width < MIN_COLUMN * self.size:
+            return 0.0
+        return (line.width + (text_width(" " + word) * line.size if word else 0.0)) / width
+
+
+def _commonest(counts: dict[float, int], at_least: int, default: float) -> float:
+    """The value that was counted most often, if that is `at_least` so often."""
+    value = max(counts, key=counts.__getitem__, default=default)
+    return value if counts.get(value, 0) >= at_least else default
 
 
 def _column(line: Line) -> int:
@@ -116,10 +131,13 @@ def _begins_paragraph(first: Line, before: Line, line: Line, layout: _Layout) ->
     gap = (before.y - line.y) / before.size
     is_ended = _is_ended(before)
     goes_on = line.text[:1].islower() or before.text[-1:] in "-\u2010,\u00ad"
-    if abs(line.size - before.size) > 0.1 * before.size or LIST_ITEM.match(line.text):
+    is_full = layout.fill(before, _first_word(line)) >= FULL
+    if abs(line.size - before.size) > 0.1 * before.size or BULLET.match(line.text):
+        return True
+    if ITEM_NUMBER.match(line.text) and (is_ended or not is_full):  # else the end of a sentence: "in section / 3. The"
         return True
     if line.page != before.page or gap < -0.5:  # a new page or column
-        return is_ended or (not goes_on and layout.fill(before, _first_word(line)) < FULL)
+        return layout.is_indented(line) or not (is_full or (goes_on and not is_ended))
     if gap < 0.3:  # the same row
         return False
     if gap > max(layout.leading, 1.0) * GAP and not (goes_on and not is_ended and gap < layout.leading * 2):
@@ -129,12 +147,19 @@ def _begins_paragraph(first: Line, before: Line, line: Line, layout: _Layout) ->
     indent = (line.x - before.x) / line.size
     if indent > INDENT and before is not first and not goes_on:
         return True
-    if indent > INDENT and before is first and not LIST_ITEM.match(first.text) and not goes_on:
+    if indent > INDENT and before is first and not _is_item(first) and not goes_on:
+        return True
+    if is_ended and before is first and abs(indent) < 0.2 and layout.is_indented(line):  # after one of a single line
         return True
     if line.font != before.font and not goes_on and layout.fill(before) < SHORT:  # a heading in bold letters
         return True
-    fill = layout.fill(before, _first_word(line))
-    return fill < (FULL if is_ended else SHORT) and not (goes_on and not is_ended)
+    if is_full or (goes_on and not is_ended):
+        return False
+    return is_ended or layout.fill(before, _first_word(line)) < SHORT
+
+
+def _is_item(line: Line) -> bool:
+    return (BULLET.match(line.text) or ITEM_NUMBER.match(line.text)) is not None
 
 
 def _is_ended(line: Line) -> bool:
