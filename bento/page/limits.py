@@ -2,6 +2,7 @@
 
 # One text
 MAX_TEXT_CHARACTERS = 40_000  # about a third of the tokens that may wait for the engine
+PART_CHARACTERS = 20_000  # of a longer document, which is summarized in parts; about 25 chunks
 SHORT_TEXT_CHARACTERS = 4_000  # a longer text is decoded in several chunks at once
 TEXT_TIMEOUT_SECONDS = 120.0
 
@@ -23,4 +24,4 @@ READER_MEMORY_BYTES = 1 << 30
 READERS_AT_ONCE = 2  # of all visitors
 MAX_DOCX_BYTES = 64 << 20  # unpacked
 MAX_PDF_PAGES = 300
-MAX_DOCUMENT_CHARACTERS = 2 << 20
+MAX_DOCUMENT_CHARACTERS = 400_000  # of a file; about 130 full pages, read in minutes

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_MEMORY_BYTES, READER_SECONDS
-from bento.page.readers.characters import normalize
-from bento.page.readers.formats import READERS, DocumentError
+from bento.page.readers.formats import READERS, DocumentError, normalize
 
 
 def main(path: str, suffix: str) -> None:
@@ -25,7 +24,10 @@ def main(path: str, suffix: str) -> None:
         if not text:
             raise DocumentError("has no text in it.")
         if len(text) > MAX_DOCUMENT_CHARACTERS:
-            raise DocumentError(f"holds more than {MAX_DOCUMENT_CHARACTERS:,} characters.")
+            note = (
+                f"{note} Only the first {MAX_DOCUMENT_CHARACTERS:,} of its {len(text):,} characters were read.".strip()
+            )
+            text = text[:MAX_DOCUMENT_CHARACTERS].rsplit(maxsplit=1)[0]
         result = {"text": text, "note": note}
     except DocumentError as error:
         result = {"error": str(error)}

@@ -4,6 +4,7 @@ import codecs
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from bento.page.readers.encodings import decode
@@ -30,6 +31,7 @@ INVISIBLE_TAGS = (
     " annotation-xml button select option optgroup datalist input textarea output progress meter noframes"
 )
 INVISIBLE = frozenset(INVISIBLE_TAGS.split())
+TEXT_TAGS = frozenset(["main", "article", "p", "h1", "b", "i", "em", "strong"])  # kept under whatever class
 SURROUNDINGS = frozenset(["nav", "footer", "aside"])
 ROLES = frozenset(
     ["navigation", "banner", "contentinfo", "complementary", "search", "dialog", "alertdialog", "menu", "menubar"]
@@ -50,8 +52,6 @@ MIN_LINKS = 3
 LONG_LINK = 60  # characters; items that are this long are sentences
 REFERENCE = re.compile(r"[\[(]?(?:\d{1,3}|[a-z*†‡§]|note \d+|citation needed|edit)[\])]?", re.IGNORECASE)
 HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-AT_RULES = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})|/\*.*?\*/", re.DOTALL)
-HIDING_RULE = re.compile(r"([^{}]+)\{[^}]*(?:display\s*:\s*none|visibility\s*:\s*hidden)[^}]*\}", re.IGNORECASE)
 SIMPLE_SELECTOR = re.compile(r"([.#])([\w-]+)")
 
 
@@ -111,18 +111,21 @@ def _remove_invisible(root: Any) -> None:
     """Removes what a browser does not show, and marks of footnotes."""
     selectors = {found for style in root.iter("style") for found in _hiding_selectors(style.text or "")}
     for element in list(root.iter()):
-        if not isinstance(element.tag, str):
-            continue
         if element.tag in INVISIBLE or _is_hidden(element, selectors) or _is_reference(element):
             _remove(element)
 
 
 def _hiding_selectors(css: str) -> Iterator[str]:
-    """Classes (".x") and ids ("#x") that a style sheet hides everywhere."""
-    for rule in HIDING_RULE.finditer(AT_RULES.sub("", css)):
-        for selector in rule[1].split(","):
-            if SIMPLE_SELECTOR.fullmatch(selector.strip()):
-                yield selector.strip()
+    """Classes (".x") and ids ("#x") that a style sheet hides everywhere, not only in print or on small screens."""
+    without_comments = "".join(part.partition("*/")[2] for part in ("*/" + css).split("/*"))
+    depth, selectors = 0, ""
+    for part in re.split(r"([{}])", without_comments):
+        if part in "{}":
+            depth = max(0, depth + (1 if part == "{" else -1 if part == "}" else 0))
+        elif depth == 0:
+            selectors = part.rpartition(";")[2].strip()
+        elif depth == 1 and not selectors.startswith("@") and HIDING_STYLE.search(part):
+            yield from filter(SIMPLE_SELECTOR.fullmatch, map(str.strip, selectors.split(",")))
 
 
 def _is_hidden(element: Any, selectors: set[str]) -> bool:
@@ -150,40 +153,67 @@ def _is_reference(element: Any) -> bool:
     )
 
 
-def _remove_surroundings(body: Any) -> None:
+@dataclass
+class _Size:
+    """How much text an element holds."""
+
+    characters: int = 0
+    in_links: int = 0
+    links: int = 0
+    paragraphs: int = 0
+
+    def add(self, other: "_Size") -> None:
+        self.characters += other.characters
+        self.in_links += other.in_links
+        self.links += other.links
+        self.paragraphs += other.paragraphs
+
+
+def _sizes(root: Any) -> dict[Any, _Size]:
+    """The size of each element, in one pass from the leaves to the root."""
+    sizes: dict[Any, _Size] = {}
+    for element in reversed(list(root.iter())):
+        size = sizes.setdefault(element, _Size())
+        size.characters += len((element.text or "").strip())
+        size.paragraphs += element.tag == "p"
+        if element.tag == "a":
+            size.in_links, size.links = size.characters, 1
+        if element is not root:
+            parent = sizes.setdefault(element.getparent(), _Size())
+            parent.add(size)
+            parent.characters += len((element.tail or "").strip())
+    return sizes
+
+
+def _remove_surroundings(root: Any) -> None:
     """Removes navigation, banners, forms and the like, but nothing that holds most of the page's text."""
-    enough = len(_text(body)) * KEPT_SHARE
-    for element in list(body.iter()):
-        if (
-            element is not body
-            and isinstance(element.tag, str)
-            and _is_surrounding(element)
-            and len(_text(element)) < enough
-        ):
+    sizes = _sizes(root)
+    for element, size in sizes.items():
+        if size.characters < sizes[root].characters * KEPT_SHARE and _is_surrounding(element, size):
             _remove(element)
 
 
-def _is_surrounding(element: Any) -> bool:
+def _is_surrounding(element: Any, size: _Size) -> bool:
     tag = element.tag
-    if tag in ("main", "article", "p", "h1", "b", "i", "em", "strong"):
+    if tag in TEXT_TAGS:
         return False
     if tag in SURROUNDINGS or tag == "form" or element.get("role") in ROLES:
         return True
     if tag == "header":
         return not any(parent.tag in ("article", "main", "section") for parent in element.iterancestors())
     name = f"{element.get('class', '')} {element.get('id', '')}".lower()
-    return BOILERPLATE.search(name) is not None or _is_menu(element)
+    return BOILERPLATE.search(name) is not None or _is_menu(element, size)
 
 
-def _is_menu(element: Any) -> bool:
+def _is_menu(element: Any, size: _Size) -> bool:
     """Whether it is a list outside the page's main part, and nearly all of its text is short links."""
-    if element.tag not in ("ul", "ol", "div", "table") or element.find(".//p") is not None:
+    if element.tag not in ("ul", "ol", "div", "table") or size.paragraphs or size.links < MIN_LINKS:
         return False
-    if any(parent.tag in ("main", "article") or parent.get("role") == "main" for parent in element.iterancestors()):
+    if size.in_links <= LINKED * size.characters or size.in_links >= LONG_LINK * size.links:
         return False
-    links = [_text(link).strip() for link in element.iter("a")]
-    linked = sum(map(len, links))
-    return len(links) >= MIN_LINKS and linked > LINKED * len(_text(element).strip()) and linked < LONG_LINK * len(links)
+    return not any(
+        parent.tag in ("main", "article") or parent.get("role") == "main" for parent in element.iterancestors()
+    )
 
 
 def _main(body: Any) -> Any:
@@ -210,14 +240,6 @@ def _one_line(text: str | None) -> str:
 
 
 def _remove(element: Any) -> None:
-    """Takes an element out of the tree; the text after it stays."""
-    parent = element.getparent()
-    if parent is None:
-        return
-    if element.tail:
-        before = element.getprevious()
-        if before is not None:
-            before.tail = (before.tail or "") + element.tail
-        else:
-            parent.text = (parent.text or "") + element.tail
-    parent.remove(element)
+    """Empties an element and makes it one that breaks no line; the text after it stays."""
+    element.clear(keep_tail=True)
+    element.tag = "span"

@@ -137,7 +137,9 @@ def _begins_paragraph(first: Line, before: Line, line: Line, layout: _Layout) ->
     if ITEM_NUMBER.match(line.text) and (is_ended or not is_full):  # else the end of a sentence: "in section / 3. The"
         return True
     if line.page != before.page or gap < -0.5:  # a new page or column
-        return layout.is_indented(line) or not (is_full or (goes_on and not is_ended))
+        if is_ended:  # with a line that is full by chance, or as the last sentence of a paragraph's first line
+            return before is first or not is_full or layout.is_indented(line)
+        return not (is_full or goes_on)
     if gap < 0.3:  # the same row
         return False
     if gap > max(layout.leading, 1.0) * GAP and not (goes_on and not is_ended and gap < layout.leading * 2):
