@@ -1,6 +1,7 @@
 """Decodes the bytes of a text file: Unicode by its own signs, anything else by chardet's statistics."""
 
 import codecs
+import re
 import unicodedata
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ LEGACY = (
     "windows-1257", "windows-1258", "iso8859-2", "iso8859-5", "iso8859-7", "koi8-r", "koi8-u", "macroman", "cp850",
     "cp866", "cp874", "shift_jis", "cp932", "euc-jp", "gb18030", "big5", "cp949",
 )  # fmt: skip
+ISO_2022_JP = re.compile(rb"\x1b\$[@B].*?\x1b\([BJ]", re.DOTALL)
 DEFAULT = "windows-1252"
 UNSURE = 0.1  # chardet's confidence; below it, another alphabet of Latin letters is no better than the default
 SAMPLE_BYTES = 100_000  # for the statistics
@@ -32,6 +34,8 @@ def decode(content: bytes) -> tuple[str, str]:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace"), ""
     if b"\0" not in content:
+        if ISO_2022_JP.search(content[:SAMPLE_BYTES]) and content.isascii():
+            return _with_note(content, "iso-2022-jp")
         try:
             return content.decode("utf-8"), ""
         except UnicodeDecodeError:

@@ -10,6 +10,7 @@ from typing import Any
 
 EDGE_LINES = 3  # of a page, at its top and at its bottom: where running headers and footers are looked for
 MIN_REPEATS = 3  # pages with the same line at the same place; in a shorter document, all of them
+ANGLE_STEP = 15  # degrees; a scanned page may be turned a little
 PLACE_TOLERANCE = 6.0  # points
 HEADING = 1.15  # a line this much larger than the body's text is a heading, and no running header
 NUMBER = re.compile(r"\d{1,4}")
@@ -88,7 +89,7 @@ def _line(text: str, cm: list[float], tm: list[float], font: Any, size: float, p
     a, b = tm[0] * cm[0] + tm[1] * cm[2], tm[0] * cm[1] + tm[1] * cm[3]
     c, d = tm[2] * cm[0] + tm[3] * cm[2], tm[2] * cm[1] + tm[3] * cm[3]
     x, y = tm[4] * cm[0] + tm[5] * cm[2] + cm[4], tm[4] * cm[1] + tm[5] * cm[3] + cm[5]
-    angle = round(math.degrees(math.atan2(b, a)) / 90) * 90 % 360
+    angle = round(math.degrees(math.atan2(b, a)) / ANGLE_STEP) * ANGLE_STEP % 360
     turn = math.radians(angle)
     along, up = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
     return Line(text, along, up, abs(size) * math.hypot(c, d) or 1.0, str(font and font.get("/BaseFont")), angle, page)
@@ -109,7 +110,7 @@ def without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
     keys: dict[int, set[tuple[str, int]]] = {}  # by id of the line
     for number, page in enumerate(pages):
         for line in _edge_lines(page):
-            if line.size <= size * HEADING:
+            if line.size <= size * HEADING or line.angle != main_angle(page):
                 keys[id(line)] = set(_keys(line, number))
                 for key in keys[id(line)]:
                     seen[key].add(number)

@@ -114,16 +114,13 @@ def _column(line: Line) -> int:
 
 
 def _joined(lines: list[Line], layout: _Layout, joiner: Joiner) -> list[str]:
-    texts: list[str] = []
-    first = before = None  # the first and the last line of the paragraph
+    found: list[list[Line]] = []
     for line in lines:
-        if first is None or before is None or _begins_paragraph(first, before, line, layout):
-            texts.append(line.text)
-            first = line
+        if found and not _begins_paragraph(found[-1][0], found[-1][-1], line, layout):
+            found[-1].append(line)
         else:
-            texts[-1] = joiner.join(texts[-1], line.text)
-        before = line
-    return texts
+            found.append([line])
+    return [joiner.join([line.text for line in paragraph]) for paragraph in found]
 
 
 def _begins_paragraph(first: Line, before: Line, line: Line, layout: _Layout) -> bool:

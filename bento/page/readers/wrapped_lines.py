@@ -40,7 +40,7 @@ def rejoin_wrapped_lines(text: str) -> str:
 
 def _block_width(block: list[str]) -> int:
     """The width of the longest line of several words; a long address on a line of its own does not count."""
-    return max((_width(line) for line in block if " " in line.strip()), default=0)
+    return max((_width(line.rstrip()) for line in block if " " in line.strip() or not line.isascii()), default=0)
 
 
 def _is_wrapped(block: list[str], width: int) -> bool:
@@ -56,13 +56,13 @@ def _wrapped_breaks(block: list[str], width: int) -> Iterator[tuple[str, str]]:
 
 
 def _joined(block: list[str], width: int, joiner: Joiner) -> list[str]:
-    lines = block[:1]
+    lines = [[line.rstrip()] for line in block[:1]]
     for before, after in pairwise(block):
         if _keeps_break(before, after) or not _is_full(before, after, width):
-            lines.append(after)
+            lines.append([after.rstrip()])
         else:
-            lines[-1] = joiner.join(lines[-1].rstrip(), _content(after))
-    return lines
+            lines[-1].append(_content(after))
+    return list(map(joiner.join, lines))
 
 
 def _keeps_break(before: str, after: str) -> bool:
