@@ -18,6 +18,7 @@ MAX_NUMBERS = 3
 PAGE_NUMBER = re.compile(
     r"\W*(?:(?:page|seite|p\.)\s*)?(\d{1,4})(?:\s*(?:of|/|von|sur|de)\s*\d{1,4})?\W*", re.IGNORECASE
 )
+SEEN_SOFT_HYPHEN = re.compile("\u00ad(?!$)")
 PAGE_AT_END = re.compile(r"(\d{1,4})\s.*|.*\s(\d{1,4})")
 ROMAN = re.compile(r"[ivxlc]{1,7}")
 
@@ -81,7 +82,8 @@ def page_lines(page: Any, number: int) -> list[Line]:
 
     page.extract_text(visitor_text=visit)
     for line in lines:
-        line.text = line.text.strip()
+        # Within a line a soft hyphen is seen and so is a hyphen; at its end it breaks a word.
+        line.text = SEEN_SOFT_HYPHEN.sub("-", line.text.strip())
     return lines
 
 

@@ -104,3 +104,12 @@ def test_ligatures_become_letters():
     page = "BT /F1 11 Tf 60 700 Td (The of\256ce closes.) Tj ET"
     content = pdf_file([page]).replace(b"/WinAnsiEncoding", b"<< /Type /Encoding /Differences [174 /fi] >>")
     assert normalize(READERS[".pdf"](content)[0]) == "The ofﬁce closes.".replace("ﬁ", "fi")
+
+
+def test_soft_hyphen_is_a_hyphen_within_a_line_and_breaks_a_word_at_its_end():
+    page = lines(
+        ["The well\u00adknown firm from Lund will mend the bridge over the river be\u00ad", "fore the winter begins."]
+    )
+    assert (
+        read([page])[0] == "The well-known firm from Lund will mend the bridge over the river before the winter begins."
+    )
