@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bento.page.readers.encodings import decode
-from bento.page.readers.html_blocks import blocks
+from bento.page.readers.html_blocks import BLOCKS, blocks
 
 RECURSION = 10_000  # Python frames; lxml's trees are at most 2,048 levels deep
 CHARSET = re.compile(
@@ -41,13 +41,17 @@ BOILERPLATE = re.compile(
     r"(?:^|[\s_-])(?:cookies?|consent|gdpr|ccpa|nav|navbar|navigation|menu|breadcrumbs?|side-?bar|footer|masthead|share|sharing"
     r"|social|newsletter|subscribe|subscription|sign-?up|related|recommended|recommendations|read-?(?:more|next)|more-?stories"
     r"|most-?read|popular|trending|advert|advertisement|ads?|ad-slot|sponsored|promo|popup|modal|overlay|paywall|toolbar|pagination"
-    r"|pager|skip(?:-?link)?|sr-only|visually-?hidden|screen-reader-text|comments?|comment-?list|respond|disqus|tags|tag-list"
-    r"|print-only|search|search-?(?:box|bar|form)|editsection|toc|catlinks|login|site-?header|page-?header|top-?bar|bottom-?bar|copyright|cta)(?:$|[\s_-])"
+    r"|pager|comments?|comment-?list|respond|disqus|tags|tag-list"
+    r"|print-only|search|search-?(?:box|bar|form)|toc|catlinks|login|site-?header|page-?header|top-?bar|bottom-?bar|copyright|cta)(?:$|[\s_-])"
 )
 MAIN = "//main | //*[@role='main'] | //article"
+# The same for parts of a line. Other classes of these are marks within the text: "comment" in a program, "tag".
+INLINE_BOILERPLATE = re.compile(
+    r"(?:^|[\s_-])(?:skip(?:-?link)?|sr-only|visually-?hidden|screen-reader-text|editsection|header-?link)(?:$|[\s_-])"
+)
 KEPT_SHARE = 0.5  # a part with at least this much of the page's text is the text, whatever it is called
 MAIN_SHARE = 0.3  # of the page's text, in what counts as its main part
-LINKED = 0.7  # of a list's text in links: a menu
+LINKED = 0.8  # of a list's text in links: a menu
 MIN_LINKS = 3
 LONG_LINK = 60  # characters; items that are this long are sentences
 REFERENCE = re.compile(r"[\[(]?(?:\d{1,3}|[a-z*†‡§]|note \d+|citation needed|edit)[\])]?", re.IGNORECASE)
@@ -202,7 +206,9 @@ def _is_surrounding(element: Any, size: _Size) -> bool:
     if tag == "header":
         return not any(parent.tag in ("article", "main", "section") for parent in element.iterancestors())
     name = f"{element.get('class', '')} {element.get('id', '')}".lower()
-    return BOILERPLATE.search(name) is not None or _is_menu(element, size)
+    if INLINE_BOILERPLATE.search(name):
+        return True
+    return tag in BLOCKS and (BOILERPLATE.search(name) is not None or _is_menu(element, size))
 
 
 def _is_menu(element: Any, size: _Size) -> bool:
@@ -210,6 +216,9 @@ def _is_menu(element: Any, size: _Size) -> bool:
     if element.tag not in ("ul", "ol", "div", "table") or size.paragraphs or size.links < MIN_LINKS:
         return False
     if size.in_links <= LINKED * size.characters or size.in_links >= LONG_LINK * size.links:
+        return False
+    before = element.getprevious()
+    if before is not None and before.tag == "p":  # which introduces the list
         return False
     return not any(
         parent.tag in ("main", "article") or parent.get("role") == "main" for parent in element.iterancestors()

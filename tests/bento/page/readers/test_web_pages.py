@@ -77,6 +77,9 @@ def test_wrong_declaration_is_replaced_by_a_guess_and_told():
         ("<table><tr><td rowspan=2>a<td>b<tr><td>c</table>", "a | b\nc"),
         ("<p>a</p><?php if ($x > 1) { echo '<p>b</p>'; } ?><p>c</p>", "a\n\nc"),
         ("<nav><a href=/>Home</a></nav>", "Home"),
+        ("<pre>x <span class='hljs-comment'># one</span>\ny</pre><p>Text of it.</p>", "x # one\ny\n\nText of it."),
+        ("<p>Enough text for a page.</p><p>See:</p><ul><li><a>One</a><li><a>Two</a><li><a>Three</a></ul>",
+         "Enough text for a page.\n\nSee:\n\nOne\n\nTwo\n\nThree"),
     ],
 )  # fmt: skip
 def test_markup_gives_what_a_browser_shows(markup, text):
