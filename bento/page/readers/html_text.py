@@ -157,7 +157,7 @@ def _is_reference(element: Any) -> bool:
     )
 
 
-@dataclass
+@dataclass(slots=True)
 class _Size:
     """How much text an element holds."""
 

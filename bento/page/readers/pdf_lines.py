@@ -34,7 +34,7 @@ WIDTHS = [
 WIDTH, FULL_WIDTH = 556, 1000  # of other characters: letters, and those of Chinese and Japanese
 
 
-@dataclass
+@dataclass(slots=True)
 class Line:
     """A line of text. `x` and `y` are the start of its baseline in points, turned so that y falls as one reads on."""
 
