@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 
 from bento import EMBEDDED_RUN
+from bento.memory import memory_limit
 from bento.process.supervisor import listen, supervise
 from precis.bundle.choose import choose_bundle
 
-MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # v2, v1
 # Measured (docs/log.md#worker-memory): the supervisor and one worker with Gradio and its caches; weights take twice
 # their file size.
 BASE_MIB = 400
@@ -35,12 +35,12 @@ def folder_problem(folder: Path) -> str | None:
 
 def memory_problem(bundle: Path) -> str | None:
     """Why the container's memory limit is too low for the bundle, in a sentence, or None."""
-    limit = next((path.read_text().strip() for path in MEMORY_LIMITS if path.is_file()), "max")
+    limit = memory_limit()
     weights = sum(path.stat().st_size for path in bundle.glob("*")) >> 20
     needed = BASE_MIB + MIB_PER_BUNDLE_MIB * weights
-    if limit == "max" or int(limit) >> 20 >= needed:
+    if limit is None or limit >> 20 >= needed:
         return None
-    return f"This container may use {int(limit) >> 20} MiB of memory, and this bundle needs {needed} MiB."
+    return f"This container may use {limit >> 20} MiB of memory, and this bundle needs {needed} MiB."
 
 
 def main() -> int:

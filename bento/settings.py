@@ -4,7 +4,9 @@
 """
 
 import difflib
+import ipaddress
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,11 @@ from precis.bundle.choose import choose_bundle
 
 PREFIX = "PRECIS_"
 MIN_KEY_LENGTH = 16  # characters
+ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
+# Kubernetes sets these in every pod for a service that is called precis.
+KUBERNETES_VARIABLE = re.compile(r"PRECIS_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)")
+# Variables that the supervisors hand to their workers.
+INTERNAL_VARIABLES = frozenset({"PRECIS_READY_FD", "PRECIS_SUPERVISOR_PID"})
 
 
 class SettingsError(Exception):
@@ -77,6 +84,14 @@ class ServiceSettings(BaseSettings):
     cors_origins: str = Field(
         "", description="Origins, separated by commas, whose web pages may call the API from a browser. Default: none."
     )
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        description="Addresses or networks, separated by commas, of reverse proxies whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed; `*` trusts everybody.",
+    )
+    root_path: str = Field(
+        "", description="Path prefix under which a reverse proxy serves the service (`/precis`), stripped or not."
+    )
     linger_seconds: float = Field(
         1.0, ge=0, le=600, description="After SIGTERM: shortest time for which `/readyz` answers 503 before the exit."
     )
@@ -118,6 +133,25 @@ class ServiceSettings(BaseSettings):
             raise ValueError("should begin with http:// or https://")
         return address
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_addresses(cls, addresses: str) -> str:
+        for address in split(addresses):
+            try:
+                if address != "*":
+                    ipaddress.ip_network(address)
+            except ValueError:
+                raise ValueError("should be addresses or networks (10.0.0.0/8), separated by commas, or *") from None
+        return addresses
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, path: str) -> str:
+        path = path.rstrip("/")
+        if not ROOT_PATH.fullmatch(path):
+            raise ValueError("should be a path like /precis, of letters, digits and ._~-")
+        return path
+
     @property
     def asks_for_keys(self) -> bool:
         """Whether requests need an API key."""
@@ -129,19 +163,35 @@ class ServiceSettings(BaseSettings):
         return not self.asks_for_keys if self.page is None else self.page
 
 
+FIELDS = [name.upper() for name in ServiceSettings.model_fields]  # the variables without their prefix
+VARIABLES = frozenset(PREFIX + name for name in FIELDS)
+
+
 def split(text: str) -> list[str]:
     """The parts of a list separated by commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def unknown_variables() -> list[str]:
+    """The variables that begin with PRECIS_, in capitals or not, and that neither the service nor Kubernetes knows."""
+    return [
+        name
+        for name in sorted(os.environ)
+        if name.upper().startswith(PREFIX)
+        and name not in VARIABLES
+        and name not in INTERNAL_VARIABLES
+        and not KUBERNETES_VARIABLE.fullmatch(name)
+    ]
+
+
 @cache
 def settings() -> ServiceSettings:
     """The settings from the environment, read once. Raises SettingsError."""
-    names = [name.upper() for name in ServiceSettings.model_fields]
-    for variable in sorted(os.environ):
-        # Only names close to one of ours are errors: Kubernetes sets PRECIS_PORT and others for a service of this name.
-        name = variable.removeprefix(PREFIX)
-        if name != variable and name not in names and (close := difflib.get_close_matches(name, names, 1, 0.8)):
+    for variable in unknown_variables():
+        # Pydantic ignores case, and code that reads os.environ does not: a variable in small letters would count for
+        # some and not for others.
+        close = difflib.get_close_matches(variable.upper().removeprefix(PREFIX), FIELDS, 1, 0.8)
+        if close:
             raise SettingsError(f"There is no variable {variable}; {PREFIX}{close[0]} is one.")
     try:
         return ServiceSettings()

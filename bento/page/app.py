@@ -1,17 +1,25 @@
 """The Gradio page: layout, and which event calls which handler."""
 
+import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+# Read when gradio is imported. Its summary of all events since the start would be computed after each one.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(1 << 62))
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.routes import App
 from starlette.middleware import Middleware
+from starlette.routing import Mount
 
+from bento.memory import return_free_memory
 from bento.page import about, compare, limits
 from bento.page.admission import AdmissionQueue
 from bento.page.batch import Batch
@@ -20,16 +28,21 @@ from bento.page.head_tags import HeadTagsMiddleware
 from bento.page.html import escape, render
 from bento.page.options import Options, build_options, default_params
 from bento.page.readers.formats import READERS
+from bento.page.routes import PageRoutesMiddleware
+from bento.page.session_memory import SessionMemory
 from bento.page.single import SingleText
 from bento.page.theme import theme
+from bento.page.upload_components import without_copies
 from bento.page.upload_limit import UploadLimitMiddleware
+from bento.page.uploads import UploadStore
 from bento.settings import settings
 from precis import Engine
 from precis.params import ResolvedParams
 
 STATIC = Path(__file__).parent / "static"
+SWEEP_SECONDS = 2.0  # between two looks for ended visits
+TRIM_SECONDS = 20.0  # between two times that freed memory is returned to the system
 FILE_TYPES = list(READERS)
-MAX_EVENTS = 512  # in Gradio's own queue
 # Both replace the value of the hidden address box, which the server cannot know behind a proxy, with the browser's.
 WITH_ADDRESS = "(first, _, ...options) => [first, location.href, ...options]"
 ADDRESS_FIRST = "(_, ...options) => [location.href, ...options]"
@@ -37,12 +50,14 @@ ADDRESS_FIRST = "(_, ...options) => [location.href, ...options]"
 
 def mount(app: FastAPI, engine: Engine) -> FastAPI:
     """Adds the page to `app` at /ui and returns `app`."""
-    app.add_middleware(UploadLimitMiddleware)
-    page = _build_page(engine)
+    uploads = UploadStore()
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)  # Gradio takes files from there only
+    page = _build_page(engine, uploads)
     # Otherwise Gradio reads any file of the server that a visitor names as an upload: it checks paths only once the
     # page counts as launched, and a mounted page never does.
     page.has_launched = True
-    return gr.mount_gradio_app(
+    page.state_session_capacity = limits.MAX_SESSIONS
+    gr.mount_gradio_app(
         app,
         page,
         path="/ui",
@@ -54,22 +69,52 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
         max_file_size=limits.MAX_FILE_BYTES,
         show_error=False,
     )
+    [gradio_app] = [route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)]
+    memory = SessionMemory(page, gradio_app, uploads.delete_session)
+    app.add_middleware(PageRoutesMiddleware, page=page, memory=memory, uploads=uploads, root_path=settings().root_path)
+    app.add_middleware(UploadLimitMiddleware)
+    gradio_lifespan = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with gradio_lifespan(app) as state:
+            sweeping = asyncio.create_task(_sweep(memory, uploads))
+            try:
+                yield state
+            finally:
+                sweeping.cancel()
+                uploads.close()
+
+    app.router.lifespan_context = lifespan
+    return app
 
 
-def _build_page(engine: Engine) -> gr.Blocks:
+async def _sweep(memory: SessionMemory, uploads: UploadStore) -> None:
+    """Frees what ended visits have left, until it is cancelled."""
+    ended, trimmed = 0, time.monotonic()
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        ended += await memory.sweep()
+        uploads.delete_old()
+        if ended and time.monotonic() - trimmed >= TRIM_SECONDS:
+            await asyncio.to_thread(return_free_memory)
+            ended, trimmed = 0, time.monotonic()
+
+
+def _build_page(engine: Engine, uploads: UploadStore) -> gr.Blocks:
     queue = AdmissionQueue()
-    lifetime = limits.UPLOAD_LIFETIME_SECONDS
-    with gr.Blocks(title="Precis", analytics_enabled=False, fill_width=True, delete_cache=(lifetime, lifetime)) as page:
+    with gr.Blocks(title="Precis", analytics_enabled=False, fill_width=True) as page:
         _html(_header(engine), elem_id="header")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One text"):
-                options = _single_tab(page, engine, queue)
+                options = _single_tab(page, engine, queue, uploads)
             with gr.Tab("Several texts"):
-                _batch_tab(Batch(engine, queue), options)
+                _batch_tab(Batch(engine, queue), options, uploads)
             with gr.Tab("About this model"):
                 _html(about.about_html(engine.bundle), elem_id="about")
-    # The admission queue orders the visitors; Gradio's queue only bounds how many events it holds.
-    return page.queue(default_concurrency_limit=None, max_size=MAX_EVENTS)
+    # The admission queue orders the visitors and the page's routes bound the events, so that Gradio's queue need not.
+    page.max_threads = limits.MAX_EVENTS
+    return page.queue(default_concurrency_limit=None)
 
 
 def _static(name: str) -> str:
@@ -82,8 +127,13 @@ def _html(value: str = "", **options: Any) -> gr.HTML:
 
 
 def _bind(event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Any:
-    """Calls `handler` on `event`. It may be called again while it runs, since a newer task stops the older one."""
-    options |= {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
+    """Calls `handler` on `event`. It may be called again while it runs, since a newer task stops the older one.
+
+    The handler checks the values itself: an error of Gradio's own checks would be printed with the visitor's text.
+    """
+    options |= {
+        "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private", "preprocess": False
+    }  # fmt: skip
     return event(handler, inputs, outputs, **options)
 
 
@@ -94,10 +144,10 @@ def _header(engine: Engine) -> str:
     )
 
 
-def _single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue) -> Options:
+def _single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue, uploads: UploadStore) -> Options:
     """The tab for one text; returns its options, which the tab for several texts shares."""
     base_folder = compare.find_base_bundle(engine, settings().compare_bundle)
-    single = SingleText(engine, queue, settings().asks_for_keys)
+    single = SingleText(engine, queue, settings().asks_for_keys, uploads.delete)
     address = gr.Textbox(visible=False)
     last_result = gr.State(None)
     with gr.Row(elem_id="single-text", equal_height=False):
@@ -112,7 +162,7 @@ def _single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue) -> Optio
     for document, button in inputs.examples:
         _bind(button.click, single.run_example, [gr.State(document), *shared], views, js=WITH_ADDRESS)
         button.click(None, js=scroll)
-    inputs.stop.click(single.tasks.stop, api_visibility="private", queue=False)
+    _bind(inputs.stop.click, single.tasks.stop, None, None)
     inputs.text.change(None, inputs.text, js="(text) => precis.showWordCount(text)")
     _bind(page.load, single.run_link, shared, views, js=ADDRESS_FIRST)
     if base_folder is not None:
@@ -138,7 +188,9 @@ def _input_panel(defaults: ResolvedParams) -> _InputPanel:
         with gr.Row(elem_id="actions"):
             summarize = gr.Button("Summarize", elem_id="go", variant="primary", scale=2, min_width=120)
             stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
-            upload = gr.UploadButton("Open a file", elem_id="open", file_types=FILE_TYPES, scale=1, min_width=110)
+            upload = without_copies(
+                gr.UploadButton("Open a file", elem_id="open", file_types=FILE_TYPES, scale=1, min_width=110)
+            )
         _html('<h2 class="small">Or try one of these</h2>')
         with gr.Row(elem_id="examples"):
             examples = [
@@ -184,14 +236,16 @@ def _code_block(elem_id: str, title: str) -> gr.HTML:
     return _html(elem_id=elem_id)
 
 
-def _batch_tab(batch: Batch, options: Options) -> None:
+def _batch_tab(batch: Batch, options: Options, uploads: UploadStore) -> None:
     rows = gr.State(None)
     _html(
         f'<p class="intro">Up to {limits.MAX_FILES} files, {limits.MAX_FILE_BYTES >> 20} MB each and '
-        f"{limits.MAX_UPLOAD_BYTES >> 20} MB together: txt, md, html, pdf, docx. "
-        "The options of the first tab apply. The files are deleted within two hours.</p>"
+        f"{uploads.max_request_bytes >> 20} MB together: txt, md, html, pdf, docx. "
+        "The options of the first tab apply. The files are deleted when you leave the page, or after an hour.</p>"
     )
-    files = gr.File(label="Your documents", file_count="multiple", file_types=FILE_TYPES, elem_id="files", height=180)
+    files = without_copies(
+        gr.File(label="Your documents", file_count="multiple", file_types=FILE_TYPES, elem_id="files", height=180)
+    )
     with gr.Row(elem_id="batch-actions"):
         summarize = gr.Button("Summarize all", variant="primary", elem_id="summarize-all", scale=0)
         stop = gr.Button("Stop", elem_id="stop-batch", scale=0)
@@ -200,7 +254,7 @@ def _batch_tab(batch: Batch, options: Options) -> None:
     outputs = [table, status, rows]
     _bind(summarize.click, batch.run, [files, *options], outputs)
     _bind(files.upload, batch.run, [files, *options], outputs)
-    stop.click(batch.tasks.stop, api_visibility="private", queue=False)
+    _bind(stop.click, batch.tasks.stop, None, None)
     with gr.Row(elem_id="downloads"):
         content = gr.Textbox(visible="hidden", label="What is downloaded")
         _download_button("Download CSV", "summaries.csv", "text/csv", to_csv, rows, content)

@@ -18,6 +18,8 @@ from bento.page.readers.sandbox import read_document
 from bento.page.sessions import SessionTasks
 from bento.page.single import UNCHANGED
 from bento.page.summarizing import Done, summarize
+from bento.page.upload_components import paths_of
+from bento.page.visitors import visitor_of
 from precis import Engine, GenerationParams
 from precis.grounding.evidence import find_evidence
 
@@ -40,28 +42,29 @@ class Batch:
         self._defaults = default_params(engine)
         self.tasks = SessionTasks(lambda line: View(status=line))
 
-    async def run(self, request: gr.Request, paths: list[str] | None, *options: Any) -> AsyncGenerator[View, None]:
-        """Reads and summarizes the files at `paths`; `options` are the values of `Options`."""
-        paths = paths or []
+    async def run(self, request: gr.Request, files: Any, *options: Any) -> AsyncGenerator[View, None]:
+        """Reads and summarizes the uploaded files; `options` are the values of `Options`."""
+        paths = paths_of(files)
         if not 0 < len(paths) <= limits.MAX_FILES:
             too_many = f"At most {limits.MAX_FILES} files at once; these are {len(paths)}."
             yield View(status=status(too_many if paths else "Choose some files first.", "error"))
             return
         rows = [BatchRow(Path(path).name) for path in paths]
-        views = self.tasks.run(request, self._views(paths, rows, options), lambda: _last_view(rows, "Stopped. "))
+        views = self._views(visitor_of(request), paths, rows, options)
+        views = self.tasks.run(request, views, lambda: _last_view(rows, "Stopped. "))
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
 
     async def _views(
-        self, paths: list[str], rows: list[BatchRow], options: tuple[Any, ...]
+        self, visitor: str, paths: list[str], rows: list[BatchRow], options: tuple[Any, ...]
     ) -> AsyncGenerator[View, None]:
         params = to_params(self._defaults, *options)
         remaining = iter(zip(paths, rows, strict=True))
 
         async def work() -> None:
             for path, row in remaining:
-                await self._summarize(path, row, params)
+                await self._summarize(visitor, path, row, params)
 
         workers = [asyncio.create_task(work()) for _ in range(limits.FILES_AT_ONCE)]
         yield View(table_html(rows), status(progress(rows), "busy"), None)
@@ -75,12 +78,13 @@ class Batch:
             await asyncio.gather(*workers, return_exceptions=True)
         yield _last_view(rows)
 
-    async def _summarize(self, path: str, row: BatchRow, params: GenerationParams) -> None:
+    async def _summarize(self, visitor: str, path: str, row: BatchRow, params: GenerationParams) -> None:
         """Fills `row`. An error is written into the row and stops no other document."""
         try:
-            document = await read_document(path)
+            document = await read_document(path, visitor)
             row.words, row.note = len(document.text.split()), document.note
-            async with contextlib.aclosing(summarize(self._engine, self._queue, document.text, params)) as states:
+            states = summarize(self._engine, self._queue, document.text, params, visitor)
+            async with contextlib.aclosing(states):
                 async for state in states:
                     if isinstance(state, Done):
                         row.fill(state, await asyncio.to_thread(find_evidence, document.text, state.summary.text))

@@ -14,6 +14,7 @@ from bento.page.messages import summary_report, unsupported_report
 from bento.page.sessions import SessionTasks
 from bento.page.single import LastResult
 from bento.page.summarizing import Done, Writing, summarize
+from bento.page.visitors import visitor_of
 from precis import Engine
 from precis.bundle.names import MANIFEST
 from precis.grounding.evidence import find_evidence
@@ -40,15 +41,16 @@ class BaseComparison:
         if last_result is None:
             yield status("Summarize a text first.", "error")
             return
-        views = self._tasks.run(request, self._views(last_result))
+        views = self._tasks.run(request, self._views(visitor_of(request), last_result))
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
 
-    async def _views(self, tuned: LastResult) -> AsyncGenerator[str, None]:
+    async def _views(self, visitor: str, tuned: LastResult) -> AsyncGenerator[str, None]:
         yield status("Loading the base model…" if self._engine is None else "Reading…", "busy")
         engine = await self._load()
-        async with contextlib.aclosing(summarize(engine, self._queue, tuned.text, tuned.params)) as states:
+        states = summarize(engine, self._queue, tuned.text, tuned.params, visitor)
+        async with contextlib.aclosing(states):
             async for state in states:
                 if isinstance(state, Writing):
                     yield render("comparison.html", base=growing_html(state.text), base_status="", tuned=tuned.summary)

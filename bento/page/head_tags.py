@@ -1,4 +1,8 @@
-"""ASGI middleware that replaces Gradio's meta tags, for chats and search engines that show a preview of the page."""
+"""ASGI middleware that rewrites the head of Gradio's document: tags for previews of the page, and the page's address.
+
+Gradio computes the address from Host and X-Forwarded-*, which are the proxy's where it sends its own Host header and
+lack the prefix that it strips. The browser knows both.
+"""
 
 import re
 
@@ -15,6 +19,10 @@ TAGS = (
 ).encode()
 # Gradio's preview shows its own picture from another server, and its link to a web app manifest is broken.
 GRADIO_TAGS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>')
+# A script that only pages in a frame of another site need, which this one never is, by an absolute URL.
+FRAME_SCRIPT = re.compile(rb'<script\s+src="[^"]*/iframeResizer\.contentWindow\.min\.js"\s+async\s*></script>')
+CONFIG_SCRIPT = b"<script>window.gradio_config = "
+ADDRESS_SCRIPT = b"<script>window.gradio_config.root = new URL('.', location.href).href.replace(/\\/$/, '')</script>"
 CHARSET_TAG = re.compile(rb'<meta charset="utf-8" ?/?>')
 
 
@@ -43,9 +51,16 @@ class HeadTagsMiddleware:
                 body += message.get("body", b"")
                 if message.get("more_body"):
                     return
-                body = CHARSET_TAG.sub(rb"\g<0>" + TAGS, GRADIO_TAGS.sub(b"", body), 1)
+                body = _rewritten(body)
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
                 await send(start)
                 await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, send_rewritten)
+
+
+def _rewritten(document: bytes) -> bytes:
+    document = CHARSET_TAG.sub(rb"\g<0>" + TAGS, GRADIO_TAGS.sub(b"", document), 1)
+    before, config, after = FRAME_SCRIPT.sub(b"", document).partition(CONFIG_SCRIPT)
+    settings, end, rest = after.partition(b"</script>")  # Gradio escapes "<" within
+    return before + config + settings + end + (ADDRESS_SCRIPT if config else b"") + rest

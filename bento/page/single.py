@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -14,12 +13,14 @@ from bento.page.grounding_view import growing_html, source_html, summary_html
 from bento.page.html import escape, status
 from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.long_document import excerpts
-from bento.page.messages import error_message, part_progress, queue_position, summary_report, unsupported_report
+from bento.page.messages import part_progress, queue_position, summary_report, unsupported_report
 from bento.page.options import default_params, to_params
 from bento.page.readers.formats import DocumentError
 from bento.page.readers.sandbox import read_document
 from bento.page.sessions import SessionTasks
 from bento.page.summarizing import Done, Reading, ReadingPart, Waiting, Writing, summarize
+from bento.page.upload_components import paths_of
+from bento.page.visitors import visitor_of
 from precis import Engine, GenerationParams
 from precis.grounding.evidence import find_evidence
 
@@ -51,14 +52,16 @@ class View(NamedTuple):
 class SingleText:
     """The tab's handlers. `address` is the page's URL in the visitor's browser, `options` the values of `Options`."""
 
-    def __init__(self, engine: Engine, queue: AdmissionQueue, needs_key: bool) -> None:
-        self._engine, self._queue, self._needs_key = engine, queue, needs_key
+    def __init__(
+        self, engine: Engine, queue: AdmissionQueue, needs_key: bool, delete_upload: Callable[[str], None]
+    ) -> None:
+        self._engine, self._queue, self._needs_key, self._delete_upload = engine, queue, needs_key, delete_upload
         self._defaults = default_params(engine)
         self.tasks = SessionTasks(lambda line: View(status=line))
 
     async def run(self, request: gr.Request, text: str, address: str, *options: Any) -> AsyncGenerator[View, None]:
         """Summarizes the text in the box."""
-        views = self.tasks.run(request, self._views(text or "", address, options))
+        views = self.tasks.run(request, self._views(request, _as_text(text), _as_text(address), options))
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
@@ -72,17 +75,25 @@ class SingleText:
             async for view in views:
                 yield view
 
-    async def run_file(self, request: gr.Request, path: str, address: str, *options: Any) -> AsyncGenerator[View, None]:
+    async def run_file(self, request: gr.Request, file: Any, address: str, *options: Any) -> AsyncGenerator[View, None]:
         """Reads an uploaded file into the box, deletes it, and summarizes its text."""
+        views = self.tasks.run(request, self._file_views(request, paths_of(file), address, options))
+        async with contextlib.aclosing(views):
+            async for view in views:
+                yield view
+
+    async def _file_views(
+        self, request: gr.Request, paths: list[str], address: str, options: tuple[Any, ...]
+    ) -> AsyncGenerator[View, None]:
         yield View(status=status("Opening the file…", "busy"))
+        if not paths:
+            raise DocumentError("Choose a file first.")
         try:
-            document = await read_document(path)
-        except DocumentError as error:
-            yield View(status=status(error_message(error), "error"))
-            return
+            document = await read_document(paths[0], visitor_of(request))
         finally:
-            Path(path).unlink(missing_ok=True)
-        async with contextlib.aclosing(self.run_example(request, document.text, address, *options)) as views:
+            self._delete_upload(paths[0])
+        yield View(text=document.text)
+        async with contextlib.aclosing(self._views(request, document.text, address, options)) as views:
             async for view in views:
                 if document.note and isinstance(view.last_result, LastResult):
                     view = view._replace(status=status(document.note) + view.status)
@@ -98,11 +109,14 @@ class SingleText:
             async for view in views:
                 yield view
 
-    async def _views(self, text: str, address: str, options: tuple[Any, ...]) -> AsyncGenerator[View, None]:
+    async def _views(
+        self, request: gr.Request, text: str, address: str, options: tuple[Any, ...]
+    ) -> AsyncGenerator[View, None]:
         params = to_params(self._defaults, *options)
         waited = False
         yield View(summary=growing_html(""), status=status("Reading…", "busy"), base="", last_result=None)
-        async with contextlib.aclosing(summarize(self._engine, self._queue, text, params)) as states:
+        states = summarize(self._engine, self._queue, text, params, visitor_of(request))
+        async with contextlib.aclosing(states):
             async for state in states:
                 match state:
                     case Waiting(ahead):
@@ -136,6 +150,11 @@ class SingleText:
             python=_code("As Python", python),
             last_result=LastResult(text, params, summary),
         )
+
+
+def _as_text(value: object) -> str:
+    """What the page sent for a text box; a request need not come from the page."""
+    return value if isinstance(value, str) else ""
 
 
 def _code(name: str, code: str) -> str:

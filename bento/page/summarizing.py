@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
 from bento.page.long_document import split_parts
+from bento.page.text_size import count_tokens
 from precis import Engine, GenerationParams, Summary, TextError
 from precis.params import resolve
 
@@ -62,9 +63,9 @@ State = Waiting | Reading | ReadingPart | Writing | Done
 
 
 async def summarize(
-    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams
+    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams, visitor: str = ""
 ) -> AsyncGenerator[State, None]:
-    """Yields the states of summarizing `text`; the last one is Done.
+    """Yields the states of summarizing the visitor's `text`; the last one is Done.
 
     Closing the generator, or cancelling it, frees the ticket and the engine's rows, so wrap it in contextlib.aclosing.
     Raises AdmissionQueueFull, TextError, and whatever Engine.stream raises.
@@ -78,13 +79,13 @@ async def summarize(
     if is_document and params.long_text == "refuse":
         raise TextError(f"The text has {len(text):,} characters, far more than the model reads at once.")
     summarize_it = _summarize_document if is_document else _summarize_text
-    async with contextlib.aclosing(summarize_it(engine, queue, text, params)) as states:
+    async with contextlib.aclosing(summarize_it(engine, queue, text, params, visitor)) as states:
         async for state in states:
             yield state
 
 
 async def _summarize_document(
-    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams
+    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams, visitor: str
 ) -> AsyncGenerator[State, None]:
     """As `summarize`, for a text of several parts, each of which waits for admission so that others get their turn."""
     started = time.perf_counter()
@@ -92,7 +93,7 @@ async def _summarize_document(
     summaries: list[Summary] = []
     for number, part in enumerate(parts if params.long_text == "split" else [], 1):
         yield ReadingPart(number, len(parts), sum(summary.chunks for summary in summaries))
-        async with contextlib.aclosing(_summarize_text(engine, queue, part, params)) as states:
+        async with contextlib.aclosing(_summarize_text(engine, queue, part, params, visitor)) as states:
             async for state in states:
                 if isinstance(state, Waiting):
                     yield state
@@ -100,7 +101,7 @@ async def _summarize_document(
                     summaries.append(state.summary)
     last_started = time.perf_counter()
     last = "\n".join(summary.text for summary in summaries) or parts[0]
-    async with contextlib.aclosing(_summarize_text(engine, queue, last, params)) as states:
+    async with contextlib.aclosing(_summarize_text(engine, queue, last, params, visitor)) as states:
         async for state in states:
             if isinstance(state, Done):
                 summary = _of_document(state.summary, summaries, len(text) / len(parts[0]))
@@ -124,13 +125,13 @@ def _of_document(last: Summary, parts: list[Summary], times_longer: float) -> Su
 
 
 async def _summarize_text(
-    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams
+    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams, visitor: str
 ) -> AsyncGenerator[State, None]:
     """As `summarize`, for a text that the engine takes in one request."""
     started = time.perf_counter()
     beams = resolve(params, engine.bundle.generation_config).num_beams
-    is_long = len(text) > limits.SHORT_TEXT_CHARACTERS
-    ticket = queue.enqueue(queue.rows if is_long else beams)
+    is_long = await count_tokens(engine, text) > limits.SHORT_TEXT_TOKENS
+    ticket = queue.enqueue(beams, visitor, is_long)
     try:
         while not await _admitted(ticket.admitted, POLL_SECONDS):
             yield Waiting(queue.ahead_of(ticket))

@@ -1,5 +1,6 @@
 """Start-up: settings and bundle are checked, and the engine is loaded in a thread while the rest is imported."""
 
+import logging
 import threading
 from concurrent.futures import Future
 from functools import cache
@@ -7,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from bento import logs
 from bento.process.failure import exit_with_error
-from bento.settings import ServiceSettings, SettingsError, settings
+from bento.settings import ServiceSettings, SettingsError, settings, unknown_variables
 from precis.bundle.choose import check_precision
 from precis.bundle.verify import open_bundle
 from precis.errors import EngineError
 
 if TYPE_CHECKING:
     from precis import Engine
+
+log = logging.getLogger("precis.settings")
 
 WARM_UP_TEXT = "The council met on Tuesday. It agreed to mend the bridge before the winter."
 
@@ -47,6 +50,8 @@ def start_loading() -> "Future[Engine]":
     """
     options = load_settings()
     logs.configure(options.log_format)
+    for variable in unknown_variables():
+        log.warning("There is no setting %s; the variable is ignored", variable)
     future: Future[Engine] = Future()
 
     def load() -> None:

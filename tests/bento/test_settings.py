@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bento.settings import ServiceSettings, SettingsError, settings, table
+from bento.settings import ServiceSettings, SettingsError, settings, table, unknown_variables
 from precis.bundle.choose import choose_bundle
 from tests.conftest import ROOT
 
@@ -43,6 +43,10 @@ def test_defaults_serve_the_embedded_bundle_and_the_page(read):
         ("OTLP_ENDPOINT", "collector:4318", "PRECIS_OTLP_ENDPOINT should begin with http:// or https://"),
         ("TIMEOUT_SECONDS", "nan", "PRECIS_TIMEOUT_SECONDS should be"),
         ("BUNDEL", "x", "There is no variable PRECIS_BUNDEL; PRECIS_BUNDLE is one."),
+        ("TRUSTED_PROXIES", "10.0.0.0/33", "PRECIS_TRUSTED_PROXIES should be addresses or networks"),
+        ("TRUSTED_PROXIES", "proxy.example", "PRECIS_TRUSTED_PROXIES should be addresses or networks"),
+        ("ROOT_PATH", "precis", "PRECIS_ROOT_PATH should be a path like /precis"),
+        ("ROOT_PATH", "/a/../b c", "PRECIS_ROOT_PATH should be a path like /precis"),
     ],
 )
 def test_invalid_value_is_named_and_not_repeated(read, name, value, message):
@@ -51,6 +55,25 @@ def test_invalid_value_is_named_and_not_repeated(read, name, value, message):
     assert message in str(caught.value)
     assert "short" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["precis_public_key", "Precis_Public_Key", "PRECIS_public_key"])
+def test_variable_in_small_letters_is_refused(read, monkeypatch, name):
+    """Only one of the places that read it would obey it: an unsigned bundle was served."""
+    monkeypatch.setenv(name, "/key.pem")
+    with pytest.raises(SettingsError, match=f"There is no variable {name}; PRECIS_PUBLIC_KEY is one."):
+        read()
+
+
+def test_unknown_variables_are_named(read):
+    read(PORT="tcp://10.0.0.1:3000", PORT_3000_TCP_ADDR="10.0.0.1", SERVICE_PORT_HTTP="3000", COLOUR="red", THREADS="2")
+    assert unknown_variables() == ["PRECIS_COLOUR"]
+
+
+def test_root_path_and_proxies(read):
+    assert read(ROOT_PATH="/tools/precis/").root_path == "/tools/precis"
+    assert read(ROOT_PATH="/").root_path == ""
+    assert read(TRUSTED_PROXIES="10.0.0.0/8, ::1").trusted_proxies == "10.0.0.0/8, ::1"
 
 
 def test_kubernetes_variables_and_empty_ones_are_ignored(read):

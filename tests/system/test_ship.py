@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from bento import __main__ as start
+from bento import memory
 from precis.bundle.choose import choose_bundle
 from precis.bundle.manifest import Manifest
 from tests.conftest import ROOT
@@ -170,7 +171,7 @@ def test_memory_check_compares_limit_with_bundle_size(tmp_path, monkeypatch, lim
         with (bundle / name).open("wb") as file:
             file.truncate(10 << 20)
     (tmp_path / "limit").write_text(f"{limit}\n")
-    monkeypatch.setattr(start, "MEMORY_LIMITS", (tmp_path / "nowhere", tmp_path / "limit"))
+    monkeypatch.setattr(memory, "LIMITS", (tmp_path / "nowhere", tmp_path / "limit"))
     monkeypatch.setattr(start, "BASE_MIB", 480)
     assert start.memory_problem(bundle) == expected
 
@@ -178,7 +179,8 @@ def test_memory_check_compares_limit_with_bundle_size(tmp_path, monkeypatch, lim
 def test_start_with_too_little_memory_fails_with_one_sentence(tmp_path):
     (tmp_path / "limit").write_text(f"{64 << 20}\n")
     code = (
-        "import sys, pathlib; from bento import __main__ as start; start.MEMORY_LIMITS = [pathlib.Path(sys.argv.pop())]"
+        "import sys, pathlib; from bento import memory, __main__ as start;"
+        "memory.LIMITS = [pathlib.Path(sys.argv.pop())]"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; sys.exit(start.main())", "--port", "0", str(tmp_path / "limit")],

@@ -1,21 +1,29 @@
-"""The child process: python -m bento.page.readers FILE SUFFIX prints {"text", "note"} or {"error"} as JSON."""
+"""The child process: python -m bento.page.readers FILE SUFFIX CPU_SECONDS BYTES.
+
+It prints {"text", "note"} or {"error"} as JSON.
+"""
 
 import contextlib
 import json
+import os
 import resource
 import sys
 from pathlib import Path
 
-from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_MEMORY_BYTES, READER_SECONDS
+from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_NICENESS
 from bento.page.readers.formats import READERS, DocumentError, normalize
 
 
-def main(path: str, suffix: str) -> None:
+def main(path: str, suffix: str, cpu_seconds: str, memory_bytes: str) -> None:
     """Reads the file under limits on processor time and memory; the child can write no file at all."""
+    os.nice(READER_NICENESS)  # requests come first
+    with contextlib.suppress(OSError):  # not on every system
+        Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel ends this process before the server
     for limit, value in (
-        (resource.RLIMIT_CPU, READER_SECONDS),
-        (resource.RLIMIT_AS, READER_MEMORY_BYTES),
+        (resource.RLIMIT_CPU, int(cpu_seconds)),
+        (resource.RLIMIT_AS, int(memory_bytes)),
         (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
     try:

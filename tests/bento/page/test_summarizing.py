@@ -69,9 +69,11 @@ def test_waiting_text_reports_how_many_are_ahead(engine):
 
 
 @pytest.mark.parametrize(
-    ("text", "num_beams", "rows"), [(DOCUMENT, 1, 1), (DOCUMENT, 4, 4), (LONG, 1, 8)], ids=["greedy", "beams", "long"]
+    ("text", "num_beams", "rows"),
+    [(DOCUMENT, 1, 1), (DOCUMENT, 4, 4), (LONG, 1, 5), (LONG, 6, 6)],
+    ids=["greedy", "beams", "long", "long with beams"],
 )
-def test_text_takes_a_row_a_beam_and_a_long_text_the_share(engine, text, num_beams, rows):
+def test_text_takes_a_row_a_beam_and_a_long_text_more_than_half(engine, text, num_beams, rows):
     async def scenario():
         queue = AdmissionQueue(rows=8, max_waiting=1)
         params = GenerationParams(num_beams=num_beams, max_new_tokens=2)

@@ -1,0 +1,92 @@
+"""Frees what Gradio keeps of events and sessions: it would hold every text until the server ends.
+
+Written for Gradio 6.17.3, which has public settings for neither: `Queue` never removes a processed event from
+`event_ids_to_events`, `event_analytics` and `_asyncio_tasks`, and `StateHolder`, `pending_streams`,
+`pending_diff_streams`, `pending_messages_per_session` and `pending_event_ids_session` keep each session.
+tests/bento/page/test_session_memory.py looks for the text of ended visits in all of the process's objects.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import gradio as gr
+from gradio.queueing import Event
+from gradio.routes import App
+
+SESSION_IDLE_SECONDS = 10.0  # without an open stream, after which a visit has ended; a tab holds one (the heartbeat)
+ENDED = ("success", "failed", "cancelled")  # the last states of an event in `event_analytics`
+
+
+class SessionMemory:
+    """The sessions of the page and their events; `sweep` frees what has ended. For one event loop; not thread-safe.
+
+    `on_end` is called with each session that has ended.
+    """
+
+    def __init__(self, page: gr.Blocks, app: App, on_end: Callable[[str], None]) -> None:
+        self._page, self._app, self._on_end = page, app, on_end
+        self._streams: Counter[str] = Counter()  # open responses by session
+        self._last_seen: dict[str, float] = {}
+
+    def opened(self, session: str) -> None:
+        """A stream of the session was opened, or a request of it has begun."""
+        self._streams[session] += 1
+        self._last_seen[session] = time.monotonic()
+
+    def closed(self, session: str) -> None:
+        """Ends what `opened` began."""
+        self._streams[session] -= 1
+        self._last_seen[session] = time.monotonic()
+
+    def unfinished(self) -> list[Event]:
+        """The events that wait or run."""
+        states = self._page._queue.event_analytics
+        events = self._page._queue.event_ids_to_events
+        return [event for key, event in events.items() if states.get(key, {}).get("status") not in ENDED]
+
+    async def sweep(self, idle_seconds: float = SESSION_IDLE_SECONDS) -> int:
+        """Frees the events that have ended, and the sessions without a stream for `idle_seconds`; counts these."""
+        now = time.monotonic()
+        ended = [
+            session
+            for session, seen in self._last_seen.items()
+            if self._streams[session] <= 0 and now - seen >= idle_seconds
+        ]
+        for session in ended:
+            del self._last_seen[session], self._streams[session]
+            await self._page._queue.clean_events(session_hash=session)  # one that runs ends at its next view
+            self._on_end(session)
+        self._free_events()
+        self._free_sessions()
+        return len(ended)
+
+    def _free_events(self) -> None:
+        queue = self._page._queue
+        unread = set().union(*queue.pending_event_ids_session.values())
+        for key, entry in list(queue.event_analytics.items()):
+            gone = key not in queue.event_ids_to_events
+            if gone or (entry["status"] in ENDED and (key not in unread or self._has_ended(key))):
+                queue.event_ids_to_events.pop(key, None)
+                queue.event_analytics.pop(key, None)
+                self._app.iterators_to_reset.discard(key)
+        queue._asyncio_tasks[:] = [task for task in queue._asyncio_tasks if not task.done()]
+
+    def _has_ended(self, key: str) -> bool:
+        return self._page._queue.event_ids_to_events[key].session_hash not in self._last_seen
+
+    def _free_sessions(self) -> None:
+        """Forgets all sessions without a stream and an event, and what is streamed where no event runs."""
+        queue, states = self._page._queue, self._page.state_holder
+        busy = {event.session_hash for event in queue.event_ids_to_events.values()}
+        of_visits = (
+            queue.pending_event_ids_session, queue.pending_messages_per_session, states.session_data,
+            states.time_last_used,
+        )  # fmt: skip
+        for record, kept in (
+            *((record, busy | self._last_seen.keys()) for record in of_visits),
+            (self._page.pending_streams, busy),
+            (self._page.pending_diff_streams, busy),
+        ):
+            for session in set(record) - kept:
+                del record[session]
