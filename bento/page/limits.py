@@ -2,6 +2,7 @@
 
 # One text
 MAX_TEXT_CHARACTERS = 40_000
+PART_CHARACTERS = 20_000  # of a longer document, which is summarized in parts; about 25 chunks
 MAX_TEXT_TOKENS = 16_000  # half of those that may wait for the engine by default; the other half is the API's
 SHORT_TEXT_TOKENS = 1_500  # a longer text is decoded in several chunks at once
 TEXT_TIMEOUT_SECONDS = 120.0
@@ -41,5 +42,5 @@ READERS_MEMORY_SHARE = 4  # or a fourth of the container's memory, if that is le
 READER_MIN_BYTES = 256 << 20  # rather one child at a time than children of less
 MAX_DOCX_BYTES = 64 << 20  # unpacked
 MAX_PDF_PAGES = 300
-MAX_DOCUMENT_CHARACTERS = 400_000  # ten times what is summarized: a part of it can be chosen in the box
+MAX_DOCUMENT_CHARACTERS = 400_000  # of a file; about 130 full pages, read in minutes
 READER_MAX_OUTPUT_BYTES = 12 * MAX_DOCUMENT_CHARACTERS + 4096  # as JSON

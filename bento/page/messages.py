@@ -4,8 +4,9 @@ import logging
 
 from bento.page.admission import AdmissionQueueFull
 from bento.page.html import plural
+from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.readers.formats import DocumentError
-from bento.page.summarizing import Done
+from bento.page.summarizing import Done, ReadingPart
 from precis import EngineError
 from precis.grounding.evidence import Span
 
@@ -31,6 +32,12 @@ def queue_position(ahead: int) -> str:
     return "You are next; the engine is busy." if ahead == 0 else f"In line: {plural(ahead, 'text')} before yours."
 
 
+def part_progress(state: ReadingPart) -> str:
+    """How far the reading of a long document is."""
+    done = f" {plural(state.chunks, 'chunk')} summarized." if state.chunks else ""
+    return f"Reading part {state.number} of {state.parts} of a long document…{done}"
+
+
 def summary_report(text: str, done: Done, waited: bool = False) -> str:
     """How long the summary is and took, which part of the text was read, or why the model did not read it."""
     summary = done.summary
@@ -49,7 +56,8 @@ def summary_report(text: str, done: Done, waited: bool = False) -> str:
             "and their summaries once more."
         )
     if summary.truncated_tokens:
-        sentences.append(f"The last {plural(summary.truncated_tokens, 'token')} of it were not read.")
+        about = "about " if len(text) > MAX_TEXT_CHARACTERS else ""
+        sentences.append(f"The last {about}{plural(summary.truncated_tokens, 'token')} of it were not read.")
     elif summary.chunks == 1:
         sentences.append("All of the text was read.")
     if summary.finish_reason == "length":

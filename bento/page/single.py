@@ -11,17 +11,20 @@ from bento.page import snippets
 from bento.page.admission import AdmissionQueue
 from bento.page.grounding_view import growing_html, source_html, summary_html
 from bento.page.html import escape, status
-from bento.page.messages import queue_position, summary_report, unsupported_report
+from bento.page.limits import MAX_TEXT_CHARACTERS
+from bento.page.long_document import excerpts
+from bento.page.messages import part_progress, queue_position, summary_report, unsupported_report
 from bento.page.options import default_params, to_params
 from bento.page.readers.formats import DocumentError
 from bento.page.readers.sandbox import read_document
 from bento.page.sessions import SessionTasks
-from bento.page.summarizing import Done, Reading, Waiting, Writing, summarize
+from bento.page.summarizing import Done, Reading, ReadingPart, Waiting, Writing, summarize
 from bento.page.upload_components import paths_of
 from bento.page.visitors import visitor_of
 from precis import Engine, GenerationParams
 from precis.grounding.evidence import find_evidence
 
+TOO_LONG_FOR_API = "# The document was summarized in parts: send its parts to the API, then their summaries."
 UNCHANGED: Any = gr.skip()  # as an output, leaves the component as it is
 
 
@@ -122,6 +125,8 @@ class SingleText:
                     case Reading(chunked):
                         reason = " A long text is summarized chunk by chunk first." if chunked else ""
                         yield View(status=status(f"Reading…{reason}", "busy"))
+                    case ReadingPart():
+                        yield View(status=status(part_progress(state), "busy"))
                     case Writing(so_far):
                         yield View(summary=growing_html(so_far), status=status("Writing…", "busy"))
                     case Done():
@@ -132,12 +137,17 @@ class SingleText:
         evidence = await asyncio.to_thread(find_evidence, text, summary)
         report = f"{summary_report(text, done, waited)} {unsupported_report(evidence.unsupported)}"
         service = snippets.service_url(address)
+        # Of a long document only what matters is sent to the browser a second time, and no request repeats it.
+        is_long = len(text) > MAX_TEXT_CHARACTERS
+        shown, shown_evidence = excerpts(text, evidence) if is_long else (text, evidence)
+        curl = TOO_LONG_FOR_API if is_long else snippets.as_curl(service, text, params, self._needs_key)
+        python = TOO_LONG_FOR_API if is_long else snippets.as_python(service, text, params, self._needs_key)
         return View(
             summary=summary_html(summary, evidence.unsupported),
             status=status(report.strip()),
-            source=source_html(text, evidence),
-            curl=_code("As curl", snippets.as_curl(service, text, params, self._needs_key)),
-            python=_code("As Python", snippets.as_python(service, text, params, self._needs_key)),
+            source=source_html(shown, shown_evidence),
+            curl=_code("As curl", curl),
+            python=_code("As Python", python),
             last_result=LastResult(text, params, summary),
         )
 

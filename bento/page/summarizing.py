@@ -1,15 +1,19 @@
-"""Summarizes one text for the page: waits for admission, streams from the engine, reports each change of state."""
+"""Summarizes one text for the page: waits for admission, streams from the engine, reports each change of state.
+
+A document that is longer than one text may be is summarized in parts, and then the summaries of its parts.
+"""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
+from bento.page.long_document import split_parts
 from bento.page.text_size import count_tokens
-from precis import Engine, GenerationParams, Summary
+from precis import Engine, GenerationParams, Summary, TextError
 from precis.params import resolve
 
 POLL_SECONDS = 0.5  # between two reports of the place in the queue
@@ -31,6 +35,15 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class ReadingPart:
+    """Part `number` of `parts` of a long document is being read; `chunks` of the parts before are summarized."""
+
+    number: int
+    parts: int
+    chunks: int
+
+
+@dataclass(frozen=True)
 class Writing:
     """`text` is the summary so far."""
 
@@ -46,7 +59,7 @@ class Done:
     first_seconds: float
 
 
-State = Waiting | Reading | Writing | Done
+State = Waiting | Reading | ReadingPart | Writing | Done
 
 
 async def summarize(
@@ -57,6 +70,64 @@ async def summarize(
     Closing the generator, or cancelling it, frees the ticket and the engine's rows, so wrap it in contextlib.aclosing.
     Raises AdmissionQueueFull, TextError, and whatever Engine.stream raises.
     """
+    if len(text) > limits.MAX_DOCUMENT_CHARACTERS:
+        raise TextError(
+            f"The text has {len(text):,} characters, and this page takes {limits.MAX_DOCUMENT_CHARACTERS:,}. "
+            "Paste a part of it, or send it to the API."
+        )
+    is_document = len(text) > limits.MAX_TEXT_CHARACTERS
+    if is_document and params.long_text == "refuse":
+        raise TextError(f"The text has {len(text):,} characters, far more than the model reads at once.")
+    summarize_it = _summarize_document if is_document else _summarize_text
+    async with contextlib.aclosing(summarize_it(engine, queue, text, params, visitor)) as states:
+        async for state in states:
+            yield state
+
+
+async def _summarize_document(
+    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams, visitor: str
+) -> AsyncGenerator[State, None]:
+    """As `summarize`, for a text of several parts, each of which waits for admission so that others get their turn."""
+    started = time.perf_counter()
+    parts = split_parts(text, limits.PART_CHARACTERS)
+    summaries: list[Summary] = []
+    for number, part in enumerate(parts if params.long_text == "split" else [], 1):
+        yield ReadingPart(number, len(parts), sum(summary.chunks for summary in summaries))
+        async with contextlib.aclosing(_summarize_text(engine, queue, part, params, visitor)) as states:
+            async for state in states:
+                if isinstance(state, Waiting):
+                    yield state
+                elif isinstance(state, Done):
+                    summaries.append(state.summary)
+    last_started = time.perf_counter()
+    last = "\n".join(summary.text for summary in summaries) or parts[0]
+    async with contextlib.aclosing(_summarize_text(engine, queue, last, params, visitor)) as states:
+        async for state in states:
+            if isinstance(state, Done):
+                summary = _of_document(state.summary, summaries, len(text) / len(parts[0]))
+                now = time.perf_counter()
+                state = Done(summary, now - started, last_started - started + state.first_seconds)
+            yield state
+
+
+def _of_document(last: Summary, parts: list[Summary], times_longer: float) -> Summary:
+    """The last summary with the counts of the whole document, which is `times_longer` than its first part.
+
+    Where only the first part was read, the tokens of the others are estimated.
+    """
+    if not parts:
+        others = round(last.input_tokens * (times_longer - 1))
+        read, unread, chunks = last.input_tokens + others, last.truncated_tokens + others, last.chunks
+    else:
+        read, unread = sum(part.input_tokens for part in parts), sum(part.truncated_tokens for part in parts)
+        chunks = sum(part.chunks for part in parts)
+    return replace(last, input_tokens=read, chunks=chunks, truncated_tokens=unread)
+
+
+async def _summarize_text(
+    engine: Engine, queue: AdmissionQueue, text: str, params: GenerationParams, visitor: str
+) -> AsyncGenerator[State, None]:
+    """As `summarize`, for a text that the engine takes in one request."""
     started = time.perf_counter()
     resolved = resolve(params, engine.bundle.generation_config)
     rows = 1 if resolved.mode == "extract" else resolved.num_beams

@@ -32,7 +32,10 @@ def main(path: str, suffix: str, cpu_seconds: str, memory_bytes: str) -> None:
         if not text:
             raise DocumentError("has no text in it.")
         if len(text) > MAX_DOCUMENT_CHARACTERS:
-            raise DocumentError(f"holds more than {MAX_DOCUMENT_CHARACTERS:,} characters.")
+            note = (
+                f"{note} Only the first {MAX_DOCUMENT_CHARACTERS:,} of its {len(text):,} characters were read.".strip()
+            )
+            text = text[:MAX_DOCUMENT_CHARACTERS].rsplit(maxsplit=1)[0]
         result = {"text": text, "note": note}
     except DocumentError as error:
         result = {"error": str(error)}

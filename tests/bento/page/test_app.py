@@ -89,6 +89,20 @@ def text_of(path):
     return re.compile(heading + r"\s+".join(re.escape(sentence) for sentence in SENTENCES))
 
 
+@pytest.mark.slow  # about a hundred chunks
+def test_long_file_is_summarized_in_parts_with_progress(visit, tmp_path):
+    page = visit()
+    text = "\n\n".join(row["document"] for row in gazette("train")[:60])
+    assert len(text) > 41_000
+    path = tmp_path / "long.txt"
+    path.write_text(text)
+    page.locator("#actions input[type=file]").set_input_files(path)
+    expect(page.status).to_contain_text("Reading part 2 of 4 of a long document…", timeout=60_000)
+    expect(page.status).to_contain_text("chunks summarized.")
+    expect(page.status).to_contain_text("chunks, and their summaries once more.", timeout=120_000)
+    assert len(page.locator("#source .source").text_content()) < len(text) / 2
+
+
 @pytest.mark.slow
 def test_file_can_be_dropped_anywhere(visit):
     page = visit()
@@ -117,9 +131,9 @@ def test_mistakes_are_explained_in_the_status_line(visit):
     page.text.fill("   ")
     page.go.click()
     expect(page.status).to_have_text("The text is empty.")
-    page.text.fill("word " * 13_000)
+    page.text.fill("word " * 90_000)
     page.go.click()
-    expect(page.status).to_contain_text("The text has 65,000 characters, and this page takes 40,000.")
+    expect(page.status).to_contain_text("The text has 450,000 characters, and this page takes 400,000.")
     page.get_by_role("button", name="Options").click()
     page.get_by_label("Refuse it").check()
     page.text.fill(DOCUMENT * 4)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bento.page.readers.formats import normalize, read_text
+from bento.page.readers.characters import normalize
+from bento.page.readers.formats import read_text
 
 
 @pytest.mark.parametrize(
