@@ -14,7 +14,7 @@ from precis.bundle.names import MANIFEST, UNLISTED_FILES
 
 def new_manifest(run: Run, precision: str, model: Literal["fine-tuned", "base"]) -> Manifest:
     """The part of the manifest that is known before the bundle is loaded and proved."""
-    info, recipe = run.info, run.recipe
+    info, recipe = run.info, run.info.recipe
     settings = recipe.model_dump(mode="json")
     return Manifest(
         format=FORMAT,
