@@ -167,7 +167,7 @@ def _prepare_data(
     validation_set = tokenize_pairs(pairs.validation, tokenizer, recipe)
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
-    description = provenance.data_source(recipe, pairs.revision).model_dump(exclude_unset=True) | {
+    description = provenance.data_source(recipe, pairs).model_dump(exclude_unset=True) | {
         "train_pairs": len(train_set),
         "validation_pairs": len(validation_set),
         "left_out_empty": pairs.dropped,
@@ -202,7 +202,11 @@ def _find_checkpoint(
     """The checkpoint to resume from, the same for all processes: one of equal recipe, base, data and process count."""
     run = recipe.model_dump(include={"model", "data", "lora", "training"})
     del run["training"]["checkpoint_seconds"]  # does not change the weights
-    run |= {"base": base.model_dump(), "set": data.model_dump(), "processes": processes.num_processes}
+    run |= {
+        "base": base.model_dump(),
+        "set": data.model_dump(exclude={"revision"}),
+        "processes": processes.num_processes,
+    }
     shared = [checkpoints.find_checkpoint(folder, run) if processes.is_main_process else None]
     broadcast_object_list(shared)
     if checkpoint := shared[0]:

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from finetune.recipe import Recipe
 
 T = TypeVar("T")
+BATCH = 64  # pairs in memory at once, with all their tokens before the cut
 
 
 def truncate(tokens: list[T], limit: int) -> list[T]:
@@ -35,7 +36,9 @@ def tokenize_pairs(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: R
             "summary_tokens": list(map(len, labels)),
         }
 
-    return pairs.map(tokenize, batched=True, remove_columns=pairs.column_names)
+    return pairs.map(
+        tokenize, batched=True, batch_size=BATCH, writer_batch_size=BATCH, remove_columns=pairs.column_names
+    )
 
 
 def _encode_whole(tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe) -> list[list[int]]:
