@@ -148,7 +148,7 @@ class BundleExporter:
         return bundle_folder(self.run.folder, precision)
 
     def _new_manifest(self, precision: str) -> Manifest:
-        return new_manifest(self.run, precision, "base" if self.base else "fine-tuned")
+        return new_manifest(self.run, precision, "base" if self.base else "fine-tuned", self.pytorch[-1].tokenizer)
 
     def _finish(self, folder: Path, manifest: Manifest, links: list[Link], overall: Link) -> None:
         """Writes the parity report and the final manifest. Raises UserError if a link failed."""

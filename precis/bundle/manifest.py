@@ -40,6 +40,7 @@ class Manifest(Record):
     prefix: str
     max_input_tokens: int
     files: dict[str, str]
+    clean_up_tokenization_spaces: bool = False  # of the tokenizer: no space before a full stop and others
     name: str | None = None
     created: str | None = None
     model: str | None = None  # "fine-tuned", or "base" before fine-tuning

@@ -1,5 +1,6 @@
 """Converts text to the model's input tokens and its output tokens to text."""
 
+import re
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -9,16 +10,31 @@ from precis.errors import BundleError
 from precis.text import is_blank
 from precis.text.chunking import chunk_spans
 
+# What transformers replaces in a decoded text if the tokenizer has clean_up_tokenization_spaces, in its order.
+_SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+# The end of a text that may still become one of these, one replacement being able to lead to another.
+_OPEN_END = re.compile(r"(?: [n'tsmver.?!,]{0,3})+\Z")
 MARGIN = 8  # tokens; a chunk can encode to a few more tokens than it had within the text
+
+
+def clean_up_spaces(text: str) -> str:
+    """`text` without the spaces that a tokenizer with clean_up_tokenization_spaces leaves out, as transformers does."""
+    for spaced in _SPACED:
+        text = text.replace(spaced, spaced.strip())
+    return text
 
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A bundle's tokenizer with the model's prefix and input limit (in tokens, prefix and end token included)."""
+    """A bundle's tokenizer with the model's prefix and input limit (in tokens, prefix and end token included).
+
+    With `clean_up_spaces` the text of tokens has no spaces before punctuation (`clean_up_spaces`).
+    """
 
     tokenizer: Tokenizer
     prefix: str
     limit: int
+    clean_up_spaces: bool = False
 
     @classmethod
     def load(cls, bundle: Bundle) -> "TextTokenizer":
@@ -30,7 +46,8 @@ class TextTokenizer:
         # A saved tokenizer may carry the truncation and padding that training used last.
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return cls(tokenizer, bundle.manifest.prefix, bundle.manifest.max_input_tokens)
+        manifest = bundle.manifest
+        return cls(tokenizer, manifest.prefix, manifest.max_input_tokens, manifest.clean_up_tokenization_spaces)
 
     def encode(self, text: str) -> list[int]:
         """The tokens of prefix, text and end, of any length."""
@@ -45,9 +62,12 @@ class TextTokenizer:
         """The first `limit` tokens, the end token included, as transformers truncates."""
         return ids if len(ids) <= self.limit else [*ids[: self.limit - 1], ids[-1]]
 
-    def decode(self, ids: list[int]) -> str:
-        """The text of `ids` without special tokens."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+    def decode(self, ids: list[int], is_complete: bool = True) -> str:
+        """The text of `ids` without special tokens; of an incomplete summary only what no later token changes."""
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        if not self.clean_up_spaces:
+            return text
+        return clean_up_spaces(text if is_complete else _OPEN_END.sub("", text))
 
     def chunks(self, text: str) -> list[str]:
         """`text` in chunks that the model can read; see `chunking.chunk_spans`."""
