@@ -78,8 +78,8 @@ def resolve_paths(recipe: Recipe, near: Path) -> Recipe:
 
 def _resolve(name: str, near: Path) -> str:
     path = os.path.expanduser(name)
-    for folder in ("", near.resolve(), *near.resolve().parents):
-        candidate = os.path.join(folder, path)
+    for folder in (Path(), near.resolve(), *near.resolve().parents):
+        candidate = str(folder / path)
         if os.path.exists(candidate) or glob.glob(candidate):
             return candidate
     return path

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -98,7 +99,7 @@ def _load(data: Data, key: str) -> _Split:
         files = find_files(source, key)
         split = _Split(_read_files(files, Columns(data.document_column, data.summary_column)), 0, sha256=files.sha256)
     else:
-        split = _load_from_hub(data, key)
+        split = _load_from_hub(data, data.name, key)
     keep = [
         i * WRITTEN_ROWS + j
         for i, batch in enumerate(split.pairs.iter(WRITTEN_ROWS))
@@ -116,16 +117,20 @@ def _read_files(files: DataFiles, columns: Columns) -> Dataset:
     settings = (CACHE_VERSION, files.kind, files.sha256, columns.document, columns.summary)
     path = Path(config.HF_DATASETS_CACHE) / "precis" / f"{hashlib.sha256(repr(settings).encode()).hexdigest()}.arrow"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
                 rows = read_rows(files, columns)
                 while chunk := list(islice(rows, WRITTEN_ROWS)):
                     writer.write_batch(_record_batch(chunk, files))
             partial.rename(path)
+        except OSError as error:
+            reason = f"{path.parent}, the cache, cannot be written ({error})"
+            raise UserError(f"data.{files.key}: {reason}; make room, or name another folder by HF_HOME.") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
     return Dataset.from_file(str(path))
 
 
@@ -138,25 +143,25 @@ def _record_batch(rows: list[Row], files: DataFiles) -> pa.RecordBatch:
         ) from error
 
 
-def _load_from_hub(data: Data, key: str) -> _Split:
+def _load_from_hub(data: Data, name: str, key: str) -> _Split:
     source = getattr(data, key)
     try:
         # datasets 4 refuses a loading script; the hub's conversion of it can be read.
-        revision = data.revision or (PARQUET_BRANCH if _has_loading_script(data.name) else None)
-        loaded = load_dataset(data.name, revision=revision, split=source)
+        revision = data.revision or (PARQUET_BRANCH if _has_loading_script(name) else None)
+        loaded = load_dataset(name, revision=revision, split=source)
     except DatasetNotFoundError as error:
         if isinstance(error.__cause__, RevisionNotFoundError):
-            raise UserError(f"data.revision: {data.name} has no revision {data.revision} on the hub.") from error
-        raise UserError(f"data.name: the hub has no data set {data.name} that can be read from here.") from error
+            raise UserError(f"data.revision: {name} has no revision {data.revision} on the hub.") from error
+        raise UserError(f"data.name: the hub has no data set {name} that can be read from here.") from error
     except (ValueError, RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"data.name: {data.name}, split {source}, cannot be loaded: {reason}") from error
+        raise UserError(f"data.name: {name}, split {source}, cannot be loaded: {reason}") from error
     columns = Columns(data.document_column, data.summary_column)
-    columns.check(f"{data.name}: {source}", key, loaded.column_names)
-    for name in (columns.document, columns.summary):
-        kind = getattr(loaded.features[name], "dtype", "nested")
+    columns.check(f"{name}: {source}", key, loaded.column_names)
+    for column in (columns.document, columns.summary):
+        kind = getattr(loaded.features[column], "dtype", "nested")
         if kind not in TEXT_TYPES:
-            raise columns.refuse_type(f"{data.name}: {source}", key, name, kind)
+            raise columns.refuse_type(f"{name}: {source}", key, column, kind)
     pairs = loaded.select_columns([columns.document, columns.summary])
     pairs = pairs.rename_columns({columns.document: "document", columns.summary: "summary"})
     # `datasets` names the folder in its cache by the commit, which the hub may not be there to tell.

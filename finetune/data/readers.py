@@ -81,7 +81,7 @@ def _open(path: Path) -> TextIO:
     with opened(path, "rb") as file:
         start = file.read(2)
     encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-    return opened(path, "rt", encoding=encoding, newline="")  # type: ignore[return-value]
+    return opened(path, "rt", encoding=encoding, newline="")
 
 
 def _parse(line: str, number: int) -> Any:

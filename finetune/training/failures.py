@@ -57,7 +57,7 @@ def disk_errors_as_user_errors(folder: Path) -> Iterator[None]:
                 "command."
             ) from error
         if isinstance(error, OSError) and error.strerror:
-            raise UserError(f"output: {error.strerror}: {error.filename or folder}.") from error
+            raise UserError(f"{error.filename or folder}: {error.strerror}.") from error
         raise
 
 

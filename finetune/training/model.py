@@ -127,7 +127,7 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PeftModel:
         use_rslora=lora.rslora,
         use_dora=lora.dora,
     )
-    embedding = model.get_input_embeddings().weight  # type: ignore[union-attr]
+    embedding = model.get_input_embeddings().weight
     try:
         adapted = get_peft_model(model, config)
     except (ValueError, TypeError, re.error) as error:
