@@ -31,13 +31,15 @@ class Columns:
     summary: str
 
     def check(self, path: Path | str, key: str, names: list[str]) -> None:
-        """Raises UserError if `names`, the columns of the file `path` of data.`key`, lack one of the two."""
+        """Raises UserError if `names`, the columns of the file `path` of data.`key`, lack one of the two or repeat it."""
         for option, name in (("document", self.document), ("summary", self.summary)):
             if name not in names:
                 raise UserError(
                     f"data.{option}_column: data.{key} ({path}) has no column {name}; its columns are "
                     f"{', '.join(names)}."
                 )
+            if names.count(name) > 1:
+                raise UserError(f"data.{option}_column: data.{key} ({path}) has several columns {name}.")
 
     def refuse_type(self, path: Path | str, key: str, name: str, kind: object) -> UserError:
         """The error for a column that holds something else than text."""

@@ -219,6 +219,7 @@ def test_validation_sample_depends_on_the_seed(tmp_path):
             COLUMNS,
             ["data.train", "2 rows have more fields", "line 3"],
         ),
+        ("own.csv", "gist,article,gist\na,b,c\n", COLUMNS, ["data.summary_column", "several columns gist"]),
         ("own.csv", 'article,gist\n"a"b,c\n', COLUMNS, ["data.train", "line 2"]),
         ("own.jsonl", '{"article": "", "gist": ""}\n', COLUMNS, ["data.train", "no pair"]),
         ("header.csv", "article,gist\n", COLUMNS, ["data.train", "header.csv"]),
