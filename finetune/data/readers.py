@@ -31,7 +31,7 @@ class Columns:
     summary: str
 
     def check(self, path: Path | str, key: str, names: list[str]) -> None:
-        """Raises UserError if `names`, the columns of the file `path` of data.`key`, lack one of the two or repeat it."""
+        """Raises UserError if `names`, the columns of `path` (data.`key`), lack one of the two or hold it twice."""
         for option, name in (("document", self.document), ("summary", self.summary)):
             if name not in names:
                 raise UserError(
