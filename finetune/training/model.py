@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -76,11 +77,24 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
         prefix = next((p for p in WRAPPERS if any(n.startswith(p) for n in loaded["unexpected_keys"])), None)
         hint = f"; save it without the prefix {prefix!r} of its names" if prefix else ""
         raise UserError(f"{key}: the weights of {name} are not those of its config.json: {', '.join(problems)}{hint}.")
+    _reset_generation_parameters(model.config)
     for token in SPECIAL_TOKENS:
         for config, other in ((model.generation_config, model.config), (model.config, model.generation_config)):
             if getattr(config, token) is None:
                 setattr(config, token, getattr(other, token))
     return model
+
+
+def _reset_generation_parameters(config: PretrainedConfig) -> None:
+    """Sets the generation parameters that config.json of older models holds to their defaults.
+
+    transformers would otherwise put them over those of the recipe when it saves the model.
+    """
+    defaults = vars(PretrainedConfig())
+    kept = (*SPECIAL_TOKENS, "bos_token_id", "transformers_version", "output_hidden_states")
+    for name in vars(GenerationConfig()):
+        if name in defaults and name not in kept and not name.startswith("_"):
+            setattr(config, name, defaults[name])
 
 
 @contextmanager

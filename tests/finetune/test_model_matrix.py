@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     ByT5Tokenizer,
+    GenerationConfig,
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
@@ -54,12 +55,19 @@ def stored_as(original: Path, folder: Path, form: str) -> Path:
     model.save_pretrained(folder, max_shard_size="100KB" if form == "sharded" else "5GB")
     if form == "no ids in generation_config.json":
         (folder / "generation_config.json").write_text(json.dumps({"max_length": 200}))
+    if form == "search parameters in config.json":
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"num_beams": 1, "length_penalty": 2.0, "early_stopping": True, "max_length": 200}
+        (folder / "config.json").write_text(json.dumps(config))
     if form == "cuts and pads on the left":
         AutoTokenizer.from_pretrained(original, padding_side="left", truncation_side="left").save_pretrained(folder)
     return folder
 
 
-FORMS = ["one file", "sharded", "fp16", "no ids in generation_config.json", "cuts and pads on the left"]
+FORMS = [
+    *("one file", "sharded", "fp16", "no ids in generation_config.json", "search parameters in config.json"),
+    "cuts and pads on the left",
+]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -75,6 +83,10 @@ def test_every_weight_of_a_supported_model_is_read(original, tiny_recipe, tmp_pa
     ids = model.generation_config
     assert (ids.decoder_start_token_id, ids.pad_token_id, ids.eos_token_id) == (0, 0, 1)
     assert (tokenizer.padding_side, tokenizer.truncation_side) == ("right", "right")
+    model.generation_config = GenerationConfig(num_beams=3, max_new_tokens=7, decoder_start_token_id=0)
+    model.save_pretrained(tmp_path / "saved")
+    saved = GenerationConfig.from_pretrained(tmp_path / "saved")
+    assert (saved.num_beams, saved.max_new_tokens, saved.length_penalty, saved.max_length) == (3, 7, 1.0, 20)
 
 
 @pytest.mark.slow  # a run and an export each
