@@ -2,8 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from export.options import PRECISIONS, Options
@@ -23,8 +21,9 @@ def _export(arguments: list[str]) -> None:
     if not run.is_dir():
         raise UserError(f"There is no run folder {run}.")
     from export.pipeline import make_bundles  # loads torch, which takes seconds
+    from finetune.training.failures import disk_errors_as_user_errors
 
-    with _disk_errors_as_user_errors(run):
+    with disk_errors_as_user_errors(run):
         for bundle in make_bundles(run, options):
             print(bundle)
 
@@ -68,19 +67,6 @@ def _parse_export(arguments: list[str]) -> tuple[Path, Options]:
     )
 
 
-@contextmanager
-def _disk_errors_as_user_errors(run: Path) -> Iterator[None]:
-    """Turns a failed write, mostly on a full disk, into one sentence. Partial folders are already removed then."""
-    from finetune.training.failures import disk_full_as_user_error
-
-    try:
-        with disk_full_as_user_error(run):  # errors of libraries that do not raise OSError
-            yield
-    except OSError as error:
-        reason, path = error.strerror or str(error), error.filename or run
-        raise UserError(f"No bundle was written: {reason} ({path}).") from error
-
-
 def _sign(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m export sign",
@@ -96,7 +82,7 @@ def _sign(arguments: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0, or 1 after one sentence on standard error."""
+    """Runs the command and returns its exit status: 0, 1 after one sentence on standard error, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         if arguments[:1] == ["sign"]:
@@ -106,6 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     except (UserError, EngineError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped; earlier bundles are kept.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -6,13 +6,15 @@ from typing import cast
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.errors import UserError
 from finetune.recipe import Recipe
+from finetune.recipe_io import resolve_paths
 from finetune.reports.progress import console
 from finetune.run_info import RunInfo, read_rouge, read_run
-from finetune.training.model import check_tokenizer, load_base
+from finetune.training.model import load_base, load_tokenizer, load_weights
+from finetune.training.preconditions import check_tokenizer
 from precis.bundle.reports import RougeReport
 
 
@@ -26,7 +28,8 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        return self.info.recipe
+        """The recipe of run.json with its paths as they are from here."""
+        return resolve_paths(self.info.recipe, self.folder)
 
 
 def open_run(folder: Path) -> Run:
@@ -60,11 +63,8 @@ def load_merged(run: Run) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     Raises UserError if they cannot be loaded, do not belong together, or hold weights that are not finite.
     """
     merged = run.folder / "merged"
-    try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(merged, dtype=torch.float32, use_safetensors=True).eval()
-        tokenizer = AutoTokenizer.from_pretrained(merged, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{merged} cannot be loaded: {str(error).splitlines()[0]}") from error
+    model = load_weights(merged, "merged", dtype=torch.float32).eval()
+    tokenizer = load_tokenizer(merged, "merged")
     check_weights(model, merged)
     check_tokenizer(model, tokenizer, f"The tokenizer in {merged}")
     return model, tokenizer

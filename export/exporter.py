@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 from export.checks import Run
 from export.documents import CALIBRATION_DOCUMENTS, Documents
@@ -150,7 +151,8 @@ class BundleExporter:
         return bundle_folder(self.run.folder, precision)
 
     def _new_manifest(self, precision: str) -> Manifest:
-        manifest = new_manifest(self.run, precision, "base" if self.base else "fine-tuned")
+        kind: Literal["base", "fine-tuned"] = "base" if self.base else "fine-tuned"
+        manifest = new_manifest(self.run, precision, kind, self.pytorch[-1].tokenizer)
         return manifest.model_copy(update={"checks_language": self.knows_language})
 
     def _finish(self, folder: Path, manifest: Manifest, links: list[Link], overall: Link) -> None:

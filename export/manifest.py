@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from transformers import PreTrainedTokenizerFast
+
 from export.checks import Run
 from finetune.files import write_json
 from finetune.provenance import git_commit, versions
@@ -12,9 +14,11 @@ from precis.bundle.manifest import FORMAT, DataSource, Manifest, sha256
 from precis.bundle.names import MANIFEST, UNLISTED_FILES
 
 
-def new_manifest(run: Run, precision: str, model: Literal["fine-tuned", "base"]) -> Manifest:
+def new_manifest(
+    run: Run, precision: str, model: Literal["fine-tuned", "base"], tokenizer: PreTrainedTokenizerFast
+) -> Manifest:
     """The part of the manifest that is known before the bundle is loaded and proved."""
-    info, recipe = run.info, run.recipe
+    info, recipe = run.info, run.info.recipe
     settings = recipe.model_dump(mode="json")
     return Manifest(
         format=FORMAT,
@@ -22,6 +26,7 @@ def new_manifest(run: Run, precision: str, model: Literal["fine-tuned", "base"])
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         prefix=recipe.model.prefix,
         max_input_tokens=recipe.data.max_document_tokens,
+        clean_up_tokenization_spaces=bool(tokenizer.clean_up_tokenization_spaces),
         model=model,
         precision=precision,
         base_model=info.base_model,

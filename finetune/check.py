@@ -1,9 +1,9 @@
 """Checks a recipe without training: reads the data and estimates steps and memory."""
 
+import math
 from pathlib import Path
 
 import torch
-from transformers.utils import logging
 
 from finetune.data.loading import load_pairs
 from finetune.data.report import data_report, print_report, write_report
@@ -11,28 +11,36 @@ from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
 from finetune.recipe import Recipe
 from finetune.reports.progress import console
+from finetune.training.failures import check_writable, disk_errors_as_user_errors
 from finetune.training.memory import MemoryEstimate, estimate_memory
-from finetune.training.model import load_tokenizer
+from finetune.training.preconditions import check_model
 
 
 def check(recipe: Recipe) -> Path:
     """Prints the data report, the number of steps and the memory that a run of `recipe` needs.
 
-    Weights are not loaded. Returns the folder with data.md and data.png. Raises UserError as a run would, and if a step
-    does not fit into the free GPU memory.
+    Of the weights only names and shapes are read; those of a model on the hub are downloaded for that. Returns the
+    folder with data.md and data.png. Raises UserError as a run would, and if a step does not fit into the free GPU
+    memory.
     """
-    logging.set_verbosity_error()
+    folder = recipe.output_folder.with_name(f"{recipe.output_folder.name}.check")
+    check_writable(folder)
+    with disk_errors_as_user_errors(folder):
+        return _check(recipe, folder)
+
+
+def _check(recipe: Recipe, folder: Path) -> Path:
+    tokenizer = check_model(recipe)
     pairs = load_pairs(recipe.data, recipe.training.seed)
-    tokenizer = load_tokenizer(recipe.model)
     train_set = tokenize_pairs(pairs.train, tokenizer, recipe)
     validation_set = tokenize_pairs(pairs.validation, tokenizer, recipe)
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
-    longest_input, longest_labels = (max(map(len, train_set[name])) for name in ("input_ids", "labels"))
+    longest_input = min(report.splits.train.document_tokens[-1], recipe.data.max_document_tokens)
+    longest_labels = min(report.splits.train.summary_tokens[-1], recipe.data.max_summary_tokens)
     estimate = estimate_memory(recipe, longest_input, longest_labels)
     _print_estimate(recipe, estimate, len(pairs.train))
     _check_gpu_memory(estimate)
-    folder = recipe.output_folder.with_name(f"{recipe.output_folder.name}.check")
     folder.mkdir(parents=True, exist_ok=True)
     write_report(report, train_set, recipe.data, folder)
     return folder
@@ -40,7 +48,8 @@ def check(recipe: Recipe) -> Path:
 
 def _print_estimate(recipe: Recipe, estimate: MemoryEstimate, pairs: int) -> None:
     pairs_per_step = recipe.training.batch_size * recipe.training.gradient_accumulation
-    steps = recipe.training.max_steps or round(recipe.training.epochs * pairs / pairs_per_step)
+    # As the Trainer counts: the last step of an epoch may have fewer pairs.
+    steps = recipe.training.max_steps or math.ceil(recipe.training.epochs * math.ceil(pairs / pairs_per_step))
     console.print(
         f"{recipe.model.name}: {estimate.parameters:,} parameters, {estimate.trained:,} of them trained in {steps:,} "
         f"steps of {pairs_per_step} pairs.",

@@ -1,6 +1,5 @@
 """Where a run comes from: library versions, git commit, hardware, base model and training data."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -8,11 +7,12 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from huggingface_hub import HfApi
 from transformers import PreTrainedModel
 
+from finetune.data.files import hash_files
+from finetune.data.loading import Pairs
 from finetune.recipe import Recipe
-from precis.bundle.manifest import BaseModelSource, DataSource, sha256
+from precis.bundle.manifest import BaseModelSource, DataSource
 
 LIBRARIES = (
     "torch transformers peft datasets tokenizers optimum optimum-onnx onnx rouge-score onnxruntime onnxruntime-gpu"
@@ -51,35 +51,29 @@ def hardware() -> str:
 
 def base_model(recipe: Recipe, model: PreTrainedModel) -> BaseModelSource:
     """Name and revision of the base model: the hub's commit, or the SHA-256 of a local folder's weights."""
-    weights = Path(recipe.model.name) / "model.safetensors"
+    weights = sorted(Path(recipe.model.name).glob("*.safetensors"))
     commit = getattr(model.config, "_commit_hash", None)
     return BaseModelSource(
         name=recipe.model.name,
         revision=commit or recipe.model.revision,
-        sha256=sha256(weights) if weights.is_file() else None,
+        sha256=hash_files(weights, weights[0].parent) if weights else None,
     )
 
 
-def data_source(recipe: Recipe, revision: str | None) -> DataSource:
-    """Name, commit and `revision` (the one that was loaded) of a hub data set, or paths and hashes of local files."""
+def data_source(recipe: Recipe, pairs: Pairs) -> DataSource:
+    """Name, revision and commit of a hub data set, or paths and hashes of local files, as they were loaded."""
     data = recipe.data
     if data.name is not None:
-        # A revision can be a branch, which moves; the commit does not.
-        commit = HfApi().dataset_info(data.name, revision=revision).sha
         return DataSource(
-            name=data.name, revision=revision, commit=commit, train=data.train, validation=data.validation
+            name=data.name,
+            revision=pairs.revision,
+            commit=pairs.commit,
+            train=data.train,
+            validation=data.validation,
         )
     return DataSource(
         train=data.train,
         validation=data.validation,
-        train_sha256=_hash(Path(data.train)),
-        validation_sha256=_hash(Path(data.validation)) if data.validation else None,
+        train_sha256=pairs.sha256["train"],
+        validation_sha256=pairs.sha256.get("validation"),
     )
-
-
-def _hash(path: Path) -> str:
-    """The SHA-256 of a file, or of the list of hashes and names of a folder's text files."""
-    if not path.is_dir():
-        return sha256(path)
-    lines = [f"{sha256(file)} {file.relative_to(path)}" for file in sorted(path.rglob("*.txt"))]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

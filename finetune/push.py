@@ -1,5 +1,6 @@
 """Uploads a run to a model repository on a hub in one commit."""
 
+import json
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
@@ -7,7 +8,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from requests import RequestException
 
 from finetune.errors import UserError
-from finetune.run_info import ROUGE_FILE, RUN_FILE
+from finetune.recipe_io import parse_recipe
+from finetune.run_info import ROUGE_FILE, RUN_FILE, read_rouge, read_run
+from precis.bundle.manifest import parse_manifest
+from precis.errors import BundleError
 
 FILES = ("README.md", ROUGE_FILE, RUN_FILE, "samples.md", "data.md", "data.png", "training.png")
 FOLDERS = ("adapter", "bundle", "bundle-*")
@@ -21,6 +25,7 @@ def push(run: Path, repository: str, private: bool) -> str:
     """
     if not (run / RUN_FILE).is_file() or not (run / "merged").is_dir():
         raise UserError(f"push: {run} is not a run of Precis; make one by python -m finetune RECIPE.")
+    _check_bundles(run)
     if get_token() is None:
         raise UserError("push: there is no token; set HF_TOKEN or log in with hf auth login.")
     api = HfApi()
@@ -39,6 +44,22 @@ def push(run: Path, repository: str, private: bool) -> str:
     except (RequestException, OSError) as error:
         raise UserError(f"push: the hub at {api.endpoint} cannot be reached; nothing was changed.") from error
     return commit.commit_url
+
+
+def _check_bundles(run: Path) -> None:
+    """Raises UserError if a bundle was exported from another model than that of run.json: training keeps old ones."""
+    info, rouge = read_run(run), read_rouge(run)
+    for path in sorted(run.glob("bundle*/manifest.json")):
+        try:
+            manifest = parse_manifest(json.loads(path.read_bytes()), path)
+            exported = (parse_recipe(manifest.recipe), manifest.training_seconds, manifest.rouge)
+        except (OSError, ValueError, BundleError) as error:
+            raise UserError(f"push: {path} cannot be read: {error}") from error
+        if exported != (info.recipe, info.training_seconds, rouge):
+            raise UserError(
+                f"push: {path.parent} was exported from an earlier training of this run; run python -m export {run} "
+                "first, or delete the bundle."
+            )
 
 
 def operations(run: Path) -> list[CommitOperationAdd]:

@@ -19,6 +19,7 @@ def _number(value: Any) -> Any:
 
 
 Float = Annotated[float, BeforeValidator(_number)]
+TextOrNothing = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
 
 class Section(BaseModel):
@@ -32,7 +33,9 @@ class Model(Section):
 
     name: str = Field(description="Folder of a pre-trained T5, or its name on the hub.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
-    prefix: str = Field("summarize: ", description="Text put before every document, in training and in serving.")
+    prefix: TextOrNothing = Field(
+        "summarize: ", description="Text put before every document, in training and in serving; may be empty."
+    )
     load_in_4bit: bool = Field(False, description="QLoRA: base in 4-bit NF4; needs an NVIDIA GPU and bitsandbytes.")
 
 
@@ -41,7 +44,7 @@ class Data(Section):
 
     name: str | None = Field(None, description="Data set on the hub; null if `train` is a file or folder.")
     revision: str | None = Field(None, description="Branch, tag or commit of the data set on the hub.")
-    train: str = Field(description="JSONL, CSV or Parquet file, folder of text files, or split of `name`.")
+    train: str = Field(description="File, folder or pattern (docs/training.md#data), or split of `name`.")
     validation: str | None = Field(None, description="Likewise; null holds back 10% of the training pairs.")
     document_column: str = Field("document", description="Column with the text to be summarized.")
     summary_column: str = Field("summary", description="Column with its summary.")
@@ -115,7 +118,7 @@ class Training(Section):
     compile: bool = Field(False, description="Use torch.compile; needs a C compiler and pays in long GPU runs.")
     fused_optimizer: bool = Field(True, description="One AdamW kernel for all weights; false is PyTorch's default.")
     workers: int = Field(0, ge=0, le=64, description="Processes that prepare batches; a fast GPU needs some.")
-    seed: int = Field(0, ge=0, description="Seed of shuffling, dropout, adapter weights and sampling.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of shuffling, dropout, adapter weights and sampling.")
 
 
 class Generation(GenerationFields, Section):

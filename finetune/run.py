@@ -3,7 +3,8 @@
 import os
 import shutil
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -29,10 +30,11 @@ from finetune.reports.plots import training_curve
 from finetune.reports.progress import console
 from finetune.run_info import ROUGE_FILE, RUN_FILE, RunInfo, TrainingData, write_run
 from finetune.training import checkpoints
-from finetune.training.failures import disk_full_as_user_error
+from finetune.training.failures import check_writable, disk_errors_as_user_errors
 from finetune.training.merging import merge
 from finetune.training.meters import MemoryMeter
 from finetune.training.model import add_adapter, load_base, load_base_in_4bit
+from finetune.training.preconditions import check_model
 from finetune.training.train import train
 from precis.bundle.manifest import BaseModelSource
 from precis.bundle.reports import RougeReport, Scores
@@ -51,17 +53,20 @@ def fit(recipe: Recipe) -> Path:
     output = recipe.output_folder
     if output.exists() and not (output / RUN_FILE).is_file():
         raise UserError(f"output: {output} is there already and is not a run of Precis; name another folder.")
+    check_writable(output)
     processes = PartialState(cpu=not torch.cuda.is_available())
     console.quiet = not processes.is_main_process
-    with disk_full_as_user_error(output):
+    with disk_errors_as_user_errors(output):
         _fit(recipe, output, processes)
     return output
 
 
 def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
     started = time.perf_counter()
+    check_model(recipe)
     pairs = load_pairs(recipe.data, recipe.training.seed)
     documents, references = list(pairs.validation["document"]), list(pairs.validation["summary"])
+    _check_metric(recipe.training.metric, references)
     base, tokenizer = load_base(recipe.model)
     base.to(processes.device)
     set_seed(recipe.training.seed)
@@ -84,6 +89,10 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
     scorer = score if recipe.training.metric != "loss" else None
     with checkpoints.remove_if_no_checkpoint(checkpoint_folder):
         result = train(model, tokenizer, train_set, validation_set, recipe, checkpoint_folder, checkpoint, scorer)
+    adapter = checkpoint_folder / "adapter"
+    if recipe.lora and processes.is_main_process:
+        # Before anything that could fail: what comes next may need disk space, memory or the base once more.
+        result.model.save_pretrained(str(adapter))
     info = RunInfo(
         recipe=recipe,
         base_model=source,
@@ -101,9 +110,13 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
         processes=processes.num_processes,
         log=result.log,
     )
-    with replaced_folder(output) if processes.is_main_process else nullcontext() as folder:
+    with (
+        _kept_after_failure(checkpoint_folder),
+        replaced_folder(output) if processes.is_main_process else nullcontext() as folder,
+    ):
+        _check_scores(recipe.training.metric, result.log)
         if folder and recipe.lora:
-            result.model.save_pretrained(str(folder / "adapter"))
+            shutil.copytree(adapter, folder / "adapter")
         merged, difference = _merge(result.model, tokenizer, documents, references, recipe)
         summaries["finetuned"] = summarize(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
         if not folder:
@@ -120,6 +133,28 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
     _print_scores(rouge, info.training_seconds)
 
 
+@contextmanager
+def _kept_after_failure(folder: Path) -> Iterator[None]:
+    """Says where the trained weights are if the block fails."""
+    try:
+        yield
+    except BaseException:
+        console.print(f"Training is done and its weights are kept in {folder}; the same command goes on from there.")
+        raise
+
+
+def _check_metric(metric: str, references: list[str]) -> None:
+    """Raises UserError if ROUGE finds no words in the references, so that it is 0 for every model."""
+    if metric != "loss" and not any(rouge_by_document(references, references)[metric]):
+        raise UserError(f"training.metric: {metric} finds no words in the validation summaries; use loss.")
+
+
+def _check_scores(metric: str, log: list[dict[str, float]]) -> None:
+    """Raises UserError if the metric was 0 in every evaluation, so that the best one was no choice."""
+    if metric != "loss" and not any(row.get(f"eval_{metric}") for row in log):
+        raise UserError(f"training.metric: {metric} is 0 in every evaluation and cannot choose the best; use loss.")
+
+
 def _prepare_data(
     pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
 ) -> tuple[Dataset, Dataset, TrainingData]:
@@ -132,7 +167,7 @@ def _prepare_data(
     validation_set = tokenize_pairs(pairs.validation, tokenizer, recipe)
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
-    description = provenance.data_source(recipe, pairs.revision).model_dump(exclude_unset=True) | {
+    description = provenance.data_source(recipe, pairs).model_dump(exclude_unset=True) | {
         "train_pairs": len(train_set),
         "validation_pairs": len(validation_set),
         "left_out_empty": pairs.dropped,
@@ -167,7 +202,11 @@ def _find_checkpoint(
     """The checkpoint to resume from, the same for all processes: one of equal recipe, base, data and process count."""
     run = recipe.model_dump(include={"model", "data", "lora", "training"})
     del run["training"]["checkpoint_seconds"]  # does not change the weights
-    run |= {"base": base.model_dump(), "set": data.model_dump(), "processes": processes.num_processes}
+    run |= {
+        "base": base.model_dump(),
+        "set": data.model_dump(exclude={"revision"}),
+        "processes": processes.num_processes,
+    }
     shared = [checkpoints.find_checkpoint(folder, run) if processes.is_main_process else None]
     broadcast_object_list(shared)
     if checkpoint := shared[0]:

@@ -1,87 +1,175 @@
 """Loads pairs of documents and summaries from files or the hub, checks them and splits them."""
 
 import hashlib
-from dataclasses import dataclass
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
-from datasets import Dataset, Value, disable_progress_bars, load_dataset
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+import pyarrow as pa
+from datasets import Dataset, config, disable_progress_bars, load_dataset
+from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 
+from finetune.data.files import DataFiles, find_files
+from finetune.data.readers import Columns, Row, read_rows
 from finetune.errors import UserError
 from finetune.recipe import Data
-from precis.text import is_blank, without_special_tokens
+from precis.text import is_blank
 
-READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 PARQUET_BRANCH = "refs/convert/parquet"  # the hub converts every public data set to Parquet on this branch
 VALIDATION_PERCENT = 10  # of the pairs, if the recipe names no validation set
+CACHE_VERSION = 1  # to be raised when the readers read something else from the same files
+WRITTEN_ROWS = 256  # in a record batch
+SCHEMA = pa.schema({"document": pa.large_string(), "summary": pa.large_string()})
+TEXT_TYPES = ("string", "large_string", "string_view")
 
 disable_progress_bars()
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Both splits with the columns `document` and `summary`, of which no text is empty.
+    """Both splits with the columns `document` and `summary`, of which no text is empty. The texts stay on disk.
 
     `dropped` counts the pairs of each split that were left out because a text was empty. `revision` is the one that was
-    read from the hub.
+    read from the hub, `commit` what it stood for. `sha256` holds the hash of each split's files.
     """
 
     train: Dataset
     validation: Dataset
     dropped: dict[str, int]
     revision: str | None = None
+    commit: str | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Split:
+    pairs: Dataset
+    dropped: int
+    revision: str | None = None
+    commit: str | None = None
+    sha256: str | None = None
 
 
 def load_pairs(data: Data, seed: int) -> Pairs:
     """Loads the splits of a recipe's `data` section. Raises UserError that names the key, file or column at fault."""
-    loaded, revision = _load(data, "train")
-    train, count = _select_columns(loaded, data, "train")
-    dropped = {"train": count}
-    if data.validation is None:
+    if data.document_column == data.summary_column:
+        raise UserError(f"data.summary_column: {data.summary_column} is the column of the documents, too.")
+    loaded = {key: _load(data, key) for key in ("train", "validation") if getattr(data, key) is not None}
+    train = loaded["train"].pairs
+    if "validation" in loaded:
+        validation = loaded["validation"].pairs
+    else:
         train, validation = _split_by_hash(train)
         if not len(train) or not len(validation):
             raise UserError(
                 f"data.train: {data.train} has too few pairs to hold back {VALIDATION_PERCENT}% of them; "
                 "name data.validation."
             )
-    else:
-        validation, dropped["validation"] = _select_columns(_load(data, "validation")[0], data, "validation")
     if data.validation_documents is not None and data.validation_documents < len(validation):
         validation = validation.shuffle(seed=seed).select(range(data.validation_documents))
-    return Pairs(train, validation, dropped, revision)
+    return Pairs(
+        train,
+        validation,
+        {key: split.dropped for key, split in loaded.items()},
+        loaded["train"].revision,
+        loaded["train"].commit,
+        {key: split.sha256 for key, split in loaded.items() if split.sha256},
+    )
 
 
-def _load(data: Data, key: str) -> tuple[Dataset, str | None]:
-    """One split from its file, its folder or the hub, unchecked, and the hub's revision."""
+def document_hash(document: str) -> int:
+    """A number that is the same for documents which differ in case and white space only."""
+    normalized = " ".join(document.split()).casefold()
+    return int(hashlib.sha256(normalized.encode()).hexdigest(), 16)
+
+
+def document_hashes(pairs: Dataset) -> list[int]:
+    """`document_hash` of each document."""
+    return [document_hash(text) for batch in pairs.iter(WRITTEN_ROWS) for text in batch["document"]]
+
+
+def _load(data: Data, key: str) -> _Split:
     source = getattr(data, key)
-    if data.name is not None:
+    if data.name is None:
+        files = find_files(source, key)
+        split = _Split(_read_files(files, Columns(data.document_column, data.summary_column)), 0, sha256=files.sha256)
+    else:
+        split = _load_from_hub(data, data.name, key)
+    keep = [
+        i * WRITTEN_ROWS + j
+        for i, batch in enumerate(split.pairs.iter(WRITTEN_ROWS))
+        for j, texts in enumerate(zip(batch["document"], batch["summary"], strict=True))
+        if not any(map(is_blank, texts))
+    ]
+    if not keep:
+        raise UserError(f"data.{key} ({source}) holds no pair with both a document and a summary.")
+    dropped = len(split.pairs) - len(keep)
+    return replace(split, pairs=split.pairs.select(keep) if dropped else split.pairs, dropped=dropped)
+
+
+def _read_files(files: DataFiles, columns: Columns) -> Dataset:
+    """The rows of local files, from an Arrow file in the cache of `datasets` that the files' content names."""
+    settings = (CACHE_VERSION, files.kind, files.sha256, columns.document, columns.summary)
+    path = Path(config.HF_DATASETS_CACHE) / "precis" / f"{hashlib.sha256(repr(settings).encode()).hexdigest()}.arrow"
+    if not path.exists():
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
-            # datasets 4 refuses a loading script; the hub's conversion of it can be read.
-            revision = data.revision or (PARQUET_BRANCH if _has_loading_script(data.name) else None)
-            return load_dataset(data.name, revision=revision, split=source), revision
-        except DatasetNotFoundError as error:
-            if isinstance(error.__cause__, RevisionNotFoundError):
-                raise UserError(f"data.revision: {data.name} has no revision {data.revision} on the hub.") from error
-            raise UserError(f"data.name: the hub has no data set {data.name} that can be read from here.") from error
-        except (ValueError, RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"data.name: {data.name}, split {source}, cannot be loaded: {reason}") from error
-    path = Path(source)
-    if path.is_dir():
-        return _from_folder(path, data, key), None
-    if path.suffix not in READERS:
-        raise UserError(f"data.{key}: {source} is no folder and does not end in one of {', '.join(READERS)}.")
-    if not path.is_file():
-        raise UserError(f"data.{key}: there is no file {source}.")
-    if not path.stat().st_size:
-        raise UserError(f"data.{key}: {source} is empty.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
+                rows = read_rows(files, columns)
+                while chunk := list(islice(rows, WRITTEN_ROWS)):
+                    writer.write_batch(_record_batch(chunk, files))
+            partial.rename(path)
+        except OSError as error:
+            reason = f"{path.parent}, the cache, cannot be written ({error})"
+            raise UserError(f"data.{files.key}: {reason}; make room, or name another folder by HF_HOME.") from error
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+    return Dataset.from_file(str(path))
+
+
+def _record_batch(rows: list[Row], files: DataFiles) -> pa.RecordBatch:
     try:
-        return load_dataset(READERS[path.suffix], data_files=str(path), split="train"), None
-    except (DatasetGenerationError, ValueError, OSError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise UserError(f"data.{key}: {source} cannot be read as {path.suffix[1:]}: {reason}") from error
+        return pa.record_batch([pa.array(texts, pa.large_string()) for texts in zip(*rows, strict=True)], SCHEMA)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"data.{files.key}: {files.source} holds half of a character ({error.object[:40]!r})."
+        ) from error
+
+
+def _load_from_hub(data: Data, name: str, key: str) -> _Split:
+    source = getattr(data, key)
+    try:
+        # datasets 4 refuses a loading script; the hub's conversion of it can be read.
+        revision = data.revision or (PARQUET_BRANCH if _has_loading_script(name) else None)
+        loaded = load_dataset(name, revision=revision, split=source)
+    except DatasetNotFoundError as error:
+        if isinstance(error.__cause__, RevisionNotFoundError):
+            raise UserError(f"data.revision: {name} has no revision {data.revision} on the hub.") from error
+        raise UserError(f"data.name: the hub has no data set {name} that can be read from here.") from error
+    except (ValueError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"data.name: {name}, split {source}, cannot be loaded: {reason}") from error
+    columns = Columns(data.document_column, data.summary_column)
+    columns.check(f"{name}: {source}", key, loaded.column_names)
+    for column in (columns.document, columns.summary):
+        kind = getattr(loaded.features[column], "dtype", "nested")
+        if kind not in TEXT_TYPES:
+            raise columns.refuse_type(f"{name}: {source}", key, column, kind)
+    pairs = loaded.select_columns([columns.document, columns.summary])
+    pairs = pairs.rename_columns({columns.document: "document", columns.summary: "summary"})
+    # `datasets` names the folder in its cache by the commit, which the hub may not be there to tell.
+    folder = Path(loaded.cache_files[0]["filename"]).parent.name if loaded.cache_files else ""
+    commit = folder if re.fullmatch("[0-9a-f]{40}", folder) else None
+    if config.HF_HUB_OFFLINE:
+        revision = f"from cache, revision {revision or commit}"
+    return _Split(pairs, 0, revision, commit)
 
 
 def _has_loading_script(name: str) -> bool:
@@ -95,55 +183,8 @@ def _has_loading_script(name: str) -> bool:
         return False
 
 
-def _from_folder(folder: Path, data: Data, key: str) -> Dataset:
-    """Pairs of text files of the same name in `folder`/documents and `folder`/summaries, sorted by name."""
-    folders = {name: folder / name for name in ("documents", "summaries")}
-    files = {name: {path.relative_to(part) for path in part.rglob("*.txt")} for name, part in folders.items()}
-    if not any(files.values()):
-        raise UserError(f"data.{key}: {folder} should hold documents/NAME.txt and summaries/NAME.txt.")
-    if unpaired := sorted(files["documents"] ^ files["summaries"]):
-        other = "summaries" if unpaired[0] in files["documents"] else "documents"
-        raise UserError(
-            f"data.{key}: {folders[other] / unpaired[0]} is missing; {len(unpaired)} files have no counterpart."
-        )
-    columns: dict[str, list[str]] = {}
-    for column, part in ((data.document_column, folders["documents"]), (data.summary_column, folders["summaries"])):
-        columns[column] = []
-        for name in sorted(files["documents"]):
-            try:
-                columns[column].append((part / name).read_text(encoding="utf-8"))
-            except UnicodeDecodeError as error:
-                raise UserError(f"data.{key}: {part / name} is not UTF-8 text.") from error
-    return Dataset.from_dict(columns)
-
-
-def _select_columns(dataset: Dataset, data: Data, key: str) -> tuple[Dataset, int]:
-    """Columns `document` and `summary` without rows in which either is empty, and the number of those rows."""
-    source = f"data.{key} ({data.name + ': ' if data.name else ''}{getattr(data, key)})"
-    for option in ("document_column", "summary_column"):
-        column = getattr(data, option)
-        if column not in dataset.column_names:
-            raise UserError(
-                f"data.{option}: {source} has no column {column}; its columns are {', '.join(dataset.column_names)}."
-            )
-        if dataset.num_rows and dataset.features[column] not in (Value("string"), Value("large_string")):
-            kind = getattr(dataset.features[column], "dtype", "nested")
-            raise UserError(f"data.{option}: column {column} of {source} holds {kind} values, not text.")
-    documents, summaries = dataset[data.document_column], dataset[data.summary_column]
-    cleaned = {"document": documents, "summary": summaries}
-    pairs = Dataset.from_dict(
-        {name: [text and without_special_tokens(text) for text in texts] for name, texts in cleaned.items()}
-    )
-    complete = pairs.filter(lambda row: not is_blank(row["document"]) and not is_blank(row["summary"]))
-    if not len(complete):
-        raise UserError(f"{source} holds no pair with both a document and a summary.")
-    return complete, len(pairs) - len(complete)
-
-
-def _split_by_hash(dataset: Dataset) -> tuple[Dataset, Dataset]:
+def _split_by_hash(pairs: Dataset) -> tuple[Dataset, Dataset]:
     """Training and validation pairs by the document's hash, so that equal documents are in the same split."""
-
-    def is_validation(row: dict[str, str]) -> bool:
-        return int(hashlib.sha256(row["document"].encode()).hexdigest(), 16) % 100 < VALIDATION_PERCENT
-
-    return dataset.filter(lambda row: not is_validation(row)), dataset.filter(is_validation)
+    held_back = [value % 100 < VALIDATION_PERCENT for value in document_hashes(pairs)]
+    train, validation = ([i for i, held in enumerate(held_back) if held is side] for side in (False, True))
+    return pairs.select(train), pairs.select(validation)

@@ -7,7 +7,7 @@ from datasets import Dataset
 from rich.table import Table
 
 from finetune.data.language import UNDETERMINED, detect_language
-from finetune.data.loading import Pairs
+from finetune.data.loading import Pairs, document_hashes
 from finetune.files import write_text
 from finetune.recipe import Data
 from finetune.reports.plots import length_histogram
@@ -21,7 +21,7 @@ FEW_PAIRS = 100  # validation pairs below which ROUGE is mostly noise
 def data_report(pairs: Pairs, encoded: dict[str, Dataset], data: Data) -> DataReport:
     """Counts both splits of `pairs`. `encoded` holds the results of `tokenize_pairs` by split."""
     rows = {"train": pairs.train, "validation": pairs.validation}
-    documents = {name: _normalized(split) for name, split in rows.items()}
+    documents = {name: document_hashes(split) for name, split in rows.items()}
     reports = {
         name: _split_report(rows[name], documents[name], encoded[name], pairs.dropped.get(name, 0), data)
         for name in rows
@@ -31,12 +31,7 @@ def data_report(pairs: Pairs, encoded: dict[str, Dataset], data: Data) -> DataRe
     return DataReport(splits=splits, leaks=leaks, warnings=_warnings(splits, leaks, data))
 
 
-def _normalized(pairs: Dataset) -> list[str]:
-    """The documents without differences in white space and case."""
-    return [" ".join(text.split()).casefold() for text in pairs["document"]]
-
-
-def _split_report(pairs: Dataset, documents: list[str], encoded: Dataset, dropped: int, data: Data) -> SplitReport:
+def _split_report(pairs: Dataset, documents: list[int], encoded: Dataset, dropped: int, data: Data) -> SplitReport:
     document_tokens, summary_tokens = (np.array(encoded[f"{name}_tokens"]) for name in ("document", "summary"))
     return SplitReport(
         pairs=len(pairs),

@@ -1,4 +1,4 @@
-"""Tokenizes pairs and truncates them to the recipe's limits."""
+"""Tokenizes pairs and truncates them to the recipe's limits. Special tokens in a text are read as blanks."""
 
 from typing import TypeVar
 
@@ -6,8 +6,10 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from finetune.recipe import Recipe
+from precis.text import without_special_tokens
 
 T = TypeVar("T")
+BATCH = 64  # pairs in memory at once, with all their tokens before the cut
 
 
 def truncate(tokens: list[T], limit: int) -> list[T]:
@@ -27,7 +29,7 @@ def tokenize_pairs(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: R
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list]:
         inputs = _encode_whole(tokenizer, batch["document"], recipe)
-        labels = tokenizer(text_target=batch["summary"], verbose=False).input_ids
+        labels = tokenizer(text_target=list(map(without_special_tokens, batch["summary"])), verbose=False).input_ids
         return {
             "input_ids": [truncate(ids, data.max_document_tokens) for ids in inputs],
             "labels": [truncate(ids, data.max_summary_tokens) for ids in labels],
@@ -35,9 +37,12 @@ def tokenize_pairs(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: R
             "summary_tokens": list(map(len, labels)),
         }
 
-    return pairs.map(tokenize, batched=True, remove_columns=pairs.column_names)
+    return pairs.map(
+        tokenize, batched=True, batch_size=BATCH, writer_batch_size=BATCH, remove_columns=pairs.column_names
+    )
 
 
 def _encode_whole(tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe) -> list[list[int]]:
     # verbose=False: no warning about texts longer than the model's own limit; the data report counts them.
-    return tokenizer([recipe.model.prefix + text for text in documents], verbose=False).input_ids
+    inputs = [recipe.model.prefix + without_special_tokens(text) for text in documents]
+    return tokenizer(inputs, verbose=False).input_ids

@@ -1,15 +1,44 @@
 """ROUGE scores per document, their means, and bootstrap intervals over documents."""
 
+import unicodedata
+
 import datasets
 import evaluate
 import numpy as np
-from rouge_score import rouge_scorer
+import regex
+from rouge_score import rouge_scorer, tokenizers
 
 from precis.bundle.reports import Scores
 from precis.text.sentences import sentence_spans
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 RESAMPLES = 2000
+# A character of a script without spaces between words, or a word of any other script but Latin.
+_OTHER_SCRIPTS = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
+    r"|[[\p{L}\p{N}]--[\p{Latin}\p{Common}\p{Inherited}]][[\p{L}\p{M}\p{N}]--[\p{Latin}0-9]]*",
+    regex.V1,
+)
+_LATIN_WORD = regex.compile(r"\p{Latin}+")
+_LATIN_OR_OTHER = regex.compile(rf"[a-z0-9]+|{_OTHER_SCRIPTS.pattern}", regex.V1)
+
+
+class ScriptTokenizer(tokenizers.Tokenizer):
+    """rouge_score's tokenizer, which keeps only a-z and 0-9, extended to texts in other scripts than Latin.
+
+    A text with more words in other scripts than in Latin is divided into Unicode words; scripts that put no spaces
+    between words (Chinese, Japanese, Thai and others) into characters. Any other text gives rouge_score's own tokens.
+    """
+
+    def __init__(self) -> None:
+        self._latin = tokenizers.DefaultTokenizer(use_stemmer=True)
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of `text` in lower case, Latin words stemmed."""
+        if text.isascii() or len(_OTHER_SCRIPTS.findall(text)) <= len(_LATIN_WORD.findall(text)):
+            return self._latin.tokenize(text)
+        words = _LATIN_OR_OTHER.findall(unicodedata.normalize("NFC", text.lower()))
+        return [token for word in words for token in (self._latin.tokenize(word) if word.isascii() else [word])]
 
 
 class Rouge(evaluate.Metric):
@@ -21,14 +50,14 @@ class Rouge(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
-            description="ROUGE-1, -2, -L and -Lsum (Lin 2004), F1, stemmed",
+            description="ROUGE-1, -2, -L and -Lsum (Lin 2004), F1, stemmed; tokens by ScriptTokenizer",
             citation="Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries",
             inputs_description="predictions and references: one text for each document",
             features=datasets.Features({"predictions": text, "references": text}),
         )
 
     def _compute(self, predictions: list[str], references: list[str]) -> dict[str, np.ndarray]:
-        scorer = rouge_scorer.RougeScorer(KINDS, use_stemmer=True)
+        scorer = rouge_scorer.RougeScorer(KINDS, tokenizer=ScriptTokenizer())
         scores = [
             scorer.score(_lines(reference), _lines(prediction))
             for prediction, reference in zip(predictions, references, strict=True)

@@ -1,18 +1,22 @@
-"""Loads a T5 and its tokenizer, checks that they belong together, and adds a LoRA adapter."""
+"""Loads a T5 and its tokenizer, and adds a LoRA adapter."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import cast
+from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -20,58 +24,94 @@ from transformers import (
 from finetune.errors import UserError
 from finetune.recipe import Lora, Model
 
+SPECIAL_TOKENS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
+WRAPPERS = ("module.", "_orig_mod.")  # that DistributedDataParallel and torch.compile put before a weight's name
+LISTED_WEIGHTS = 3  # that a message names
+
 
 def load_base(source: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The pre-trained model in fp32 and its fast tokenizer, from a folder or the hub. Raises UserError."""
-    tokenizer = load_tokenizer(source)
-    with _loading(source):
-        # safetensors only: a pickled checkpoint could run code.
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            source.name, revision=source.revision, dtype=torch.float32, use_safetensors=True
+    model = load_weights(source.name, "model.name", source.revision, dtype=torch.float32)
+    return model, load_tokenizer(source.name, "model.name", source.revision)
+
+
+def load_config(source: Model) -> PretrainedConfig:
+    """The model's configuration. Raises UserError."""
+    with _loading("model.name", source.name):
+        return AutoConfig.from_pretrained(source.name, revision=source.revision)
+
+
+def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> PreTrainedTokenizerFast:
+    """The fast tokenizer, padding on the right and cutting on the right as training and the engine do.
+
+    Raises UserError, which begins with `key`, if there is only a slow one.
+    """
+    with _loading(key, name):
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=revision, use_fast=True, padding_side="right", truncation_side="right"
         )
-    check_tokenizer(model, tokenizer, f"model.name: the tokenizer of {source.name}")
-    return model, tokenizer
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{key}: {name} has only a slow tokenizer ({type(tokenizer).__name__}), and serving needs a fast one "
+            "(tokenizer.json). ByT5 is not supported; mT5 reads other languages."
+        )
+    return tokenizer
 
 
-def load_tokenizer(source: Model) -> PreTrainedTokenizerFast:
-    """The model's fast tokenizer. Raises UserError if it cannot be loaded or the model is no T5."""
-    with _loading(source):
-        config = AutoConfig.from_pretrained(source.name, revision=source.revision)
-        if config.model_type not in ("t5", "mt5"):
-            raise UserError(f"model.name: {source.name} is a {config.model_type}, and this pipeline is for T5.")
-        return AutoTokenizer.from_pretrained(source.name, revision=source.revision, use_fast=True)
+def load_weights(name: str | Path, key: str, revision: str | None = None, **options: Any) -> PreTrainedModel:
+    """The model with all its weights from safetensors files; `options` are those of `from_pretrained`.
+
+    Special tokens that generation_config.json lacks are those of config.json, and the other way round. Raises
+    UserError, which begins with `key`, if a weight is missing, unknown or of another shape.
+    """
+    with _loading(key, name):
+        # safetensors only: a pickled checkpoint could run code.
+        model, loaded = AutoModelForSeq2SeqLM.from_pretrained(
+            name, revision=revision, use_safetensors=True, output_loading_info=True, **options
+        )
+    if problems := [
+        f"{len(names)} are {kind} ({', '.join(sorted(names)[:LISTED_WEIGHTS])})"
+        for kind in ("missing", "unexpected")
+        if (names := loaded[f"{kind}_keys"])
+    ]:
+        prefix = next((p for p in WRAPPERS if any(n.startswith(p) for n in loaded["unexpected_keys"])), None)
+        hint = f"; save it without the prefix {prefix!r} of its names" if prefix else ""
+        raise UserError(f"{key}: the weights of {name} are not those of its config.json: {', '.join(problems)}{hint}.")
+    _reset_generation_parameters(model.config)
+    for token in SPECIAL_TOKENS:
+        for config, other in ((model.generation_config, model.config), (model.config, model.generation_config)):
+            if getattr(config, token) is None:
+                setattr(config, token, getattr(other, token))
+    return model
+
+
+def _reset_generation_parameters(config: PretrainedConfig) -> None:
+    """Sets the generation parameters that config.json of older models holds to their defaults.
+
+    transformers would otherwise put them over those of the recipe when it saves the model.
+    """
+    defaults = vars(PretrainedConfig())
+    kept = (*SPECIAL_TOKENS, "bos_token_id", "transformers_version", "output_hidden_states")
+    for name in vars(GenerationConfig()):
+        if name in defaults and name not in kept and not name.startswith("_"):
+            setattr(config, name, defaults[name])
 
 
 @contextmanager
-def _loading(source: Model) -> Iterator[None]:
-    """Turns transformers' errors into a UserError."""
+def _loading(key: str, name: str | Path) -> Iterator[None]:
+    """Turns the libraries' errors into a UserError."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"model.name: {source.name} cannot be loaded: {reason}.") from error
-
-
-def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, subject: str) -> None:
-    """Raises UserError if the tokenizer does not belong to the model. `subject` names the tokenizer in the message."""
-    mismatch = f"{subject} does not belong to the model: "
-    rows = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
-    if len(tokenizer) > rows:
-        raise UserError(f"{mismatch}it has {len(tokenizer)} tokens and the model {rows} embeddings.")
-    for name in ("pad_token_id", "eos_token_id"):
-        actual, expected = getattr(tokenizer, name), getattr(model.config, name)
-        if actual != expected:
-            raise UserError(f"{mismatch}its {name} is {actual} and the model's {expected}.")
-    if tokenizer("a").input_ids[-1] != tokenizer.eos_token_id:
-        raise UserError(f"{mismatch}it appends no end token to a text, and T5 needs one.")
+    except MemoryError:
+        raise
+    except Exception as error:  # tokenizers raises bare Exception, and a broken file can raise anything
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = " ".join(line.strip() for line in lines[:2])
+        raise UserError(f"{key}: {name} cannot be loaded: {reason.rstrip('.')}.") from error
 
 
 def load_base_in_4bit(source: Model) -> PreTrainedModel:
-    """The base in NF4 with double quantization, computing in bf16 (QLoRA, Dettmers et al. 2023). Raises UserError."""
-    if not torch.cuda.is_available():
-        raise UserError("model.load_in_4bit: QLoRA needs an NVIDIA GPU, and there is none; set it to false.")
-    if find_spec("bitsandbytes") is None:
-        raise UserError("model.load_in_4bit: QLoRA needs bitsandbytes; install it (pip install bitsandbytes).")
+    """The base in NF4 with double quantization, computing in bf16 (QLoRA, Dettmers et al. 2023)."""
     model = AutoModelForSeq2SeqLM.from_pretrained(
         source.name,
         revision=source.revision,
@@ -88,7 +128,10 @@ def load_base_in_4bit(source: Model) -> PreTrainedModel:
 
 
 def add_adapter(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """The model with a LoRA adapter (Hu et al. 2021) on its linear layers; the embeddings get none."""
+    """The model with a LoRA adapter (Hu et al. 2021) on its linear layers.
+
+    Raises UserError for targets that do not exist or share their weight with the embedding.
+    """
     config = LoraConfig(
         task_type="SEQ_2_SEQ_LM",
         r=lora.rank,
@@ -98,7 +141,17 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PeftModel:
         use_rslora=lora.rslora,
         use_dora=lora.dora,
     )
+    embedding = model.get_input_embeddings().weight
     try:
-        return get_peft_model(model, config)
-    except ValueError as error:
+        adapted = get_peft_model(model, config)
+    except (ValueError, TypeError, re.error) as error:
         raise UserError(f"lora.targets: {str(error).splitlines()[0]}") from error
+    for name, module in adapted.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            layer = module.get_base_layer()
+            if isinstance(layer, torch.nn.Embedding) or layer.weight is embedding:
+                name = name.removeprefix("base_model.model.")
+                raise UserError(
+                    f"lora.targets: {name} is an embedding or shares its weight; name linear layers (all-linear)."
+                )
+    return adapted

@@ -1,11 +1,13 @@
 """transformers' Seq2SeqTrainer with a resumable order, token counts, ROUGE in evaluations and clear error messages."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 from datasets import Dataset
+from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, Seq2SeqTrainer
 
@@ -14,6 +16,23 @@ from finetune.errors import UserError
 from finetune.training.callbacks import SamplerEpochCallback, StepTimerCallback
 from finetune.training.checkpoints import list_checkpoints
 from finetune.training.failures import is_out_of_memory, largest_batch_that_fits
+
+
+def token_loss(
+    outputs: Mapping[str, torch.Tensor],
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Cross-entropy per token of an optimizer step, or of this batch outside of training.
+
+    T5's own loss is the mean of a batch, and the mean of several such means depends on how a step is divided into
+    batches. `num_items_in_batch` counts the tokens of all batches of the step.
+    """
+    total = cross_entropy(
+        outputs["logits"].flatten(0, 1), labels.flatten(), reduction="sum", label_smoothing=label_smoothing
+    )
+    return total / ((labels != -100).sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 class FineTuner(Seq2SeqTrainer):
@@ -28,6 +47,7 @@ class FineTuner(Seq2SeqTrainer):
 
     def __init__(self, *args, score: Callable[[PreTrainedModel], dict[str, float]] | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.compute_loss_func = partial(token_loss, label_smoothing=self.args.label_smoothing_factor)
         self.score = score
         self.tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self.timer = StepTimerCallback()

@@ -42,6 +42,7 @@ class Manifest(Record):
     max_input_tokens: int = Field(ge=16, le=MAX_INPUT_TOKENS)
     checks_language: bool = True  # whether texts in unknown languages are flagged; not if the own data would be
     files: dict[str, str]
+    clean_up_tokenization_spaces: bool = False  # of the tokenizer: no space before a full stop and others
     name: str | None = None
     created: str | None = None
     model: str | None = None  # "fine-tuned", or "base" before fine-tuning

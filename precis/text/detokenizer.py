@@ -22,7 +22,7 @@ class IncrementalDetokenizer:
         final = len(ids)
         while final and _BYTE_PIECE.fullmatch(self._tokenizer.tokenizer.id_to_token(ids[final - 1]) or ""):
             final -= 1
-        return self.finish(self._tokenizer.decode(ids[:final]))
+        return self.finish(self._tokenizer.decode(ids[:final], is_complete=False))
 
     def finish(self, text: str) -> str:
         """The part of the final text `text` that has not been returned yet."""

@@ -1,5 +1,6 @@
 """Converts text to the model's input tokens and its output tokens to text."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,20 +19,33 @@ from precis.text.slices import SLICE_CHARACTERS, slice_spans
 
 MAX_TEXT_TOKENS = 1 << 21  # of one text; a character can be dozens of tokens
 SENTENCES_AT_ONCE = 64  # encoded in one call
+# What transformers replaces in a decoded text if the tokenizer has clean_up_tokenization_spaces, in its order.
+_SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+# The end of a text that may still become one of these, one replacement being able to lead to another.
+_OPEN_END = re.compile(r"(?: [n'tsmver.?!,]{0,3})+\Z")
 MARGIN = 8  # tokens; a chunk can encode to a few more tokens than it had within the text
+
+
+def clean_up_spaces(text: str) -> str:
+    """`text` without the spaces that a tokenizer with clean_up_tokenization_spaces leaves out, as transformers does."""
+    for spaced in _SPACED:
+        text = text.replace(spaced, spaced.strip())
+    return text
 
 
 @dataclass(frozen=True)
 class TextTokenizer:
     """A bundle's tokenizer with the model's prefix and input limit (in tokens, prefix and end token included).
 
-    Special tokens that stand in a text are read as blanks. `checks_language` is the manifest's.
+    Special tokens that stand in a text are read as blanks. `checks_language` is the manifest's. With `clean_up_spaces`
+    the text of tokens has no spaces before punctuation (`clean_up_spaces`).
     """
 
     tokenizer: Tokenizer
     prefix: str
     limit: int
     checks_language: bool = True
+    clean_up_spaces: bool = False
     _familiarity: Familiarity = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +62,13 @@ class TextTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         manifest = bundle.manifest
-        loaded = cls(tokenizer, manifest.prefix, manifest.max_input_tokens, manifest.checks_language)
+        loaded = cls(
+            tokenizer,
+            manifest.prefix,
+            manifest.max_input_tokens,
+            manifest.checks_language,
+            manifest.clean_up_tokenization_spaces,
+        )
         taken = len(loaded.encode("")) + MARGIN
         if loaded.limit <= taken:
             raise BundleError(
@@ -97,9 +117,12 @@ class TextTokenizer:
         """The first `limit` tokens, the end token included, as transformers truncates."""
         return _truncate(ids, self.limit)
 
-    def decode(self, ids: list[int]) -> str:
-        """The text of `ids` without special tokens."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+    def decode(self, ids: list[int], is_complete: bool = True) -> str:
+        """The text of `ids` without special tokens; of an incomplete summary only what no later token changes."""
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        if not self.clean_up_spaces:
+            return text
+        return clean_up_spaces(text if is_complete else _OPEN_END.sub("", text))
 
     def encode_sentences(self, sentences: list[str], check: Callable[[], None] = lambda: None) -> list[list[int]]:
         """The tokens of each sentence and its end, without the prefix; of a very long one the first MAX_NEW_TOKENS.

@@ -54,3 +54,12 @@ def test_help_shows_examples(arguments, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(arguments)
     assert "python -m export" in capsys.readouterr().out.partition("example")[2]
+
+
+def test_interrupted_export_ends_with_one_sentence(tiny_run, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("export.pipeline.make_bundles", interrupt)
+    assert main([str(tiny_run)]) == 130
+    assert capsys.readouterr().err.strip() == "Stopped; earlier bundles are kept."

@@ -1,12 +1,14 @@
 """The fp32 bundle of a run: its files, its parity, its summaries, and its decoder on rows of different ages."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from export.__main__ import main
 from export.graphs.trace import trace, write_graphs
 from precis import Engine, GenerationParams
 from precis.bundle.manifest import sha256
@@ -15,6 +17,7 @@ from precis.bundle.verify import open_bundle
 from precis.runtime.kv_cache import Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
+from precis.text.tokenizer import TextTokenizer
 from tests.conftest import gazette
 from tests.support.engines import seal
 
@@ -93,3 +96,16 @@ def test_rows_of_different_age_and_length_share_a_decoder_batch(tiny_run, tmp_pa
         with torch.no_grad():
             alone = model(input_ids=torch.tensor([sources[row]]), decoder_input_ids=torch.tensor([fed[row]])).logits[0]
         np.testing.assert_allclose(np.stack(seen[row]), alone.numpy(), atol=1e-4)
+
+
+def test_bundle_decodes_with_the_space_clean_up_of_its_tokenizer(tiny_run, tmp_path):
+    """As the tokenizers of T5s that were saved years ago do."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    AutoTokenizer.from_pretrained(run / "merged", clean_up_tokenization_spaces=True).save_pretrained(run / "merged")
+    assert main([str(run), "--precision", "fp32", "--accept-worse"]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(run / "merged")
+    ids = tokenizer("Well , it is n't hers , it 's his .").input_ids
+    expected = tokenizer.decode(ids, skip_special_tokens=True)
+    assert expected == "Well, it isn't hers, it's his."
+    assert TextTokenizer.load(open_bundle(run / "bundle")).decode(ids) == expected
+    assert TextTokenizer.load(open_bundle(tiny_run / "bundle")).decode(ids) != expected

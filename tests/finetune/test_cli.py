@@ -1,5 +1,6 @@
 """The command line: --help, --list, --check, --dry-run, and options before or after positional arguments."""
 
+import json
 import re
 import subprocess
 import sys
@@ -85,3 +86,13 @@ def test_push_options_may_stand_anywhere(tmp_path, capsys, arguments):
     """The folder holds no run, which is reported once the arguments are understood."""
     assert main([str(tmp_path) if argument == "RUN" else argument for argument in arguments]) == 1
     assert "is not a run" in capsys.readouterr().err
+
+
+def test_check_counts_steps_as_the_trainer_does(tiny_recipe, tmp_path, capsys):
+    """40 pairs in steps of 6: seven an epoch, the last one smaller."""
+    settings = [f"output={tmp_path / 'run'}", "data.validation_documents=2", "training.max_steps=null"]
+    settings += ["training.epochs=1.5", "training.batch_size=3", "training.gradient_accumulation=2"]
+    assert main(["--check", str(tiny_recipe), *settings]) == 0
+    counted = re.search(r"trained in (\d+) steps of 6 pairs", " ".join(capsys.readouterr().err.split()))[1]
+    assert main([str(tiny_recipe), *settings]) == 0
+    assert int(counted) == json.loads((tmp_path / "run/run.json").read_text())["training_steps"] == 11

@@ -1,6 +1,8 @@
 """Uploads of a run to a stand-in for the hub."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -65,3 +67,11 @@ def test_folder_without_a_run_is_not_pushed(tmp_path, capsys):
 
     assert main(["push", str(tmp_path), "me/gist"]) == 1
     assert "is not a run" in capsys.readouterr().err
+
+
+def test_bundle_of_an_earlier_training_is_not_pushed(tiny_run, tmp_path, capsys):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(info | {"training_seconds": info["training_seconds"] + 1}))
+    assert main(["push", str(run), "me/gist"]) == 1
+    assert f"{run / 'bundle'} was exported from an earlier training" in capsys.readouterr().err

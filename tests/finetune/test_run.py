@@ -93,3 +93,63 @@ def test_folder_without_a_run_is_not_overwritten(tiny_recipe, tmp_path, capsys):
     assert main([str(tiny_recipe), f"output={tmp_path}"]) == 1
     assert "output" in capsys.readouterr().err
     assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_fault_after_training_loses_nothing_that_was_trained(tiny_recipe, tiny_run, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "run"
+
+    def fault(*_):
+        raise RuntimeError("a fault in what comes after")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("finetune.run.merge", fault)
+        with pytest.raises(RuntimeError):
+            main([str(tiny_recipe), f"output={output}"])
+    assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())
+    weights = "adapter/adapter_model.safetensors"
+    assert (tmp_path / ".run.checkpoints" / weights).read_bytes() == (tiny_run / weights).read_bytes()
+    assert run_recipe(tiny_recipe, output)["resumed_from_step"] == 3
+    for name in (weights, "merged/model.safetensors"):
+        assert (output / name).read_bytes() == (tiny_run / name).read_bytes()
+
+
+def test_metric_that_is_zero_in_every_evaluation_is_an_error(tiny_recipe, tmp_path, capsys):
+    """The model never writes the one word of the summaries."""
+    rows = [{"document": row["document"], "summary": "zzyzx"} for row in gazette("validation")[:4]]
+    path = write_jsonl(tmp_path / "validation.jsonl", rows)
+    settings = [f"output={tmp_path / 'run'}", f"data.validation={path}", "training.metric=rougeL"]
+    assert main([str(tiny_recipe), *settings]) == 1
+    lines = " ".join(capsys.readouterr().err.split())
+    assert "training.metric: rougeL is 0 in every evaluation" in lines
+    assert (tmp_path / ".run.checkpoints/adapter/adapter_model.safetensors").is_file()
+
+
+def test_metric_that_sees_no_words_is_refused_before_the_base_is_scored(tiny_recipe, tmp_path, capsys):
+    rows = [{"document": row["document"], "summary": "— !?"} for row in gazette("validation")[:4]]
+    path = write_jsonl(tmp_path / "validation.jsonl", rows)
+    settings = [f"output={tmp_path / 'run'}", f"data.validation={path}", "training.metric=rougeL"]
+    assert main([str(tiny_recipe), *settings]) == 1
+    error = capsys.readouterr().err
+    assert "training.metric: rougeL finds no words in the validation summaries" in error
+    assert "summaries of the base" not in error
+
+
+@pytest.mark.parametrize("output", ["file/run", "file/deep/run", "/proc/run"])
+@pytest.mark.parametrize("mode", [[], ["--check"]])
+def test_output_that_cannot_be_written_is_refused_at_once(tiny_recipe, tmp_path, capsys, output, mode):
+    (tmp_path / "file").write_text("mine")
+    assert main([*mode, str(tiny_recipe), f"output={tmp_path / output}"]) == 1
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith("output: ")
+    assert "cannot be written" in sentence
+
+
+def test_cache_that_cannot_be_written_is_named(tiny_recipe, tmp_path, capsys, monkeypatch):
+    import datasets
+
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file/cache")
+    assert main([str(tiny_recipe), f"output={tmp_path / 'run'}"]) == 1
+    sentence = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "the cache, cannot be written" in sentence
+    assert "HF_HOME" in sentence

@@ -107,6 +107,18 @@ def test_loading_script_is_replaced_by_the_parquet_branch(model, data, tmp_path)
     assert f"| pairs | {ROWS['train']} | {ROWS['validation']} |" in (tmp_path / "run.check/data.md").read_text()
 
 
+@pytest.mark.slow  # two processes that import everything
+def test_cached_set_is_read_without_a_network_and_recorded_as_such(hub, tmp_path):
+    code = LOAD.replace("pairs.revision, ", "pairs.revision, pairs.commit, ")
+    code = code.replace('train="train"', 'revision="refs/convert/parquet", train="train"')
+    commit = hub.commit("datasets", DATA)
+    online = python(hub, tmp_path, "-c", code)
+    assert online.stdout.strip() == f"refs/convert/parquet {commit} {ROWS['train']}", online.stderr
+    offline = python(hub, tmp_path, "-c", f"import os; os.environ['HF_HUB_OFFLINE'] = '1'\n{code}")
+    expected = f"from cache, revision refs/convert/parquet {commit} {ROWS['train']}"
+    assert offline.stdout.strip() == expected, offline.stderr
+
+
 @pytest.mark.parametrize(
     "key", ["model.name", *(pytest.param(key, marks=pytest.mark.slow) for key in ("data.name", "data.revision"))]
 )

@@ -21,3 +21,12 @@ def test_truncated_texts_keep_their_end_token_and_are_counted(tiny_recipe):
     assert encode(tokenizer, pairs["document"][:1], recipe) == [expected]
     assert [len(row) for row in encoded["labels"]] == [len(tokenizer("short").input_ids), 8]
     assert encoded["labels"][1][-1] == tokenizer.eos_token_id
+
+
+def test_special_tokens_in_a_pair_are_blanks_as_in_serving(tiny_recipe):
+    recipe = read_recipe(tiny_recipe, [])
+    _, tokenizer = load_base(recipe.model)
+    pairs, blanks = ({"document": [text], "summary": [text]} for text in ("a</s>b<pad>", "a    b     "))
+    rows = [tokenize_pairs(Dataset.from_dict(columns), tokenizer, recipe)[0] for columns in (pairs, blanks)]
+    assert rows[0] == rows[1]
+    assert encode(tokenizer, pairs["document"], recipe) == encode(tokenizer, blanks["document"], recipe)

@@ -1,9 +1,13 @@
 """ROUGE and its intervals against values computed by hand."""
 
+import unicodedata
+
 import numpy as np
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
-from finetune.evaluation.rouge import lead_sentence, mean_interval, mean_scores, rouge_by_document
+from finetune.evaluation.rouge import ScriptTokenizer, lead_sentence, mean_interval, mean_scores, rouge_by_document
+from tests.conftest import gazette
 
 
 def test_scores_equal_those_computed_by_hand():
@@ -52,3 +56,43 @@ def test_mean_scores_hold_means_and_intervals():
     scores = mean_scores(rouge_by_document(["a b", "c"], ["a b", "d"]))
     assert scores.rouge1 == 50
     assert scores.ci95["rouge1"] == (0, 100)
+
+
+ENGLISH = [
+    "The café’s owner said: “It’s £3.50 — naïve, isn’t it?”",
+    "α-synuclein levels in m² rose; 北京 (Beijing) and Łódź agreed. СССР ended.",
+    "Mats sat sitting on the mat, 1,234 times.",
+]
+
+
+def test_texts_in_latin_script_keep_the_scores_of_rouge_score():
+    documents = [*ENGLISH, *(row["document"] for row in gazette("validation")[:10])]
+    references = [*reversed(ENGLISH), *(row["summary"] for row in gazette("validation")[:10])]
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    ours = rouge_by_document(documents, references)
+    for i, (document, reference) in enumerate(zip(documents, references, strict=True)):
+        for kind, score in scorer.score(reference, document).items():
+            assert ours[kind][i] == 100 * score.fmeasure
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("苹果发布iPhone 15手机。", ["苹", "果", "发", "布", "iphon", "15", "手", "机"]),
+        ("Президент подписал закон №5.", ["президент", "подписал", "закон", "5"]),
+        ("हिन्दी में समाचार", ["हिन्दी", "में", "समाचार"]),
+        ("عربي: أخبار ١٢٣", ["عربي", "أخبار", "١٢٣"]),
+        ("กรุงไทย", ["ก", "รุ", "ง", "ไ", "ท", "ย"]),
+        (unicodedata.normalize("NFD", "한국어 뉴스"), ["한국어", "뉴스"]),
+    ],
+)
+def test_other_scripts_are_divided_into_words_or_characters(text, tokens):
+    assert ScriptTokenizer().tokenize(text) == tokens
+
+
+def test_scores_of_chinese_and_russian_equal_those_computed_by_hand():
+    scores = rouge_by_document(["北京下雨", "дом и сад"], ["北京下雪了", "Дом, сад и лес"])
+    # 3 of 4 and of 5 characters, 2 of 3 and of 4 pairs; 3 of 3 and of 4 words, no pair, two in order
+    assert scores["rouge1"].tolist() == pytest.approx([200 * 3 / 9, 200 * 3 / 7])
+    assert scores["rouge2"].tolist() == pytest.approx([200 * 2 / 7, 0])
+    assert scores["rougeL"].tolist() == pytest.approx([200 * 3 / 9, 200 * 2 / 7])

@@ -37,3 +37,21 @@ def test_full_disk_is_reported_in_one_sentence(tiny_recipe, tmp_path, size):
     assert done.returncode == 1, done.stderr
     assert re.match(r"output: the disk that holds \S+ is full", done.stderr.splitlines()[-1]), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="this user may not mount a small disk")
+@pytest.mark.slow  # a process that imports everything
+def test_full_disk_of_the_cache_is_named_before_the_base_is_scored(tiny_recipe, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    words = " ".join(finetune_command(tiny_recipe, tmp_path / "run"))
+    done = subprocess.run(
+        [*MOUNT, f"mount -t tmpfs -o size=8k none {cache} && HF_DATASETS_CACHE={cache} exec {words}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert str(cache) in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "summaries of the base" not in done.stderr

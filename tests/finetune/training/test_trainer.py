@@ -7,10 +7,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM
+from transformers.trainer_pt_utils import LabelSmoother
 
 from finetune.__main__ import main
+from finetune.training.trainer import token_loss
 from tests.conftest import ROOT
-from tests.support.finetuning import finetune_command, losses
+from tests.support.finetuning import finetune_command, losses, run_recipe
 
 
 def test_nan_loss_names_the_step_and_the_last_good_checkpoint(tiny_recipe, tmp_path, capsys, monkeypatch):
@@ -30,6 +34,29 @@ def test_nan_loss_names_the_step_and_the_last_good_checkpoint(tiny_recipe, tmp_p
     named = re.search(r"last good checkpoint is (\S+);", sentence)[1]
     assert named.endswith("checkpoint-3")
     assert os.path.isfile(f"{named}/adapter_model.safetensors")
+
+
+def test_step_has_the_same_gradient_however_it_is_divided_into_batches(tiny_recipe, tmp_path):
+    """The summaries differ in length, so that a mean of the batches' means would be another one."""
+    settings = ["training.max_steps=1", "training.precision=fp32", "data.validation_documents=2"]
+    settings += ["training.label_smoothing=0.1", "training.dropout=0"]
+    rows = []
+    for size in (8, 1):
+        division = [f"training.batch_size={size}", f"training.gradient_accumulation={8 // size}"]
+        log = run_recipe(tiny_recipe, tmp_path / str(size), *settings, *division)["log"]
+        rows.append(next(row for row in log if "loss" in row))
+    assert rows[1]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-4)
+    assert rows[1]["grad_norm"] == pytest.approx(rows[0]["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_is_transformers_own_for_one_batch(tiny_base, smoothing):
+    model = AutoModelForSeq2SeqLM.from_pretrained(tiny_base).eval()
+    labels = torch.tensor([[5, 9, 33, 1], [8, 1, -100, -100]])
+    with torch.no_grad():
+        outputs = model(input_ids=torch.tensor([[5, 6, 1], [9, 8, 1]]), labels=labels)
+    expected = LabelSmoother(epsilon=smoothing)(outputs, labels) if smoothing else outputs.loss
+    assert float(token_loss(outputs, labels, label_smoothing=smoothing)) == pytest.approx(float(expected), rel=1e-6)
 
 
 @pytest.mark.slow
@@ -99,7 +126,6 @@ def test_two_processes_train_as_one_with_twice_the_batch(tiny_recipe, tmp_path):
         assert done.returncode == 0, done.stderr
     info = {name: json.loads((tmp_path / name / "run.json").read_text()) for name in ("one", "two")}
     assert (info["one"]["processes"], info["two"]["processes"]) == (1, 2)
-    # Each process takes the mean over its own half, so that the two differ a little where lengths do.
     for (step, _, alone), (same, _, shared) in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert step == same
         assert shared == pytest.approx(alone, rel=0.02)
