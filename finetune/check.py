@@ -7,6 +7,7 @@ from transformers.utils import logging
 
 from finetune.data.loading import load_pairs
 from finetune.data.report import data_report, print_report, write_report
+from finetune.data.sentence_targets import ranking_rows
 from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
 from finetune.recipe import Recipe
@@ -29,6 +30,9 @@ def check(recipe: Recipe) -> Path:
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
     longest_input, longest_labels = (max(map(len, train_set[name])) for name in ("input_ids", "labels"))
+    if recipe.training.objective == "rank":
+        rows, _ = ranking_rows(pairs, (train_set, validation_set), tokenizer, recipe)
+        longest_labels = max(sum(map(len, row)) for row in rows["sentences"])
     estimate = estimate_memory(recipe, longest_input, longest_labels)
     _print_estimate(recipe, estimate, len(pairs.train))
     _check_gpu_memory(estimate)
