@@ -1,9 +1,10 @@
-"""Summary quality on documents that training never saw: lead sentence, base and fine-tuned, with the same settings.
+"""Summary quality on documents that training never saw: single sentences, base and fine-tuned, with the same settings.
 
     python -m benchmarks.quality artifacts/embedded [NAME=FILE ...]
 
-FILE is JSONL with `document` and `summary`; Gazette's validation split is always included. Prints one table and writes
-benchmarks/results/quality.json.
+FILE is JSONL with `document` and `summary`; Gazette's validation split is always included. Beside the models stand the
+lead, the longest and the most central sentence (TF-IDF), and the best one, which is chosen with the reference in hand.
+Prints one table and writes benchmarks/results/quality.json.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from benchmarks.server import ROOT
 from finetune.errors import UserError
+from finetune.evaluation.baselines import best_sentence, central_sentence, longest_sentence
 from finetune.evaluation.rouge import lead_sentence, mean_interval, rouge_by_document
 from finetune.evaluation.scoring import summarize
 from finetune.files import write_json
@@ -84,8 +86,14 @@ def compare(run: Path, sets: dict[str, Path]) -> dict[str, dict[str, object]]:
     content = {name: read(path) for name, path in sets.items()}
     results: dict[str, dict[str, object]] = {}
     for name, rows in content.items():
-        leads = [lead_sentence(document) for document, _ in rows]
-        results[name] = {"documents": len(rows), "systems": {"lead": measure(leads, rows)}, "samples": {}}
+        sentences = {
+            "lead": [lead_sentence(document) for document, _ in rows],
+            "longest": [longest_sentence(document) for document, _ in rows],
+            "central": [central_sentence(document) for document, _ in rows],
+            "best": [best_sentence(*row) for row in rows],
+        }
+        systems = {system: measure(texts, rows) for system, texts in sentences.items()}
+        results[name] = {"documents": len(rows), "systems": systems, "samples": {}}
     for system, folder in (("base", recipe.model.name), ("finetuned", str(run / "merged"))):
         model, tokenizer = load_base(recipe.model.model_copy(update={"name": folder, "revision": None}))
         for name, rows in content.items():

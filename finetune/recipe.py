@@ -52,13 +52,6 @@ class Data(Section):
     max_summary_tokens: int = Field(
         64, ge=4, le=2048, description="Longer summaries are truncated to this length in training."
     )
-    extractive_share: Float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Share of the training pairs whose target is a sentence of the document instead of the summary. A "
-        "small model learns to extract more easily than to rephrase.",
-    )
     validation_documents: int | None = Field(
         None, ge=1, description="Size of a random sample to score; null scores all."
     )
@@ -80,6 +73,11 @@ class Lora(Section):
 class Training(Section):
     """How the model is trained, and which evaluation is the best."""
 
+    objective: Literal["generate", "rank"] = Field(
+        "generate",
+        description="`generate` learns to write the summary; `rank` learns which sentence of the document to choose, "
+        "for generation.mode `extract` (Liu et al. 2022, BRIO).",
+    )
     epochs: Float = Field(3.0, gt=0, description="Passes over the training pairs.")
     max_steps: int | None = Field(
         None, ge=1, description="Stop after this many optimizer steps instead of after `epochs`."
@@ -168,4 +166,10 @@ class Recipe(Section):
     def _check_4bit_has_adapter(self) -> "Recipe":
         if self.model.load_in_4bit and self.lora is None:
             raise ValueError("model.load_in_4bit needs an adapter, and lora is null")
+        return self
+
+    @model_validator(mode="after")
+    def _check_rank_has_no_smoothing(self) -> "Recipe":
+        if self.training.objective == "rank" and self.training.label_smoothing:
+            raise ValueError("training.label_smoothing is for the objective generate; rank has soft targets of its own")
         return self

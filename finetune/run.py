@@ -18,9 +18,9 @@ from transformers.utils import logging
 from finetune import provenance
 from finetune.data.loading import Pairs, load_pairs
 from finetune.data.report import data_report, print_report, write_report
+from finetune.data.sentence_targets import ranking_rows
 from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
-from finetune.evaluation.extractive import use_extractive_targets
 from finetune.evaluation.rouge import rouge_by_document
 from finetune.evaluation.scoring import generation_config, rouge_report, summarize
 from finetune.files import replaced_folder, write_json
@@ -158,23 +158,19 @@ def _check_scores(metric: str, log: list[dict[str, float]]) -> None:
 def _prepare_data(
     pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
 ) -> tuple[Dataset, Dataset, TrainingData]:
-    """Both splits tokenized, with the extractive targets of data.extractive_share, and their description."""
-    train_pairs, extracts = pairs.train, 0
-    if recipe.data.extractive_share:
-        train_pairs, extracts = use_extractive_targets(pairs.train, tokenizer, recipe)
-        console.print(f"{extracts} training targets are source sentences (data.extractive_share).")
-    train_set = tokenize_pairs(train_pairs, tokenizer, recipe)
-    validation_set = tokenize_pairs(pairs.validation, tokenizer, recipe)
+    """Both splits tokenized for the recipe's objective, and their description."""
+    train_set, validation_set = (tokenize_pairs(split, tokenizer, recipe) for split in (pairs.train, pairs.validation))
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
     description = provenance.data_source(recipe, pairs).model_dump(exclude_unset=True) | {
         "train_pairs": len(train_set),
         "validation_pairs": len(validation_set),
         "left_out_empty": pairs.dropped,
-        "extracts": extracts,
         "train_cut": {"documents": report.splits.train.documents_cut, "summaries": report.splits.train.summaries_cut},
         "report": report,
     }
+    if recipe.training.objective == "rank":
+        train_set, validation_set = ranking_rows(pairs, (train_set, validation_set), tokenizer, recipe)
     return train_set, validation_set, TrainingData.model_validate(description)
 
 

@@ -49,7 +49,6 @@ class TrainingData(DataSource):
     """Where the pairs come from, and their counts. `train_cut` counts truncated documents and summaries."""
 
     left_out_empty: dict[str, int] = Field(default_factory=dict)
-    extracts: int = 0
     train_cut: dict[str, int] = Field(default_factory=dict)
     report: DataReport | None = None
 

@@ -18,11 +18,13 @@ from transformers import (
 )
 from transformers.integrations.integration_utils import is_mlflow_available, is_wandb_available
 
+from finetune.evaluation.ranking import length_penalty
 from finetune.recipe import Recipe
 from finetune.reports.progress_table import ProgressTableCallback
 from finetune.training.attention import fused_attention, set_dropout
 from finetune.training.callbacks import EvaluateSaveStopCallback
 from finetune.training.precision import use_bf16
+from finetune.training.ranking import RankingCollator, RankingTrainer
 from finetune.training.trainer import FineTuner
 
 
@@ -55,6 +57,8 @@ def train(
 ) -> TrainingResult:
     """Trains the model in place; it ends with the weights of the best evaluation.
 
+    The sets have the columns of `tokenize_pairs`, or for the objective `rank` those of `RankingRows`.
+
     Checkpoints and the TensorBoard log go to `folder`. Training resumes from `checkpoint` if one is given. `score`
     adds metrics to each evaluation; training.metric can be a ROUGE only if `score` returns it. Raises UserError.
     """
@@ -69,14 +73,19 @@ def train(
     schedule = EvaluateSaveStopCallback(
         recipe.training.checkpoint_seconds, recipe.training.metric, recipe.training.patience
     )
-    trainer = FineTuner(
+    kind, collator, options = FineTuner, DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8), {}
+    if recipe.training.objective == "rank":
+        kind, collator = RankingTrainer, RankingCollator(tokenizer, model.config.decoder_start_token_id)
+        options = {"length_penalty": length_penalty(recipe)}
+    trainer = kind(
         model=model,
         args=_arguments(recipe, folder),
-        train_dataset=train_set,
-        eval_dataset=validation_set,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8),
+        train_dataset=train_set.select_columns(kind.columns),
+        eval_dataset=validation_set.select_columns(kind.columns),
+        data_collator=collator,
         callbacks=[table, schedule],
         score=score,
+        **options,
     )
     trainer.remove_callback(PrinterCallback)
     try:
@@ -133,6 +142,7 @@ def _arguments(recipe: Recipe, folder: Path) -> Seq2SeqTrainingArguments:
         report_to=trackers(),
         run_name=recipe.output_folder.name,
         disable_tqdm=True,
+        remove_unused_columns=False,  # the collators read what the model does not
         dataloader_pin_memory=torch.cuda.is_available(),
         dataloader_num_workers=settings.workers,
     )

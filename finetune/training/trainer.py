@@ -43,7 +43,8 @@ class FineTuner(Seq2SeqTrainer):
 
     model: PreTrainedModel
     train_dataset: Dataset
-    data_collator: Callable[[list[dict[str, list[int]]]], dict[str, torch.Tensor]]
+    data_collator: Callable[[list[dict[str, list]]], dict[str, torch.Tensor]]
+    columns: tuple[str, ...] = ("input_ids", "labels")  # that the collator reads
 
     def __init__(self, *args, score: Callable[[PreTrainedModel], dict[str, float]] | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -126,7 +127,7 @@ class FineTuner(Seq2SeqTrainer):
             batch = self.data_collator([self._row(i) for i in longest[-count:]])
             batch = {name: values.to(self.args.device) for name, values in batch.items()}
             # The model itself, not its distributed wrapper, which would wait for the other processes.
-            self.model(**batch, use_cache=False).loss.backward()
+            self.compute_loss(self.model, {**batch, "use_cache": False}).backward()
 
         problem = f"training.batch_size: {size} pairs of {length} tokens do not fit into memory"
         if fits := largest_batch_that_fits(size, attempt):
@@ -134,8 +135,8 @@ class FineTuner(Seq2SeqTrainer):
             return f"{problem}; {fits} do, with training.gradient_accumulation={steps} for steps of the same size."
         return f"{problem}, nor does one; try training.gradient_checkpointing=true or a lower data.max_document_tokens."
 
-    def _row(self, i: int) -> dict[str, list[int]]:
-        return {name: self.train_dataset[i][name] for name in ("input_ids", "labels")}
+    def _row(self, i: int) -> dict[str, list]:
+        return {name: self.train_dataset[i][name] for name in self.columns}
 
 
 def _input_lengths(dataset: Dataset) -> list[int]:

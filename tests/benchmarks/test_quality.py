@@ -54,7 +54,8 @@ def test_command_prints_and_writes_every_system(tiny_run, small, tmp_path, monke
     assert list(result["sets"]) == ["Gazette validation", "again"]
     for part in result["sets"].values():
         assert part["documents"] == 4
-        assert list(part["systems"]) == ["lead", "base", "finetuned"]
+        assert list(part["systems"]) == ["lead", "longest", "central", "best", "base", "finetuned"]
+        assert part["systems"]["best"]["rouge1"] > part["systems"]["longest"]["rouge1"]
         assert part["systems"]["lead"]["unsupported"] == 0
         assert part["systems"]["lead"]["novel_bigrams"] == 0
         low, high = part["systems"]["lead"]["ci95"]["rouge1"]

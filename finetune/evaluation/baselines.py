@@ -1,0 +1,79 @@
+"""Single sentences that need no model: the longest, the most central and, knowing the summary, the best.
+
+The lead sentence is in `rouge`. All choose among the candidates that extraction chooses from.
+"""
+
+import math
+import re
+from collections import Counter
+from functools import lru_cache
+
+from rouge_score import rouge_scorer, tokenizers
+
+from precis.text.candidates import candidate_sentences
+
+KINDS = ("rouge1", "rouge2", "rougeL")
+_WORD = re.compile(r"\w+")
+
+
+class _CachedTokenizer:
+    """rouge_score's tokenizer with a cache, since each reference is compared with many sentences."""
+
+    def __init__(self) -> None:
+        self.tokenize = lru_cache(4096)(tokenizers.DefaultTokenizer(use_stemmer=True).tokenize)
+
+
+_SCORER = rouge_scorer.RougeScorer(KINDS, tokenizer=_CachedTokenizer())
+
+
+def centrality(sentences: list[str]) -> list[float]:
+    """The cosine of each sentence's TF-IDF vector with the sum of all, the document's centroid (Radev et al. 2004).
+
+    A sentence is what a document is elsewhere: the inverse document frequency of a word is ln((1 + n) / df), where df
+    of the n sentences have it.
+    """
+    counts = [Counter(_WORD.findall(sentence.lower())) for sentence in sentences]
+    frequencies = Counter(word for count in counts for word in count)
+    vectors = [
+        {word: number * math.log((1 + len(counts)) / frequencies[word]) for word, number in count.items()}
+        for count in counts
+    ]
+    centroid: Counter[str] = Counter()
+    for vector in vectors:
+        centroid.update(vector)
+    length = _norm(centroid)
+    return [
+        sum(value * centroid[word] for word, value in vector.items()) / (_norm(vector) * length or 1.0)
+        for vector in vectors
+    ]
+
+
+def _norm(vector: dict[str, float]) -> float:
+    return math.sqrt(sum(value * value for value in vector.values()))
+
+
+def longest_sentence(document: str) -> str:
+    """The candidate with most words; "" if the document has none."""
+    return max(_texts(document), key=lambda text: len(text.split()), default="")
+
+
+def central_sentence(document: str) -> str:
+    """The candidate that is nearest to the centroid; "" if the document has none."""
+    texts = _texts(document)
+    return texts[max(range(len(texts)), key=centrality(texts).__getitem__)] if texts else ""
+
+
+def best_sentence(document: str, reference: str) -> str:
+    """The candidate with the highest mean of ROUGE-1, -2 and -L against `reference`: what extraction can reach."""
+    texts = _texts(document)
+    scores = mean_rouge(texts, reference)
+    return texts[max(range(len(texts)), key=scores.__getitem__)] if texts else ""
+
+
+def mean_rouge(texts: list[str], reference: str) -> list[float]:
+    """The mean of ROUGE-1, -2 and -L F1 of each text against `reference`, from 0 to 1."""
+    return [sum(score.fmeasure for score in _SCORER.score(reference, text).values()) / len(KINDS) for text in texts]
+
+
+def _texts(document: str) -> list[str]:
+    return [candidate.text for candidate in candidate_sentences(document)]
