@@ -11,6 +11,8 @@ DEVICE ?= cpu
 BUNDLE ?= $(RUN)
 IMAGE ?= precis:latest
 PYTHON := .venv/bin/python
+# Two workers: each starts services of its own, so that more would need more memory than a small machine has.
+PYTEST := $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 # The gpu lock where an NVIDIA driver answers; the two builds of ONNX Runtime cannot be installed side by side.
 FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 export BENTOML_DO_NOT_TRACK := True
@@ -57,16 +59,16 @@ serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
 	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(PYTHON) -m bento --port $(PORT)
 
 test: model ## All tests but those marked slow
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-unit: | env ## The tests that need no model: unit and property tests; trains nothing
-	$(PYTHON) -m pytest -m "not slow and not embedded"
+	$(PYTEST) -m "not slow and not embedded"
 
 test-embedded: model ## The tests that need the embedded model
-	$(PYTHON) -m pytest -m "not slow and embedded"
+	$(PYTEST) -m "not slow and embedded"
 
 test-all: model ## All tests, slow ones included
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 lint: | env ## Check code, types, spelling, Dockerfile, workflows and manifests
 	.venv/bin/ruff check .

@@ -15,6 +15,8 @@ GAZETTE = ROOT / "data/gazette"
 EMBEDDED = ROOT / "artifacts/embedded"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tiny models gain nothing from torch's threads, which spin while they wait and so take the cores from other workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 
