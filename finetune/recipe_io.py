@@ -89,7 +89,7 @@ def _without_unused_parameters(recipe: Recipe) -> Recipe:
     """The recipe without generation parameters that do nothing, which transformers refuses to save."""
     generation = recipe.generation
     unused = [name for name in BEAM_ONLY if getattr(generation, name) is not None]
-    if not unused or (generation.num_beams or 1) > 1:
+    if not unused or (generation.num_beams or 1) > 1 or generation.mode == "extract":  # which reads length_penalty
         return recipe
     names = " and ".join(f"generation.{name}" for name in unused)
     print(f"{names} left out: without beams (generation.num_beams) nothing reads it.", file=sys.stderr)

@@ -83,6 +83,7 @@ class RankingTrainer(FineTuner):
 
     def __init__(self, *args, length_penalty: float, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.compute_loss_func = None  # that of tokens; without one the Trainer takes the mean over a step's batches
         self.length_penalty = length_penalty
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
