@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -81,13 +82,14 @@ def test_run_learns_to_rank_and_answers_with_sentences_of_the_text(ranking_recip
     assert all(any(text in document for document in documents) for text in summaries["finetuned"])
 
 
-def test_check_estimates_the_memory_of_all_sentences_of_a_document(ranking_recipe, capsys):
-    assert main([str(ranking_recipe), "--check"]) == 0
-    assert main([str(ranking_recipe), "--check", "training.objective=generate"]) == 0
-    estimates = [
-        int(line.split("longest pairs: ")[1].split(" MiB")[0].replace(",", ""))
-        for line in capsys.readouterr().out.replace("\n", " ").split("Estimated")[1:]
-    ]
+def test_check_estimates_the_memory_of_all_sentences_of_a_document(ranking_recipe, capsys, tmp_path):
+    estimates = []
+    for objective in ("rank", "generate"):
+        overrides = [f"output={tmp_path / objective}", f"training.objective={objective}"]
+        assert main([str(ranking_recipe), "--check", *overrides]) == 0
+        estimates.append(
+            int(re.search(r"longest\s+pairs:\s+([\d,]+)\s+MiB", capsys.readouterr().err)[1].replace(",", ""))
+        )
     assert estimates[0] > 1.5 * estimates[1]
 
 
