@@ -56,7 +56,7 @@ def measure_costs(bundle: Path, threads: int, batches: tuple[int, ...] = (1, 2, 
     batch.admit, batch.step = timed_admit, timed_step
     draw = random.Random(7)
     for count in batches:
-        params = GenerationParams(min_new_tokens=24, max_new_tokens=24)
+        params = GenerationParams(min_new_tokens=24, max_new_tokens=24, passthrough=False)
         engine.generate([random_text(draw.randint(*LENGTHS), draw) for _ in range(count)], params)
     engine.close()
     counts = np.array([[count, tokens] for count, tokens, _ in prefills], dtype=float)

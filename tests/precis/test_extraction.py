@@ -21,7 +21,8 @@ EXTRACT = GenerationParams(mode="extract", long_text="truncate")
 
 
 def extract(sentences: int = 1, **settings) -> GenerationParams:
-    return GenerationParams(mode="extract", sentences=sentences, **settings)
+    """Extraction of short texts, too, which are otherwise answered with themselves."""
+    return GenerationParams(mode="extract", sentences=sentences, passthrough=False, **settings)
 
 
 def pytorch_rankings(model, tokenizer, texts: list[str], sentences: int, length_penalty: float | None = None):

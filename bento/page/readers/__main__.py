@@ -13,6 +13,8 @@ from pathlib import Path
 from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_NICENESS
 from bento.page.readers.formats import READERS, DocumentError, normalize
 
+LXML_NO_MEMORY = 2  # the code of an lxml.etree.XMLSyntaxError where libxml2 got no memory (XML_ERR_NO_MEMORY)
+
 
 def main(path: str, suffix: str, cpu_seconds: str, memory_bytes: str) -> None:
     """Reads the file under limits on processor time and memory; the child can write no file at all."""
@@ -41,8 +43,11 @@ def main(path: str, suffix: str, cpu_seconds: str, memory_bytes: str) -> None:
         result = {"error": str(error)}
     except MemoryError:
         result = {"error": "takes too much memory to read."}
-    except Exception:  # a broken file makes the libraries raise all kinds of errors
-        result = {"error": f"cannot be read as {suffix.removeprefix('.')}; it may be damaged."}
+    except Exception as error:  # a broken file makes the libraries raise all kinds of errors
+        if getattr(error, "code", None) == LXML_NO_MEMORY:
+            result = {"error": "takes too much memory to read."}
+        else:
+            result = {"error": f"cannot be read as {suffix.removeprefix('.')}; it may be damaged."}
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(result))
 

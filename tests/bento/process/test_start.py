@@ -72,7 +72,12 @@ def test_altered_bundle(tiny_run, tmp_path):
     ("tokens", "message"), [(0, "should be greater than or equal to 16"), (16, "is 16, and the prefix takes")]
 )
 def test_impossible_numbers_of_a_manifest(tiny_run, tmp_path, tokens, message):
-    bundle = altered(tiny_run / "bundle", tmp_path, max_input_tokens=tokens, prefix="summarize this text: ")
+    bundle = altered(
+        tiny_run / "bundle",
+        tmp_path,
+        max_input_tokens=tokens,
+        prefix="summarize this very long text in one short sentence: ",
+    )
     assert f"max_input_tokens{'' if tokens else ':'} {message}" in start_error(START, {"PRECIS_BUNDLE": str(bundle)})
 
 

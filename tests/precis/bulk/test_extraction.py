@@ -11,7 +11,9 @@ from tests.support.bulk import ADDED, bulk, lines
 from tests.support.engines import seal
 
 TEXTS = [
-    f"The fair in village {i} was opened on Monday. It rained  all day long. Then the sun came out." for i in range(9)
+    f"The fair in village {i} was opened on Monday by the oldest baker of the valley. "
+    "It rained  all day long, and the hay was wet before noon. Then the sun came out."
+    for i in range(9)
 ]
 
 
@@ -19,7 +21,7 @@ TEXTS = [
 def extracts(bundle) -> list[tuple[str, list[dict]]]:
     with Engine.load(bundle, threads=1) as engine:
         summaries = engine.generate(TEXTS, GenerationParams(mode="extract", sentences=2))
-    return [(summary.text, [vars(item) for item in summary.extracted]) for summary in summaries]
+    return [(summary.text, [vars(item) for item in summary.extracted or []]) for summary in summaries]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])

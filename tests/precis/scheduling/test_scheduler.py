@@ -47,7 +47,7 @@ def test_text_that_fails_to_encode_does_not_fail_the_others(bundle, monkeypatch)
     encode = Seq2SeqModel._encode
 
     def fail_for_long_texts(model, session, input_ids):
-        if len(input_ids) > 40:
+        if len(input_ids) > 70:
             raise RuntimeError("out of luck")
         return encode(model, session, input_ids)
 
