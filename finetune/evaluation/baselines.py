@@ -5,7 +5,7 @@ The lead sentence is in `rouge`. All choose among the candidates that extraction
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import lru_cache
 
 from rouge_score import rouge_scorer, tokenizers
@@ -38,9 +38,10 @@ def centrality(sentences: list[str]) -> list[float]:
         {word: number * math.log((1 + len(counts)) / frequencies[word]) for word, number in count.items()}
         for count in counts
     ]
-    centroid: Counter[str] = Counter()
+    centroid: defaultdict[str, float] = defaultdict(float)
     for vector in vectors:
-        centroid.update(vector)
+        for word, value in vector.items():
+            centroid[word] += value
     length = _norm(centroid)
     return [
         sum(value * centroid[word] for word, value in vector.items()) / (_norm(vector) * length or 1.0)

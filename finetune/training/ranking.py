@@ -15,6 +15,9 @@ from finetune.training.trainer import FineTuner
 
 IGNORED = -100  # marks padding in labels, as PyTorch's cross-entropy has it
 TEMPERATURE = 0.1  # of the softmax over a document's scores, log-probabilities in nats a token
+GENERATION_SHARE = (
+    1.0  # weight of the likely sentences' own negative log-likelihood; without it, what ranks cannot write
+)
 MASKED = -1e9  # added to the attention scores of what must not be seen
 
 
@@ -77,7 +80,7 @@ def ranking_loss(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 class RankingTrainer(FineTuner):
-    """FineTuner with the ranking loss. `length_penalty` is that of the scores."""
+    """FineTuner with the ranking loss and the likelihood's. `length_penalty` is that of the scores."""
 
     columns = ("input_ids", "sentences", "targets")
 
@@ -91,5 +94,6 @@ class RankingTrainer(FineTuner):
         labels, sentence, targets = (inputs.pop(name) for name in ("labels", "sentence", "targets"))
         outputs = model(**inputs)
         scores = sentence_scores(outputs.logits, labels, sentence, targets.shape[1], self.length_penalty)
-        loss = ranking_loss(scores, targets)
+        # The targets' mean score is the likelihood that training to write would raise (BRIO's first term).
+        loss = ranking_loss(scores, targets) - GENERATION_SHARE * (targets * scores).sum(-1).mean()
         return (loss, outputs) if return_outputs else loss

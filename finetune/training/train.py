@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from datasets import Dataset
@@ -73,9 +74,12 @@ def train(
     schedule = EvaluateSaveStopCallback(
         recipe.training.checkpoint_seconds, recipe.training.metric, recipe.training.patience
     )
-    kind, collator, options = FineTuner, DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8), {}
+    kind: type[FineTuner] = FineTuner
+    collator: Callable = DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8)
+    options: dict[str, float] = {}
     if recipe.training.objective == "rank":
-        kind, collator = RankingTrainer, RankingCollator(tokenizer, model.config.decoder_start_token_id)
+        kind = RankingTrainer
+        collator = RankingCollator(tokenizer, cast(int, model.config.decoder_start_token_id))
         options = {"length_penalty": length_penalty(recipe)}
     trainer = kind(
         model=model,

@@ -37,7 +37,7 @@ def test_pairs_keep_their_summaries_and_evaluation_text_is_left_out(tmp_path, ca
 def test_lead_becomes_the_summary_and_leaves_the_document(tmp_path):
     first = "OSLO, Norway – The ferry to Holm will stop on Sundays because its crew is too small, the county said."
     second = "The county said the ferry crew is too small for the boat to Holm on Sundays. "
-    rest = "Nobody asked the island. Tea was served on the quay at noon that day. It rained for hours."
+    rest = "Nobody asked the people who live there. Tea was served on the quay. It rained for many hours that day."
     document = f"{first} {second}{rest}"
     (pair,) = gather(tmp_path, [{"document": document}], "sets.news.reference=lead")
     assert pair["summary"] == first.removeprefix("OSLO, Norway – ")

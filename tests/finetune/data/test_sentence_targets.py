@@ -55,9 +55,8 @@ def test_prior_without_anything_to_learn_is_even():
     """Equal rewards: the fitted distribution is the even one, whatever the sentences."""
     documents = [["One two three four five.", "Six seven eight nine ten eleven?", "He is there."]] * 5
     prior = SentencePrior(documents, [[0.2] * 3] * 5)
-    assert prior.probabilities(["Another text here.", "And more of it."]).tolist() == pytest.approx(
-        [0.5, 0.5], abs=1e-4
-    )
+    unseen = prior.probabilities(["Another text here.", "And more of it."])
+    assert unseen.tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
 
 
 def test_targets_choose_better_than_the_first_sentence_on_unseen_pairs(tokenizer):

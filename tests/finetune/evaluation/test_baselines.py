@@ -31,7 +31,7 @@ def test_longest_is_the_candidate_with_most_words():
 
 
 def test_central_sentence_shares_the_document_s_words():
-    text = "Crews want a new boat. The ferry crews want a new ferry boat. Nobody saw the old ferry. Tea was served at noon."
+    text = "Crews want a new boat. The ferry crews want a new ferry boat. Nobody saw the old ferry. Tea was served."
     assert central_sentence(text) == "The ferry crews want a new ferry boat."
     assert central_sentence("") == ""
 
