@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.queueing import Event
 from gradio.routes import App
 
-SESSION_IDLE_SECONDS = 10.0  # without an open stream, after which a visit has ended; a tab holds one (the heartbeat)
+SESSION_IDLE_SECONDS = 20.0  # without an open stream, after which a visit has ended; a tab holds one (the heartbeat)
 ENDED = ("success", "failed", "cancelled")  # the last states of an event in `event_analytics`
 
 
@@ -76,15 +76,18 @@ class SessionMemory:
         return self._page._queue.event_ids_to_events[key].session_hash not in self._last_seen
 
     def _free_sessions(self) -> None:
-        """Forgets all sessions without a stream and an event, and what is streamed where no event runs."""
+        """Forgets the sessions that have ended, and what is streamed where no event runs.
+
+        An event that runs on is told to nobody. Were its messages kept, a stream that is opened late would wait for the
+        last one for ever; without them it gets 404.
+        """
         queue, states = self._page._queue, self._page.state_holder
         busy = {event.session_hash for event in queue.event_ids_to_events.values()}
-        of_visits = (
-            queue.pending_event_ids_session, queue.pending_messages_per_session, states.session_data,
-            states.time_last_used,
-        )  # fmt: skip
         for record, kept in (
-            *((record, busy | self._last_seen.keys()) for record in of_visits),
+            (queue.pending_event_ids_session, self._last_seen.keys()),
+            (queue.pending_messages_per_session, self._last_seen.keys()),
+            (states.session_data, self._last_seen.keys()),
+            (states.time_last_used, self._last_seen.keys()),
             (self._page.pending_streams, busy),
             (self._page.pending_diff_streams, busy),
         ):

@@ -13,8 +13,6 @@ from pathlib import Path
 from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_NICENESS
 from bento.page.readers.formats import READERS, DocumentError, normalize
 
-LXML_NO_MEMORY = 2  # the code of an lxml.etree.XMLSyntaxError where libxml2 got no memory (XML_ERR_NO_MEMORY)
-
 
 def main(path: str, suffix: str, cpu_seconds: str, memory_bytes: str) -> None:
     """Reads the file under limits on processor time and memory; the child can write no file at all."""
@@ -41,15 +39,22 @@ def main(path: str, suffix: str, cpu_seconds: str, memory_bytes: str) -> None:
         result = {"text": text, "note": note}
     except DocumentError as error:
         result = {"error": str(error)}
-    except MemoryError:
-        result = {"error": "takes too much memory to read."}
     except Exception as error:  # a broken file makes the libraries raise all kinds of errors
-        if getattr(error, "code", None) == LXML_NO_MEMORY:
+        if isinstance(error, MemoryError) or _peak_bytes() > int(memory_bytes) / 2:  # lxml has errors of its own for it
             result = {"error": "takes too much memory to read."}
         else:
             result = {"error": f"cannot be read as {suffix.removeprefix('.')}; it may be damaged."}
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(result))
+
+
+def _peak_bytes() -> int:
+    """The most that this process has had in memory; getrusage would count what the server had when it forked, too."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 if __name__ == "__main__":
