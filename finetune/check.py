@@ -7,7 +7,6 @@ import torch
 
 from finetune.data.loading import load_pairs
 from finetune.data.report import data_report, print_report, write_report
-from finetune.data.sentence_targets import ranking_rows
 from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
 from finetune.recipe import Recipe
@@ -39,9 +38,6 @@ def _check(recipe: Recipe, folder: Path) -> Path:
     print_report(report)
     longest_input = min(report.splits.train.document_tokens[-1], recipe.data.max_document_tokens)
     longest_labels = min(report.splits.train.summary_tokens[-1], recipe.data.max_summary_tokens)
-    if recipe.training.objective == "rank":
-        rows, _ = ranking_rows(pairs, (train_set, validation_set), tokenizer, recipe)
-        longest_labels = max(sum(map(len, row)) for row in rows["sentences"])
     estimate = estimate_memory(recipe, longest_input, longest_labels)
     _print_estimate(recipe, estimate, len(pairs.train))
     _check_gpu_memory(estimate)

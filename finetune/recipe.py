@@ -73,10 +73,10 @@ class Lora(Section):
 class Training(Section):
     """How the model is trained, and which evaluation is the best."""
 
-    objective: Literal["generate", "rank"] = Field(
+    objective: Literal["generate", "extract"] = Field(
         "generate",
-        description="`generate` learns to write the summary; `rank` learns which sentence of the document to choose, "
-        "for generation.mode `extract` (Liu et al. 2022, BRIO).",
+        description="`generate` learns to write the summaries; `extract` learns to write a sentence of the document, "
+        "which is easier for a small model, and what generation.mode `extract` needs.",
     )
     epochs: Float = Field(3.0, gt=0, description="Passes over the training pairs.")
     max_steps: int | None = Field(
@@ -166,10 +166,4 @@ class Recipe(Section):
     def _check_4bit_has_adapter(self) -> "Recipe":
         if self.model.load_in_4bit and self.lora is None:
             raise ValueError("model.load_in_4bit needs an adapter, and lora is null")
-        return self
-
-    @model_validator(mode="after")
-    def _check_rank_has_no_smoothing(self) -> "Recipe":
-        if self.training.objective == "rank" and self.training.label_smoothing:
-            raise ValueError("training.label_smoothing is for the objective generate; rank has soft targets of its own")
         return self

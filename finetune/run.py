@@ -18,7 +18,7 @@ from transformers.utils import logging
 from finetune import provenance
 from finetune.data.loading import Pairs, load_pairs
 from finetune.data.report import data_report, print_report, write_report
-from finetune.data.sentence_targets import ranking_rows
+from finetune.data.sentence_targets import use_sentence_targets
 from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
 from finetune.evaluation.rouge import rouge_by_document
@@ -158,8 +158,10 @@ def _check_scores(metric: str, log: list[dict[str, float]]) -> None:
 def _prepare_data(
     pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
 ) -> tuple[Dataset, Dataset, TrainingData]:
-    """Both splits tokenized for the recipe's objective, and their description."""
-    train_set, validation_set = (tokenize_pairs(split, tokenizer, recipe) for split in (pairs.train, pairs.validation))
+    """Both splits tokenized, the training split with the targets of the recipe's objective, and their description."""
+    extracts = recipe.training.objective == "extract"
+    train_pairs = use_sentence_targets(pairs.train, tokenizer, recipe) if extracts else pairs.train
+    train_set, validation_set = (tokenize_pairs(split, tokenizer, recipe) for split in (train_pairs, pairs.validation))
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
     description = provenance.data_source(recipe, pairs).model_dump(exclude_unset=True) | {
@@ -169,8 +171,6 @@ def _prepare_data(
         "train_cut": {"documents": report.splits.train.documents_cut, "summaries": report.splits.train.summaries_cut},
         "report": report,
     }
-    if recipe.training.objective == "rank":
-        train_set, validation_set = ranking_rows(pairs, (train_set, validation_set), tokenizer, recipe)
     return train_set, validation_set, TrainingData.model_validate(description)
 
 

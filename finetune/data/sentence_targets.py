@@ -1,13 +1,11 @@
-"""Training rows of the objective `rank`: each document's candidate sentences and the probability of choosing each.
+"""Training targets of the objective `extract`: a sentence of each document in place of its summary.
 
-The ROUGE of a sentence depends on the wording of one summary, which nobody can foresee from the document: as the only
-target it is mostly noise for a thousand pairs. So half of the target comes from what all pairs say together, a
-conditional logit of a sentence's position, length, centrality and names (a trainable extractor, Kupiec, Pedersen and
-Chen 1995).
+The sentence with the highest ROUGE would be a noisy target: it depends on the wording of one summary, which nobody can
+foresee from the document. So the target is the likeliest sentence by what all pairs say together, a conditional logit
+of a sentence's position, length, centrality and names (a trainable extractor, Kupiec, Pedersen and Chen 1995).
 """
 
 import re
-import zlib
 from collections import Counter
 
 import torch
@@ -15,19 +13,16 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from finetune.data.loading import Pairs
 from finetune.errors import UserError
 from finetune.evaluation.baselines import centrality, mean_rouge
 from finetune.evaluation.ranking import encode_with_candidates
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 
-MAX_SENTENCES = 8  # of a document in training: half of them those with the highest targets, the others drawn
+FIT_DOCUMENTS = 2000  # that the prior is fitted to; it has few features
 ROUGE_TEMPERATURE = 0.05  # of the softmax over a document's sentences; their ROUGE differs by 0.06 (one deviation)
-PRIOR_SHARE = 0.5  # of the target
 PENALTY = 1e-3  # on the squared weights of the prior
 NEVER = -1e4  # logit of a place without a sentence
-Candidates = tuple[list[str], list[float]]  # sentences of a document and their ROUGE
 _WORD = re.compile(r"\w+")
 _NAME = re.compile(r"(?<=[^\W\d_] )[^\W\d_a-zß-ÿ]\w+")
 _BACK_REFERENCE = re.compile(r"(?:And|But|He|It|She|So|That|They|This|Those|These)\b")
@@ -95,58 +90,24 @@ def features(document: list[str]) -> list[list[float]]:
     return rows
 
 
-def ranking_rows(
-    pairs: Pairs, tokenized: tuple[Dataset, Dataset], tokenizer: PreTrainedTokenizerFast, recipe: Recipe
-) -> tuple[Dataset, Dataset]:
-    """The rows of the training and the validation split for the objective `rank`.
+def use_sentence_targets(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Dataset:
+    """`pairs` with the likeliest sentence of each document in place of its summary.
 
-    `tokenized` are the splits of `pairs` from `tokenize_pairs`. In place of `labels` the rows have `sentences`, the
-    tokens of each with its end token, and `targets`, which sum to 1. The prior is fitted to the training pairs. Pairs
-    whose document has fewer than two candidates are left out, since they teach no choice. Raises UserError if none is
-    left.
+    Candidates are the sentences of the part of a document that the model reads. A document without any keeps its
+    summary. Raises UserError if no document has two to choose from.
     """
-    splits = {"training": pairs.train, "validation": pairs.validation}
-    candidates = {name: _candidates(split, tokenizer, recipe) for name, split in splits.items()}
-    known = [row for row in candidates["training"] if len(row[0]) > 1]
-    prior = SentencePrior([texts for texts, _ in known], [rewards for _, rewards in known]) if known else None
-    rows = []
-    for (name, split), encoded in zip(candidates.items(), tokenized, strict=True):
-        used = [index for index, (texts, _) in enumerate(split) if len(texts) > 1]
-        if not used or prior is None:
-            raise UserError(f"training.objective: no {name} document has two sentences to choose from.")
-        columns = [_row(*split[index], prior, tokenizer) for index in used]
-        encoded = encoded.remove_columns("labels").select(used)
-        for column in ("sentences", "targets"):
-            encoded = encoded.add_column(column, [row[column] for row in columns])
-        rows.append(encoded)
-    return rows[0], rows[1]
-
-
-def _candidates(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> list[Candidates]:
-    """The candidate sentences of each document and their ROUGE against its summary."""
-    rows = []
-    for document, summary in track(list(zip(pairs["document"], pairs["summary"], strict=True)), "ROUGE of sentences"):
-        texts = [candidate.text for candidate in encode_with_candidates(tokenizer, document, recipe)[1]]
-        rows.append((texts, mean_rouge(texts, summary)))
-    return rows
-
-
-def _row(
-    texts: list[str], rewards: list[float], prior: SentencePrior, tokenizer: PreTrainedTokenizerFast
-) -> dict[str, list]:
-    own = (torch.tensor(rewards) / ROUGE_TEMPERATURE).softmax(-1)
-    targets = (PRIOR_SHARE * prior.probabilities(texts) + (1 - PRIOR_SHARE) * own).tolist()
-    kept = _keep(texts, targets)
-    total = sum(targets[index] for index in kept)
-    return {
-        "sentences": tokenizer(text_target=[texts[index] for index in kept], verbose=False).input_ids,
-        "targets": [targets[index] / total for index in kept],
-    }
-
-
-def _keep(document: list[str], targets: list[float]) -> list[int]:
-    """The indices of at most MAX_SENTENCES sentences, in order: the likeliest half, the others drawn by their text."""
-    ordered = sorted(range(len(document)), key=lambda index: -targets[index])
-    best, rest = ordered[: MAX_SENTENCES // 2], ordered[MAX_SENTENCES // 2 :]
-    drawn = sorted(rest, key=lambda index: zlib.crc32(document[index].encode()))
-    return sorted(best + drawn[: MAX_SENTENCES - len(best)])
+    documents, summaries = list(pairs["document"]), list(pairs["summary"])
+    texts = [
+        [candidate.text for candidate in encode_with_candidates(tokenizer, document, recipe)[1]]
+        for document in track(documents, "sentences of the documents")
+    ]
+    known = [index for index, sentences in enumerate(texts) if len(sentences) > 1][:FIT_DOCUMENTS]
+    if not known:
+        raise UserError("training.objective: no training document has two sentences to choose from.")
+    rewards = [mean_rouge(texts[index], summaries[index]) for index in track(known, "their ROUGE")]
+    prior = SentencePrior([texts[index] for index in known], rewards)
+    targets = [
+        sentences[int(prior.probabilities(sentences).argmax())] if sentences else summary
+        for sentences, summary in zip(texts, summaries, strict=True)
+    ]
+    return Dataset.from_dict({"document": documents, "summary": targets})

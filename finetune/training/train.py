@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from datasets import Dataset
@@ -19,13 +18,11 @@ from transformers import (
 )
 from transformers.integrations.integration_utils import is_mlflow_available, is_wandb_available
 
-from finetune.evaluation.ranking import length_penalty
 from finetune.recipe import Recipe
 from finetune.reports.progress_table import ProgressTableCallback
 from finetune.training.attention import fused_attention, set_dropout
 from finetune.training.callbacks import EvaluateSaveStopCallback
 from finetune.training.precision import use_bf16
-from finetune.training.ranking import RankingCollator, RankingTrainer
 from finetune.training.trainer import FineTuner
 
 
@@ -58,8 +55,6 @@ def train(
 ) -> TrainingResult:
     """Trains the model in place; it ends with the weights of the best evaluation.
 
-    The sets have the columns of `tokenize_pairs`, or for the objective `rank` those of `RankingRows`.
-
     Checkpoints and the TensorBoard log go to `folder`. Training resumes from `checkpoint` if one is given. `score`
     adds metrics to each evaluation; training.metric can be a ROUGE only if `score` returns it. Raises UserError.
     """
@@ -74,22 +69,14 @@ def train(
     schedule = EvaluateSaveStopCallback(
         recipe.training.checkpoint_seconds, recipe.training.metric, recipe.training.patience
     )
-    kind: type[FineTuner] = FineTuner
-    collator: Callable = DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8)
-    options: dict[str, float] = {}
-    if recipe.training.objective == "rank":
-        kind = RankingTrainer
-        collator = RankingCollator(tokenizer, cast(int, model.config.decoder_start_token_id))
-        options = {"length_penalty": length_penalty(recipe)}
-    trainer = kind(
+    trainer = FineTuner(
         model=model,
         args=_arguments(recipe, folder),
-        train_dataset=train_set.select_columns(kind.columns),
-        eval_dataset=validation_set.select_columns(kind.columns),
-        data_collator=collator,
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8),
         callbacks=[table, schedule],
         score=score,
-        **options,
     )
     trainer.remove_callback(PrinterCallback)
     try:
@@ -146,7 +133,6 @@ def _arguments(recipe: Recipe, folder: Path) -> Seq2SeqTrainingArguments:
         report_to=trackers(),
         run_name=recipe.output_folder.name,
         disable_tqdm=True,
-        remove_unused_columns=False,  # the collators read what the model does not
         dataloader_pin_memory=torch.cuda.is_available(),
         dataloader_num_workers=settings.workers,
     )

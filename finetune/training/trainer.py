@@ -43,8 +43,7 @@ class FineTuner(Seq2SeqTrainer):
 
     model: PreTrainedModel
     train_dataset: Dataset
-    data_collator: Callable[[list[dict[str, list]]], dict[str, torch.Tensor]]
-    columns: tuple[str, ...] = ("input_ids", "labels")  # that the collator reads
+    data_collator: Callable[[list[dict[str, list[int]]]], dict[str, torch.Tensor]]
 
     def __init__(self, *args, score: Callable[[PreTrainedModel], dict[str, float]] | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -135,8 +134,8 @@ class FineTuner(Seq2SeqTrainer):
             return f"{problem}; {fits} do, with training.gradient_accumulation={steps} for steps of the same size."
         return f"{problem}, nor does one; try training.gradient_checkpointing=true or a lower data.max_document_tokens."
 
-    def _row(self, i: int) -> dict[str, list]:
-        return {name: self.train_dataset[i][name] for name in self.columns}
+    def _row(self, i: int) -> dict[str, list[int]]:
+        return {name: self.train_dataset[i][name] for name in ("input_ids", "labels")}
 
 
 def _input_lengths(dataset: Dataset) -> list[int]:

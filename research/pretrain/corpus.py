@@ -19,7 +19,7 @@ SHARED_WORDS = 13  # in a row in common mark evaluation text, as in GPT-3's deco
 PRESET = 4  # of xz: the cache of a run need not be as small as possible
 BOILERPLATE = 6  # a sentence in this many documents says nothing about any of them
 
-DATELINE = re.compile(
+_DATELINE = re.compile(
     r"^[\[(]?(?:[A-Z][A-Za-z.']*[,.]? ){0,3}[A-Z]{3,}[A-Za-z.,' ()/\d]{0,40}?[\])]?\s*(?:–|—|--|-)\s*(?=[A-Z\"“])"
 )
 _WORD = re.compile(r"[a-z0-9]+")
@@ -137,7 +137,7 @@ def _clean(
     """The cleaned document of a row, or None, and the outcome in a word."""
     cleaned = split_sentences(row["document"])
     if cleaned:
-        cleaned[0] = DATELINE.sub("", cleaned[0])
+        cleaned[0] = _DATELINE.sub("", cleaned[0])
     opening = bool(cleaned) and is_prose(cleaned[0])
     cleaned = [sentence for sentence in cleaned if is_prose(sentence)]
     if len(cleaned) < 3:

@@ -1,15 +1,12 @@
-"""The targets of the objective `rank`: what the prior learns, and the rows."""
+"""The targets of the objective `extract`, and what their prior learns."""
 
 import random
 
 import pytest
-import torch
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from finetune.data.loading import Pairs
-from finetune.data.sentence_targets import MAX_SENTENCES, PRIOR_SHARE, SentencePrior, ranking_rows
-from finetune.data.tokenizing import tokenize_pairs
+from finetune.data.sentence_targets import SentencePrior, use_sentence_targets
 from finetune.errors import UserError
 from finetune.evaluation.baselines import mean_rouge
 from finetune.recipe import Recipe
@@ -22,18 +19,14 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(ROOT / "models/base")
 
 
-def rows_of(train: list[dict], validation: list[dict], tokenizer, limit: int = 512) -> tuple[Dataset, Dataset]:
+def with_targets(rows: list[dict], tokenizer, limit: int = 512) -> Dataset:
     recipe = Recipe(
         model={"name": "unused"},
         data={"train": "unused.jsonl", "max_document_tokens": limit},
-        training={"objective": "rank"},
+        training={"objective": "extract"},
     )
-    splits = [
-        Dataset.from_dict({key: [row[key] for row in rows] for key in ("document", "summary")})
-        for rows in (train, validation)
-    ]
-    tokenized = tuple(tokenize_pairs(split, tokenizer, recipe) for split in splits)
-    return ranking_rows(Pairs(*splits, dropped={}), tokenized, tokenizer, recipe)
+    pairs = Dataset.from_dict({key: [row[key] for row in rows] for key in ("document", "summary")})
+    return use_sentence_targets(pairs, tokenizer, recipe)
 
 
 @pytest.mark.parametrize("place", [0, 2])
@@ -60,7 +53,6 @@ def test_prior_without_anything_to_learn_is_even():
 
 
 def test_targets_choose_better_than_the_first_sentence_on_unseen_pairs(tokenizer):
-    """The prior alone, since the rewards of the validation rows are known to the target's other half."""
     train, unseen = gazette("train")[:150], gazette("validation")[:100]
     texts = [[c.text for c in candidate_sentences(row["document"])] for row in train]
     prior = SentencePrior(texts, [mean_rouge(t, row["summary"]) for t, row in zip(texts, train, strict=True)])
@@ -72,31 +64,20 @@ def test_targets_choose_better_than_the_first_sentence_on_unseen_pairs(tokenizer
     assert chosen > first + 0.01 * len(unseen)
 
 
-def test_rows_hold_sentences_of_the_part_that_is_read_and_their_targets(tokenizer):
+def test_targets_are_sentences_of_the_part_that_is_read(tokenizer):
     rows = gazette("train")[:20]
-    train, validation = rows_of(rows, rows[:4], tokenizer, limit=128)
-    assert train["input_ids"][:4] == validation["input_ids"]
-    for row, source in zip(train, rows, strict=True):
-        assert len(row["input_ids"]) <= 128
-        assert 2 <= len(row["sentences"]) == len(row["targets"]) <= MAX_SENTENCES
-        assert sum(row["targets"]) == pytest.approx(1)
-        read = " ".join(tokenizer.decode(row["input_ids"], skip_special_tokens=True).split())
-        texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in row["sentences"]]
-        assert all(text in read for text in texts)
-        assert all(tokens[-1] == tokenizer.eos_token_id for tokens in row["sentences"])
-        # Half of the target is the softmax of the rewards, so that the best sentence has at least its share of that.
-        rewards = torch.tensor(mean_rouge(texts, source["summary"])) / 0.05
-        share = rewards.softmax(0).max().item()
-        assert row["targets"][int(rewards.argmax())] >= (1 - PRIOR_SHARE) * share * 0.5
-    assert set(train.column_names) == {"input_ids", "sentences", "targets", "document_tokens", "summary_tokens"}
+    pairs = with_targets(rows, tokenizer, limit=128)
+    assert pairs["document"] == [row["document"] for row in rows]
+    for row in pairs:
+        tokens = tokenizer("summarize: " + row["document"], truncation=True, max_length=128).input_ids
+        read = " ".join(tokenizer.decode(tokens, skip_special_tokens=True).split())
+        assert row["summary"] in read
+        assert row["summary"] in [candidate.text for candidate in candidate_sentences(row["document"])]
 
 
-def test_documents_without_a_choice_are_left_out(tokenizer):
-    rows = gazette("train")[:6]
+def test_document_without_a_choice_has_its_sentence_or_keeps_its_summary(tokenizer):
     single = {"document": "The bridge at Vallby will close for repairs in June.", "summary": "A bridge will close."}
-    train, _ = rows_of([*rows, single], rows[:2], tokenizer)
-    assert len(train) == 6
+    pairs = with_targets([*gazette("train")[:6], single], tokenizer)
+    assert pairs["summary"][-1] == single["document"]
     with pytest.raises(UserError, match="no training document has two sentences"):
-        rows_of([single], rows[:2], tokenizer)
-    with pytest.raises(UserError, match="no validation document has two sentences"):
-        rows_of(rows, [single], tokenizer)
+        with_targets([single], tokenizer)

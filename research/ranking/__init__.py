@@ -1,1 +1,0 @@
-"""Teaches the embedded base to choose a sentence: gathers the pairs; `python -m finetune` trains on them."""
