@@ -85,7 +85,7 @@ def test_batch_of_64_texts_is_accepted(client):
 
 
 def test_stream_sends_deltas_that_join_to_the_summary_and_then_the_response(client):
-    body = {"text": DOCUMENTS[0], "max_new_tokens": 20, "num_beams": 1, "evidence": True}
+    body = {"text": DOCUMENTS[0], "mode": "write", "max_new_tokens": 20, "num_beams": 1, "evidence": True}
     with client.stream("POST", "/summarize_stream", json=body) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         parsed = events(response.read().decode())
@@ -106,7 +106,7 @@ def test_stream_that_cannot_start_has_an_error_status(client, body, status):
 
 
 def test_stream_that_times_out_ends_with_an_error_event(client):
-    body = {"text": DOCUMENTS[0], "max_new_tokens": 512, "min_new_tokens": 512}
+    body = {"text": DOCUMENTS[0], "mode": "write", "max_new_tokens": 512, "min_new_tokens": 512}
     began = time.monotonic()
     assert events(client.post("/summarize_stream", json=body).text)[-1][0] == "done"
     limit = int(500 * (time.monotonic() - began))  # ms; half the time it takes on this machine
@@ -122,7 +122,8 @@ def test_stream_that_times_out_ends_with_an_error_event(client):
 
 
 def test_timeout_answers_504_in_time(client):
-    body = {"text": DOCUMENTS[0], "max_new_tokens": 512, "min_new_tokens": 512, "num_beams": 8, "timeout_ms": 150}
+    body = {"text": DOCUMENTS[0], "mode": "write", "max_new_tokens": 512, "min_new_tokens": 512, "num_beams": 8}
+    body["timeout_ms"] = 150
     began = time.monotonic()
     response = client.post("/summarize", json=body)
     assert (response.status_code, response.json()["error"]["type"]) == (504, "timeout")
@@ -250,8 +251,9 @@ def test_metrics_count_requests_with_few_labels(client):
         return {(s.name, *sorted(s.labels.values())): s.value for family in families for s in family.samples}
 
     before = read()
-    client.post("/summarize", json={"text": DOCUMENTS[0] * 9, "max_new_tokens": 5})
-    client.post("/summarize", json={"text": DOCUMENTS[0] * 9, "max_new_tokens": 5, "long_text": "truncate"})
+    body = {"text": DOCUMENTS[0] * 9, "mode": "write", "max_new_tokens": 5}
+    client.post("/summarize", json=body)
+    client.post("/summarize", json={**body, "long_text": "truncate"})
     client.post("/summarize", json={})
     for number in range(20):
         client.get(f"/scan/{number}")

@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import bentoml
 import pytest
@@ -36,7 +37,9 @@ def engine(served_bundle):
     loaded.close()
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_beams": 3, "max_new_tokens": 30}, {"long_text": "truncate"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"mode": "write", "num_beams": 3, "max_new_tokens": 30}, {"long_text": "truncate"}]
+)
 def test_response_equals_the_engines_summary(service, engine, settings):
     status, headers, body = send(f"{service.url}/summarize", {"text": DOCUMENT, **settings})
     summary = engine.generate([DOCUMENT], GenerationParams(**settings))[0]
@@ -44,6 +47,7 @@ def test_response_equals_the_engines_summary(service, engine, settings):
     assert json.loads(body) == {
         "summary": summary.text,
         "model": engine.bundle.manifest.name,
+        **({"extracted": list(map(asdict, summary.extracted))} if summary.extracted else {}),
         "input_tokens": summary.input_tokens,
         "output_tokens": summary.output_tokens,
         "truncated": summary.truncated_tokens > 0,

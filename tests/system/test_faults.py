@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import KEY, gazette
 
 TEXT = gazette("validation")[0]["document"]
-LONG = {"text": TEXT, "max_new_tokens": 512, "min_new_tokens": 512, "long_text": "truncate"}
+LONG = {"text": TEXT, "mode": "write", "max_new_tokens": 512, "min_new_tokens": 512, "long_text": "truncate"}
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 

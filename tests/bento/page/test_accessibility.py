@@ -1,8 +1,5 @@
 """Accessibility (keyboard, screen readers, phones, light and dark), and visitors' privacy."""
 
-import json
-import urllib.request
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -53,7 +50,7 @@ def test_everything_is_reachable_by_keyboard(visit):
     page.keyboard.press("Tab")
     expect(page.go).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.status).to_contain_text("words from 4")
+    expect(page.status).to_contain_text("Already short")
     reached = set()
     for _ in range(16):
         page.keyboard.press("Tab")
@@ -82,7 +79,7 @@ def test_empty_page_has_no_horizontal_scroll_area(visit):
 
 def test_visitors_text_reaches_no_log(visit, service):
     page = visit("/ui/?text=xyzzyplugh+is+secret")
-    expect(page.status).to_contain_text("words from 3")
+    expect(page.status).to_contain_text("Already short")
     assert "xyzzyplugh" not in service.log.read_text()
 
 
@@ -100,31 +97,6 @@ def test_large_or_unsized_bodies_are_refused(service, path, size, status):
     connection.endheaders()
     assert connection.getresponse().status == status
     connection.close()
-
-
-@pytest.mark.parametrize("kind", ["uploadbutton", "file"])
-def test_only_uploaded_files_are_read(service, tmp_path, kind):
-    """A request that names another file of the server must neither read nor delete it."""
-    secret = tmp_path / "secret.txt"
-    secret.write_text("The xyzzyplugh is hidden. Nobody may read it.")
-    config = json.load(urllib.request.urlopen(f"{service.url}/ui/config"))
-    types = {component["id"]: component["type"] for component in config["components"]}
-    event = next(event for event in config["dependencies"] if event["inputs"] and types[event["inputs"][0]] == kind)
-    upload = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
-    values = {"uploadbutton": upload, "file": [upload], "slider": 1, "radio": "Chunk by chunk"}
-    data = [values.get(types[component], "") for component in event["inputs"]]
-    body = json.dumps({"data": data, "fn_index": event["id"], "session_hash": f"thief-{kind}"}).encode()
-    address = f"{service.url}/ui/gradio_api/queue"
-    urllib.request.urlopen(urllib.request.Request(f"{address}/join", body, {"Content-Type": "application/json"}))
-    with urllib.request.urlopen(f"{address}/data?session_hash=thief-{kind}", timeout=60) as stream:
-        answer = b""
-        for line in stream:
-            answer += line
-            if b"process_completed" in line:
-                break
-    assert b'"success":false' in answer
-    assert b"xyzzyplugh" not in answer
-    assert secret.exists()
 
 
 def test_status_line_is_announced_to_screen_readers(visit):

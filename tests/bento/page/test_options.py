@@ -10,8 +10,9 @@ from precis.params import bounds
 
 def test_only_what_differs_from_the_bundle_is_requested(engine):
     defaults = options.default_params(engine)
+    labels = {mode: label for label, mode in options.MODE_CHOICES.items()}
     same = (
-        "Write a summary",
+        labels[defaults.mode],
         1,
         defaults.max_new_tokens,
         defaults.min_new_tokens,
@@ -19,11 +20,10 @@ def test_only_what_differs_from_the_bundle_is_requested(engine):
         defaults.length_penalty,
     )
     assert options.to_params(defaults, *same, "Chunk by chunk") == GenerationParams()
-    params = options.to_params(
-        defaults, "Choose sentences of the text", 3, 40, 2, 4, defaults.length_penalty, "Refuse it"
-    )
+    other = "write" if defaults.mode == "extract" else "extract"
+    params = options.to_params(defaults, labels[other], 3, 40, 2, 4, defaults.length_penalty, "Refuse it")
     assert params == GenerationParams(
-        mode="extract", sentences=3, max_new_tokens=40, min_new_tokens=2, num_beams=4, long_text="refuse"
+        mode=other, sentences=3, max_new_tokens=40, min_new_tokens=2, num_beams=4, long_text="refuse"
     )
 
 

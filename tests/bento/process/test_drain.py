@@ -101,7 +101,7 @@ def test_killed_worker_is_replaced_and_sigterm_loses_no_request_under_load(embed
 def test_requests_that_outlast_the_grace_period_get_503(embedded, tmp_path):
     running = served(embedded / "bundle", tmp_path, PRECIS_LINGER_SECONDS="0", PRECIS_GRACE_SECONDS="0.5")
     try:
-        long = {"text": TEXT, "max_new_tokens": 512, "min_new_tokens": 512, "num_beams": 8}
+        long = {"text": TEXT, "mode": "write", "max_new_tokens": 512, "min_new_tokens": 512, "num_beams": 8}
         # A body that trickles in must not hold the server up either.
         slow = socket.create_connection(("127.0.0.1", running.port))
         slow.sendall(b"POST /summarize HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
