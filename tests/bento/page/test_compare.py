@@ -16,7 +16,7 @@ DOCUMENT = gazette("validation")[1]["document"]
 def test_comparison_shows_the_base_engines_summary_beside_the_last_one(engine):
     """On the base's own bundle where it exists, as after make model; else on the one that is served."""
     folder = find_base_bundle(engine, None) or engine.bundle.folder
-    params = GenerationParams(mode="write", max_new_tokens=90, min_new_tokens=80)
+    params = GenerationParams(mode="write", num_beams=1, max_new_tokens=90, min_new_tokens=80)
     last_result = LastResult(DOCUMENT, params, "Made <before>.")
 
     async def views(last_result: LastResult | None) -> list[str]:

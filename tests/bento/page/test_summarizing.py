@@ -19,7 +19,7 @@ async def collect(engine, queue, text, params):
 
 
 def test_last_state_is_the_engines_summary(engine):
-    params = GenerationParams(num_beams=2)
+    params = GenerationParams(mode="write", num_beams=2)
     states = asyncio.run(collect(engine, AdmissionQueue(), DOCUMENT, params))
     assert isinstance(states[-1], Done)
     assert states[-1].summary == engine.generate([DOCUMENT], params)[0]
@@ -32,7 +32,7 @@ def test_last_state_is_the_engines_summary(engine):
 def test_cancelling_frees_the_queue_and_the_engine(engine):
     async def scenario():
         queue = AdmissionQueue()
-        params = GenerationParams(num_beams=8, max_new_tokens=512, min_new_tokens=400)
+        params = GenerationParams(mode="write", num_beams=8, max_new_tokens=512, min_new_tokens=400)
         task = asyncio.create_task(collect(engine, queue, LONG, params))
         while engine.stats().running_rows == 0:
             await asyncio.sleep(0.01)
@@ -76,7 +76,7 @@ def test_waiting_text_reports_how_many_are_ahead(engine):
 def test_text_takes_a_row_a_beam_and_a_long_text_more_than_half(engine, text, num_beams, rows):
     async def scenario():
         queue = AdmissionQueue(rows=8, max_waiting=1)
-        params = GenerationParams(num_beams=num_beams, max_new_tokens=2)
+        params = GenerationParams(mode="write", num_beams=num_beams, max_new_tokens=2)
         async for state in summarize(engine, queue, text, params):
             if not isinstance(state, Done):
                 assert queue.rows - queue.free_rows == rows
