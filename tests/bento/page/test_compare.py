@@ -29,7 +29,7 @@ def test_comparison_shows_the_base_engines_summary_beside_the_last_one(engine):
     before, after = shown[-1].split("<section>")[1:]
     assert f'data-plain="{escape(expected)}"' in before
     assert "Made &lt;before&gt;." in after
-    assert len(shown) > 3, "it grows"
+    assert len(shown) >= 3, "it grows"
     [refusal] = asyncio.run(views(None))
     assert "Summarize a text first." in refusal
 
