@@ -26,11 +26,11 @@ from finetune.files import write_json
 from finetune.recipe import Recipe
 from finetune.recipe_io import parse_recipe
 from finetune.training.model import load_base
+from precis.grounding.evidence import find_evidence
 
 GAZETTE = ROOT / "data/gazette/validation.jsonl"
 RESULTS = ROOT / "benchmarks/results/quality.json"
 KINDS = ("rouge1", "rouge2", "rougeL")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 
@@ -41,19 +41,6 @@ def read(path: Path) -> list[tuple[str, str]]:
         return [(row["document"], row["summary"]) for row in rows]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is not JSONL with `document` and `summary`: {error}.") from error
-
-
-def unsupported(summary: str, document: str) -> list[str]:
-    """Numbers, and capitalised words inside a sentence, that are not in the document."""
-    known = {word.lower() for word in _WORD.findall(document)}
-    numbers = set(_NUMBER.findall(document))
-    missing = [number for number in _NUMBER.findall(summary) if number not in numbers]
-    for match in _WORD.finditer(summary):
-        word, before = match.group(), summary[: match.start()].rstrip(" \"'“‘(")
-        inside = before and before[-1] not in ".!?"
-        if inside and word[0].isupper() and word.lower() not in known and not any(c.isdigit() for c in word):
-            missing.append(word)
-    return missing
 
 
 def novel_bigrams(summary: str, document: str) -> float:
@@ -71,7 +58,9 @@ def measure(summaries: list[str], rows: list[tuple[str, str]]) -> dict[str, obje
         **{kind: round(mean, 2) for kind, (mean, _) in by_kind.items()},
         "ci95": {kind: [round(end, 2) for end in ends] for kind, (_, ends) in by_kind.items()},
         "words": round(float(np.mean([len(summary.split()) for summary in summaries])), 1),
-        "unsupported": round(float(np.mean([bool(unsupported(*pair)) for pair in pairs])), 3),
+        "unsupported": round(
+            float(np.mean([bool(find_evidence(document, summary).unsupported) for summary, document in pairs])), 3
+        ),
         "novel_bigrams": round(float(np.mean([novel_bigrams(*pair) for pair in pairs])), 3),
     }
 

@@ -11,19 +11,6 @@ from tests.conftest import gazette, write_jsonl
 DOCUMENT = "The harbour in Lysøyvåg closed on Monday. Captain Ask counted 1,200 boats and 31 gulls."
 
 
-@pytest.mark.parametrize(
-    ("summary", "missing"),
-    [
-        ("The harbour in Lysøyvåg closed with 1,200 boats.", []),
-        ("Harbour closed in Lysøyvåg. Gulls came.", []),
-        ("The harbour in Bergen closed with 12 boats.", ["12", "Bergen"]),
-        ('"Ask" counted 31,000 gulls on Tuesday.', ["31,000", "Tuesday"]),
-    ],
-)
-def test_unsupported_words_and_numbers_are_listed(summary, missing):
-    assert quality.unsupported(summary, DOCUMENT) == missing
-
-
 def test_novel_bigrams_by_hand():
     # the harbour, harbour closed*, closed on, on monday, monday morning*
     assert quality.novel_bigrams("The harbour closed on Monday morning.", DOCUMENT) == pytest.approx(2 / 5)
