@@ -1,6 +1,7 @@
 """Limits of bodies: 413 for one that is too large, 408 for one that is too slow, 429 for too many at once."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator
 
@@ -15,6 +16,8 @@ from bento.middleware.paths import is_summarize_request
 
 MIN_TOTAL_BYTES = 64 << 20  # of all bodies together
 UNCOUNTED_BYTES = 64 << 10  # of each body; that many the server has read before it asks
+DISCARDED_BYTES = 4 << 20  # of a body that is too large, before the answer
+DISCARD_SECONDS = 1.0
 CALLER_SHARE = 0.5  # of the total, for one caller
 
 
@@ -63,6 +66,7 @@ class BodyLimitMiddleware:
         """The body. Raises ServiceError, or ClientDisconnect when the client leaves."""
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > self.max_bytes:
+            await _discard(receive)
             raise self._too_large()
         size = 0
         try:
@@ -70,6 +74,7 @@ class BodyLimitMiddleware:
                 async for chunk in Request(scope, receive).stream():
                     size += len(chunk)
                     if size > self.max_bytes:
+                        await _discard(receive)
                         raise self._too_large()
                     yield chunk
         except TimeoutError:
@@ -87,6 +92,18 @@ class BodyLimitMiddleware:
     def _too_large(self) -> ServiceError:
         metrics.rejections.labels("too_large").inc()
         return ServiceError(413, "too_large", f"The body is larger than {self.max_bytes:,} bytes.")
+
+
+async def _discard(receive: Receive) -> None:
+    """Reads some of what remains of a body: a client that still sends would see a reset connection, not the answer."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while size < DISCARDED_BYTES:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                size += len(message.get("body", b""))
 
 
 def _counted(size: int) -> int:
