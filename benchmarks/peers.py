@@ -104,7 +104,7 @@ class Precis:
         from precis import GenerationParams
 
         texts = [" ".join(word(token) for token in ids[1:-1]) for ids in inputs]
-        params = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=beams)
+        params = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=beams, passthrough=False)
         # A random model also writes pad tokens, which a summary leaves out.
         return [new if summary.finish_reason == "length" else -1 for summary in self.engine.generate(texts, params)]
 

@@ -98,12 +98,12 @@ def start_plain(setup: Setup, scratch: Path, cores: list[int], new: int) -> Serv
 
 def body(text: str, new: int) -> dict:
     """A request to our service."""
-    return {"text": text, "max_new_tokens": new, "min_new_tokens": new, "num_beams": 1}
+    return {"text": text, "max_new_tokens": new, "min_new_tokens": new, "num_beams": 1, "passthrough": False}
 
 
 def measure_startup(server: Server, bundle: Path) -> dict[str, float]:
     """Seconds to the first answer and to the page; resident memory, and the engine's own figure for its caches."""
-    first_answer = server.wait_until_ready(START_SECONDS, "/summarize", {"text": "w10 w11", "max_new_tokens": 4})
+    first_answer = server.wait_until_ready(START_SECONDS, "/summarize", body("w10 w11", 4))
     page = server.wait_until_ready(START_SECONDS, "/ui/")
     with urllib.request.urlopen(f"{server.url}/metrics") as answer:
         caches = float(re.search(rb"^precis_cache_bytes (\S+)", answer.read(), re.M)[1])
