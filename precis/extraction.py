@@ -86,10 +86,10 @@ class Extraction:
             for group, sequence in zip(self._groups, self._sequences, strict=True)
         ]
         count = self._params.sentences
-        kept = [min(count, max(1, len(group) // 2)) for group in scored]
-        if sum(kept) < count or len(scored) == 1:
-            kept = [count] * len(scored)
-        best = [item for group, number in zip(scored, kept, strict=True) for item in _best(group, number)]
+        counts = [min(count, max(1, len(group) // 2)) for group in scored]
+        if sum(counts) < count or len(scored) == 1:
+            counts = [count] * len(scored)
+        best = [item for group, number in zip(scored, counts, strict=True) for item in _best(group, number)]
         groups = self._pack(best) if len(scored) > 1 else []
         # Where sentences are so long that their sources would not become fewer, the scores that they have decide.
         if not groups or len(groups) >= len(scored):

@@ -68,11 +68,11 @@ class PyTorchSystem:
         rankings = rank(self.model, self.tokenizer, documents, self.recipe, f"summaries: {self.name}")
         tokens, extracted = [], []
         for ranking in rankings:
-            chosen = [(ranking.candidates[index], ranking.scores[index]) for index in ranking.chosen]
-            sentences = sentence_tokens(self.tokenizer, [candidate.text for candidate, _ in chosen])
+            best = [(ranking.candidates[index], ranking.scores[index]) for index in ranking.chosen]
+            sentences = sentence_tokens(self.tokenizer, [candidate.text for candidate, _ in best])
             end = sentences[-1][-1:] if sentences else []
             tokens.append([token for sentence in sentences for token in sentence[:-1]] + end)
-            extracted.append([ExtractedSentence(item.start, item.end, score) for item, score in chosen])
+            extracted.append([ExtractedSentence(item.start, item.end, score) for item, score in best])
         return Outputs(tokens, [ranking.summary for ranking in rankings], extracted, rankings)
 
     @torch.inference_mode()

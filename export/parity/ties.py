@@ -38,9 +38,9 @@ def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: 
 def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> bool:
     """Whether PyTorch's scores leave open which sentences are the best: its own, or those of the other system."""
     places = {(candidate.start, candidate.end): index for index, candidate in enumerate(expected.candidates)}
-    chosen = {places.get((sentence.start, sentence.end)) for sentence in actual}
-    only_expected, only_actual = set(expected.chosen) - chosen, chosen - set(expected.chosen)
-    if None in chosen or not only_expected or len(only_expected) != len(only_actual):
+    actual_indices = {places.get((sentence.start, sentence.end)) for sentence in actual}
+    only_expected, only_actual = set(expected.chosen) - actual_indices, actual_indices - set(expected.chosen)
+    if None in actual_indices or not only_expected or len(only_expected) != len(only_actual):
         return False
     scores = expected.scores
     return max(scores[i] for i in only_expected) - min(scores[i] for i in only_actual if i is not None) < TIE

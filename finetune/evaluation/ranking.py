@@ -108,8 +108,8 @@ def score_sentences(model: PreTrainedModel, input_ids: list[int], labels: list[l
         )
         is_token = padded != IGNORED
         log_probabilities = outputs.logits.float().log_softmax(-1)
-        chosen = log_probabilities.gather(-1, padded.clamp(min=0)[..., None])[..., 0] * is_token
-        scores.append(chosen.sum(-1) / is_token.sum(-1) ** penalty)
+        of_tokens = log_probabilities.gather(-1, padded.clamp(min=0)[..., None])[..., 0] * is_token
+        scores.append(of_tokens.sum(-1) / is_token.sum(-1) ** penalty)
     return torch.cat(scores) if scores else torch.empty(0, device=device)
 
 

@@ -31,13 +31,13 @@ def find_inputs(names: list[str]) -> Inputs:
     for name in names:
         try:
             system, path = file_system(name)
-            found = list(_expand(system, path, inputs.not_read))
+            matches = list(_expand(system, path, inputs.not_read))
         except (OSError, ImportError, ValueError) as error:
             raise BulkError(f"{name} cannot be reached: {short_reason(error)}.") from error
-        if not found:
+        if not matches:
             endings = ", ".join(FORMATS)
             raise BulkError(f"There is no file {name}, nor a folder with files that end in one of {endings}.")
-        inputs.sources.extend(found)
+        inputs.sources.extend(matches)
     return inputs
 
 

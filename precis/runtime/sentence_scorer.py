@@ -139,5 +139,5 @@ class StaticSentenceScorer:
 def _log_probabilities(logits: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The log-probability of each of `tokens` (n,) under its `logits` (n, vocabulary)."""
     largest = logits.max(axis=1, keepdims=True)
-    chosen = np.take_along_axis(logits, tokens[:, None], axis=1) - largest
-    return (chosen[:, 0] - np.log(np.exp(logits - largest).sum(axis=1))).astype(np.float64)
+    token_logits = np.take_along_axis(logits, tokens[:, None], axis=1) - largest
+    return (token_logits[:, 0] - np.log(np.exp(logits - largest).sum(axis=1))).astype(np.float64)

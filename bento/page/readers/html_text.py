@@ -69,10 +69,10 @@ def read_html(content: bytes) -> tuple[str, str]:
     _remove_invisible(root)
     headline = _headline(root, title)
     _remove_surroundings(root)
-    found = blocks(_main(root))
-    if headline and headline not in map(_one_line, found):
-        found.insert(0, headline)
-    return "\n\n".join(found), note
+    paragraphs = blocks(_main(root))
+    if headline and headline not in map(_one_line, paragraphs):
+        paragraphs.insert(0, headline)
+    return "\n\n".join(paragraphs), note
 
 
 def visible_text(markup: str) -> str:
@@ -113,7 +113,7 @@ def _parse(markup: str) -> Any:
 
 def _remove_invisible(root: Any) -> None:
     """Removes what a browser does not show, and marks of footnotes."""
-    selectors = {found for style in root.iter("style") for found in _hiding_selectors(style.text or "")}
+    selectors = {selector for style in root.iter("style") for selector in _hiding_selectors(style.text or "")}
     for element in list(root.iter()):
         if element.tag in INVISIBLE or _is_hidden(element, selectors) or _is_reference(element):
             _remove(element)
@@ -228,9 +228,9 @@ def _is_menu(element: Any, size: _Size) -> bool:
 def _main(body: Any) -> Any:
     """The page's main part: <main>, or the only <article>, if much of the text is in it."""
     enough = len(_text(body)) * MAIN_SHARE
-    found = [part for part in body.xpath(MAIN) if len(_text(part)) >= enough]
-    mains = [part for part in found if part.tag == "main" or part.get("role") == "main"]
-    return mains[0] if mains else found[0] if len(found) == 1 else body
+    candidates = [part for part in body.xpath(MAIN) if len(_text(part)) >= enough]
+    mains = [part for part in candidates if part.tag == "main" or part.get("role") == "main"]
+    return mains[0] if mains else candidates[0] if len(candidates) == 1 else body
 
 
 def _headline(root: Any, title: str) -> str:

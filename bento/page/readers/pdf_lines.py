@@ -71,14 +71,14 @@ def page_lines(page: Any, number: int) -> list[Line]:
                 if not fresh:
                     lines[-1].text += part
                 continue
-            found = _line(part, cm, tm, font, size, number)
+            line = _line(part, cm, tm, font, size, number)
             if fresh:
-                lines.append(found)
+                lines.append(line)
                 fresh, longest = False, len(part)
                 continue
             lines[-1].text += part
             if len(part) > longest:
-                lines[-1].size, lines[-1].font, longest = found.size, found.font, len(part)
+                lines[-1].size, lines[-1].font, longest = line.size, line.font, len(part)
 
     page.extract_text(visitor_text=visit)
     for line in lines:
