@@ -68,7 +68,7 @@ class RequestHandler:
         request = parse_request(BatchRequest, body)
         deadline = started + self._seconds(request)
         params = request.generation_params()
-        self.engine.check_admission()
+        self.engine.check_admission(current_caller.get().name)
         outcomes = await asyncio.gather(
             *(self._summarize(text, request, params, deadline) for text in request.texts), return_exceptions=True
         )
@@ -84,9 +84,9 @@ class RequestHandler:
         request = parse_request(SummarizeRequest, body)
         deadline = started + self._seconds(request)
         params = request.generation_params()
-        deltas = self.engine.stream(
-            request.text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
+        caller = current_caller.get()
+        seconds = deadline - time.monotonic()
+        deltas = self.engine.stream(request.text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
         items = with_heartbeats(deltas, HEARTBEAT_SECONDS)
         first = await anext(items)
         events = self._events(request, deadline, items, first)
@@ -115,9 +115,9 @@ class RequestHandler:
     async def _summarize(
         self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
     ) -> SummarizeResponse:
-        summary = await self.engine.summarize(
-            text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
+        caller = current_caller.get()
+        seconds = deadline - time.monotonic()
+        summary = await self.engine.summarize(text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
         return await self._response(text, options, summary, deadline)
 
     async def _response(

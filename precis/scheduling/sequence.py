@@ -19,6 +19,7 @@ class Sequence:
         is_cancelled: whether nobody waits for the result any more; called between steps.
         on_tokens: called after each step with all tokens that are certain so far.
         sentences: of a ranking, the tokens of the sentences to score, with end tokens; else empty.
+        priority: of a ranking; the one with the least is scored next, and None has to wait. Called between steps.
         scores: of a ranking, the sentences' scores.
         token_ids: the generated tokens without special tokens.
         finish_reason: "end" after an end token, "length" after the longest allowed summary, "" before.
@@ -30,6 +31,7 @@ class Sequence:
     is_cancelled: Callable[[], bool]
     on_tokens: Callable[[list[int]], None] | None = None
     sentences: list[list[int]] = field(default_factory=list)
+    priority: Callable[[], float | None] = lambda: 0.0
     scores: list[float] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     finish_reason: str = ""

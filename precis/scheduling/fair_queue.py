@@ -1,0 +1,160 @@
+"""The waiting work by caller, in the order in which it should be served.
+
+The discipline is the virtual token counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024):
+each caller has a counter of the work done for it, divided by its weight, and the one with the least is next. Tokens
+differ in cost here, so the counters are in seconds. Who comes back from a pause starts at the mean of the busy callers'
+counters or at its own, whichever is higher: nothing is saved up while idle, and a debt stays. The first work after a
+pause goes before that of callers who wait all the time, as with Linux' scheduler (CFS) for processes that have slept.
+
+Within a caller, requests take turns (round robin), one sequence each: a long text does not hold up its caller's others.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+FIRST_SECONDS = 0.5  # of a caller's work after a pause, which goes first
+SHARE_HALF_LIFE = 1.0  # seconds
+MEMORY_SECONDS = 10.0  # for which a caller without requests still counts as present
+
+Request = TypeVar("Request")
+Item = TypeVar("Item")
+
+
+@dataclass(eq=False)
+class Caller(Generic[Request, Item]):
+    """A caller: `served` seconds of work divided by `weight`, of which `served_since_pause` since it had no requests.
+
+    `requests` are those that are not finished, `rows` and `rankings` what runs; the scheduler counts the two.
+    """
+
+    weight: float = 1.0
+    served: float = 0.0
+    served_since_pause: float = 0.0
+    requests: int = 0
+    rows: int = 0
+    rankings: int = 0
+    left_at: float = 0.0  # when its last request was finished
+    recent: float = 0.0  # seconds of work of the last time, see `share`
+    charged_at: float = 0.0
+    waiting: deque[tuple[Request, deque[Item]]] = field(default_factory=deque)
+
+    @property
+    def priority(self) -> float:
+        """The caller with the least is served next."""
+        return self.served - max(0.0, FIRST_SECONDS - self.served_since_pause)
+
+    def charge(self, seconds: float, now: float) -> None:
+        """Counts work that was done for the caller."""
+        self.recent = self._fading(now) + seconds
+        self.charged_at = now
+        self.served += seconds / self.weight
+        self.served_since_pause += seconds / self.weight
+
+    def share(self, now: float) -> float:
+        """The part of the last few seconds in which the engine worked for the caller, divided by its weight."""
+        return self._fading(now) * math.log(2) / SHARE_HALF_LIFE / self.weight
+
+    def _fading(self, now: float) -> float:
+        return self.recent * 0.5 ** ((now - self.charged_at) / SHARE_HALF_LIFE)
+
+    def add(self, request: Request, items: Iterable[Item], *, first: bool = False) -> None:
+        """Queues `items` of a request; with `first`, before the caller's other requests."""
+        (self.waiting.appendleft if first else self.waiting.append)((request, deque(items)))
+
+    def pop(self) -> None:
+        """Removes the item whose turn it is; the request's next one waits behind the caller's other requests."""
+        request, items = self.waiting.popleft()
+        items.popleft()
+        if items:
+            self.waiting.append((request, items))
+
+
+class FairQueue(Generic[Request, Item]):
+    """The callers, busy and recent. Not thread-safe."""
+
+    def __init__(self, is_cancelled: Callable[[Item], bool] = lambda _: False) -> None:
+        """`is_cancelled` says whether an item is to be dropped when its turn comes."""
+        self._is_cancelled = is_cancelled
+        self._callers: dict[str | None, Caller[Request, Item]] = {}
+
+    def __bool__(self) -> bool:
+        return any(caller.waiting for caller in self._callers.values())
+
+    @property
+    def callers(self) -> Iterable[Caller[Request, Item]]:
+        """The callers that have requests, or had some lately."""
+        return self._callers.values()
+
+    @property
+    def waiting_requests(self) -> int:
+        """Requests of which something waits."""
+        return sum(not all(map(self._is_cancelled, items)) for caller in self.callers for _, items in caller.waiting)
+
+    def is_ahead(self, caller: Caller[Request, Item], now: float, *, of_rows: bool = False) -> bool:
+        """Whether the caller has to let another go first that was served less and runs something.
+
+        Only one that takes more than its share lately has to: more than a half of the engine, or as one of two such
+        callers a third, and so on. With `of_rows`, what the other runs takes rows.
+        """
+        is_behind = any(
+            (other.rows or (other.rankings and not of_rows)) and other.priority < caller.priority
+            for other in self.callers
+            if other is not caller
+        )
+        share = caller.share(now)
+        return is_behind and share * (1 + sum(other.share(now) >= share for other in self.callers)) > 1
+
+    def is_shared(self, now: float) -> bool:
+        """Whether more than one caller is busy or has been in the last MEMORY_SECONDS."""
+        return sum(not self._is_gone(caller, now) for caller in self._callers.values()) > 1
+
+    def enter(self, name: str | None, weight: float, now: float) -> Caller[Request, Item]:
+        """The caller of that name, which has one request more from now on. `now` is in seconds, of any clock."""
+        for absent in [key for key, item in self._callers.items() if self._is_gone(item, now)]:
+            del self._callers[absent]
+        caller = self._callers.setdefault(name, Caller())
+        caller.weight = weight
+        if not caller.requests:
+            self._end_pause(caller)
+        caller.requests += 1
+        return caller
+
+    def leave(self, caller: Caller[Request, Item], now: float) -> None:
+        """A request of the caller is finished."""
+        caller.requests -= 1
+        caller.left_at = now
+
+    def in_turn(self) -> list[tuple[Caller[Request, Item], Request, Item]]:
+        """Each waiting caller with its next request and item, the caller whose turn it is first."""
+        heads = []
+        for caller in self._callers.values():
+            self._drop_cancelled(caller)
+            if caller.waiting:
+                request, items = caller.waiting[0]
+                heads.append((caller, request, items[0]))
+        return sorted(heads, key=lambda head: head[0].priority)
+
+    def _end_pause(self, caller: Caller[Request, Item]) -> None:
+        caller.served_since_pause = 0.0
+        busy = [item for item in self._callers.values() if item.requests]
+        if busy:
+            mean = sum(item.weight * item.served for item in busy) / sum(item.weight for item in busy)
+            caller.served = max(caller.served, mean)
+        else:  # nobody has waited for anybody
+            for item in self._callers.values():
+                item.served = 0.0
+
+    def _drop_cancelled(self, caller: Caller[Request, Item]) -> None:
+        while caller.waiting:
+            items = caller.waiting[0][1]
+            while items and self._is_cancelled(items[0]):
+                items.popleft()
+            if items:
+                return
+            caller.waiting.popleft()
+
+    def _is_gone(self, caller: Caller[Request, Item], now: float) -> bool:
+        return not caller.requests and caller.left_at < now - MEMORY_SECONDS
