@@ -23,8 +23,9 @@ class SummarizeOptions(RequestFields):
     """How to summarize. Parameters that are left out take the values of the model's bundle."""
 
     evidence: bool = Field(
-        False, description="Add the sentences of the text that support the summary, and the numbers and names in the "
-        "summary that do not occur in the text. Words are compared, not meanings."
+        False, description="Add the sentences of the text that support the summary, the numbers and names in the "
+        "summary that do not occur in the text, and which of its words are copied from where. Words are compared, not "
+        "meanings."
     )  # fmt: skip
     timeout_ms: int | None = Field(
         None, ge=1, le=MAX_TIMEOUT_MS, description="Answer 504 after so many milliseconds. The server's own limit "
@@ -82,11 +83,49 @@ class UnsupportedSpan(BaseModel):
     kind: Literal["number", "name"]
 
 
+class CopiedSpan(BaseModel):
+    """Words that the summary has from the text: summary[start:end] is text[source_start:source_end]."""
+
+    start: int
+    end: int
+    source_start: int
+    source_end: int
+
+
+class Seam(BaseModel):
+    """Where the summary goes on with another place of the text."""
+
+    at: int = Field(description="Where in the summary, in characters.")
+    sources: tuple[tuple[int, int], tuple[int, int]] = Field(
+        description="The pieces of the text before and after the seam, each [start, end] in characters. The first is a "
+        "negation where one was left out."
+    )
+
+
+class NovelWord(BaseModel):
+    """A word, number or name at summary[start:end] that occurs in the text in no form."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Grounding(BaseModel):
+    """What of the summary stands in the text word for word, where pieces of the text were joined, and what is new."""
+
+    verbatim: bool = Field(description="Whether each sentence of the summary stands in the text as it is.")
+    copied_share: float = Field(description="The share of the summary's words that are copied, 0 to 1.")
+    seams: list[Seam]
+    novel: list[NovelWord]
+    spans: list[CopiedSpan]
+
+
 class Evidence(BaseModel):
     """What in the text supports the summary, and what in the summary has no support; by comparing words."""
 
     sentences: list[SourceSentence]
     unsupported: list[UnsupportedSpan]
+    grounding: Grounding
 
 
 class SummarizeResponse(BaseModel):

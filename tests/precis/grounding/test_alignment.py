@@ -1,4 +1,6 @@
-"""What of a summary stands word for word in its document, and where pieces were joined: cases that a reader can judge."""
+"""What of a summary stands word for word in its document, and where pieces were joined."""
+
+from itertools import takewhile
 
 import pytest
 from hypothesis import given
@@ -190,14 +192,8 @@ def test_spans_are_the_extractive_fragments_of_grusky(document, summary):
     """The algorithm of figure 3 there, on words; of its fragments those of at least three words."""
     fragments, at = [], 0
     while at < len(summary):
-        longest = max(
-            (
-                next((n for n in range(min(len(summary) - at, len(document) - j)) if summary[at + n] != document[j + n]),
-                     min(len(summary) - at, len(document) - j))
-                for j in range(len(document))
-            ),
-            default=0,
-        )  # fmt: skip
+        pairs = (zip(summary[at:], document[start:], strict=False) for start in range(len(document)))
+        longest = max(len(list(takewhile(lambda pair: pair[0] == pair[1], both))) for both in pairs)
         if longest >= 3 or longest == len(summary):
             fragments.append(" ".join(summary[at : at + longest]))
         at += longest if longest >= 3 else 1
