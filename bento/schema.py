@@ -143,6 +143,10 @@ class SummarizeResponse(BaseModel):
     unsupported_language: bool = Field(
         description="Whether the text is in a language that the model has not learned; the summary is its beginning."
     )
+    score: float | None = Field(
+        description="The mean log-probability of the summary's tokens, its end included; null if nothing was generated."
+    )
+    min_token_score: float | None = Field(description="The log-probability of the least probable token, or null.")
     extracted: list[ExtractedSentence] | None = Field(
         None, description="With mode `extract`: the sentences of the text that the summary consists of, in order."
     )
@@ -160,6 +164,8 @@ class SummarizeResponse(BaseModel):
             truncated_tokens=summary.truncated_tokens,
             chunks=summary.chunks,
             finish_reason=summary.finish_reason,
+            score=summary.score,
+            min_token_score=summary.min_token_score,
             extracted=None if summary.extracted is None else [asdict(item) for item in summary.extracted],
             already_short=summary.already_short,
             unsupported_language=summary.unsupported_language,
@@ -167,8 +173,9 @@ class SummarizeResponse(BaseModel):
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The response's JSON, without what was not asked for."""
-        return self.model_dump(exclude_none=True)
+        """The response's JSON, without what was not asked for or has no place in the mode; scores may be null."""
+        scores = {"score": self.score, "min_token_score": self.min_token_score}
+        return self.model_dump(exclude_none=True) | scores
 
 
 class ErrorDetail(BaseModel):
