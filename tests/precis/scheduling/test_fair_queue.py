@@ -1,0 +1,139 @@
+"""The order of callers, with a clock of its own."""
+
+import itertools
+
+import pytest
+
+from precis.scheduling.fair_queue import FIRST_SECONDS, MEMORY_SECONDS, SHARE_HALF_LIFE, FairQueue
+
+
+def serve(queue: FairQueue, count: int, seconds: float = 1.0, now: float = 0.0) -> list[str]:
+    """The next `count` items, each of which takes `seconds`."""
+    items = []
+    for _ in range(count):
+        caller, _, item = queue.in_turn()[0]
+        caller.pop()
+        caller.charge(seconds, now)
+        items.append(item)
+    return items
+
+
+def enter(queue: FairQueue, name: str, count: int, weight: float = 1.0, now: float = 0.0):
+    """A request of `count` items."""
+    caller = queue.enter(name, weight, now)
+    caller.add(name, [f"{name}{number}" for number in range(count)])
+    return caller
+
+
+def test_callers_are_served_in_turn_and_a_backlog_delays_nobody():
+    queue = FairQueue()
+    enter(queue, "heavy", 10_000)
+    serve(queue, 100)
+    enter(queue, "light", 2)
+    assert serve(queue, 4) == ["light0", "heavy100", "light1", "heavy101"]
+
+
+def test_service_is_proportional_to_weight():
+    queue = FairQueue()
+    enter(queue, "a", 100)
+    enter(queue, "b", 100, weight=3.0)
+    served = serve(queue, 80, 0.1)
+    assert sum(item.startswith("b") for item in served) == pytest.approx(60, abs=5 * FIRST_SECONDS / 0.1)
+
+
+def test_expensive_items_count_more():
+    queue = FairQueue()
+    callers = enter(queue, "a", 1000), enter(queue, "b", 1000)
+    for _ in range(200):
+        caller, _, item = queue.in_turn()[0]
+        caller.pop()
+        caller.charge(3.0 if item.startswith("a") else 1.0, 0.0)
+    assert callers[0].served == pytest.approx(callers[1].served, abs=3.0 + FIRST_SECONDS)
+
+
+def test_a_callers_requests_take_turns_and_the_next_stage_goes_first():
+    queue = FairQueue()
+    caller = queue.enter("a", 1.0, 0.0)
+    caller.add("long", ["l0", "l1", "l2"])
+    caller.add("short", ["s0"])
+    assert serve(queue, 1) == ["l0"]
+    caller.add("stage", ["t0"], first=True)
+    assert serve(queue, 4) == ["t0", "s0", "l1", "l2"]
+    assert not queue
+
+
+def test_idle_callers_save_nothing_up_and_keep_their_debts():
+    queue = FairQueue()
+    heavy = enter(queue, "heavy", 1000)
+    light = enter(queue, "light", 1)
+    serve(queue, 51)
+    queue.leave(light, 0.0)
+    serve(queue, 300)
+    assert enter(queue, "light", 1) is light
+    assert light.served == heavy.served, "not the 50 that it had"
+    heavy_before = heavy.served
+    light.charge(20.0, 0.0)
+    queue.leave(light, 0.0)
+    enter(queue, "light", 1)
+    assert light.served == heavy_before + 20, "its debt stays"
+
+
+def test_a_stream_of_new_callers_does_not_starve_an_old_one():
+    queue = FairQueue()
+    enter(queue, "heavy", 10)
+    serve(queue, 2)
+    served = []
+    for number in itertools.count():
+        caller = enter(queue, f"new {number} ", 2)
+        served += serve(queue, 1)
+        queue.leave(caller, 0.0)
+        if "heavy9" in served or number == 1000:
+            break
+    assert "heavy9" in served
+
+
+def test_debts_end_when_nobody_waits():
+    queue = FairQueue()
+    first = enter(queue, "a", 1)
+    serve(queue, 1, 100.0)
+    queue.leave(first, 0.0)
+    enter(queue, "b", 5)
+    enter(queue, "a", 1)
+    assert "a0" in serve(queue, 3)
+
+
+def test_absent_callers_are_forgotten():
+    queue = FairQueue()
+    queue.leave(enter(queue, "a", 0), 5.0)
+    enter(queue, "b", 0, now=5.0 + MEMORY_SECONDS)
+    assert queue.is_shared(5.0 + MEMORY_SECONDS)
+    assert not queue.is_shared(6.0 + MEMORY_SECONDS)
+    enter(queue, "b", 0, now=6.0 + MEMORY_SECONDS)
+    assert len([*queue.callers]) == 1
+
+
+def test_cancelled_items_are_dropped():
+    cancelled = {"a0", "b0"}
+    queue = FairQueue(cancelled.__contains__)
+    enter(queue, "a", 2)
+    enter(queue, "b", 1)
+    assert queue.waiting_requests == 1
+    assert [item for *_, item in queue.in_turn()] == ["a1"]
+
+
+def test_only_a_caller_above_its_share_has_to_wait_for_one_that_was_served_less():
+    queue = FairQueue()
+    heavy, light = enter(queue, "heavy", 9), enter(queue, "light", 9)
+    now = 10 * SHARE_HALF_LIFE
+    for step in range(1000):  # 80% and 10% of the time
+        heavy.charge(0.8 * now / 1000, now * step / 1000)
+        light.charge(0.1 * now / 1000, now * step / 1000)
+    assert heavy.share(now) == pytest.approx(0.8, rel=0.02)
+    assert not queue.is_ahead(heavy, now), "the other one runs nothing"
+    light.rankings = 1
+    assert queue.is_ahead(heavy, now)
+    assert not queue.is_ahead(heavy, now, of_rows=True)
+    light.rows = 1
+    assert queue.is_ahead(heavy, now, of_rows=True)
+    assert not queue.is_ahead(light, now)
+    assert not queue.is_ahead(heavy, now + SHARE_HALF_LIFE), "it has paused"
