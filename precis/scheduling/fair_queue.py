@@ -2,9 +2,10 @@
 
 The discipline is the virtual token counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024):
 each caller has a counter of the work done for it, divided by its weight, and the one with the least is next. Tokens
-differ in cost here, so the counters are in seconds. Who comes back from a pause starts at the mean of the busy callers'
-counters or at its own, whichever is higher: nothing is saved up while idle, and a debt stays. The first work after a
-pause goes before that of callers who wait all the time, as with Linux' scheduler (CFS) for processes that have slept.
+differ in cost here, so the counters are in seconds. Who comes back from a pause starts at its own counter or where an
+ideally shared counter would be by now, whichever is higher: nothing is saved up while idle, a debt stays, and a stream
+of new callers starves nobody. The first work after a pause goes before that of callers who wait all the time, as with
+Linux' scheduler (CFS) for processes that have slept.
 
 Within a caller, requests take turns (round robin), one sequence each: a long text does not hold up its caller's others.
 """
@@ -37,7 +38,7 @@ class Caller(Generic[Request, Item]):
     rows: int = 0
     rankings: int = 0
     left_at: float = 0.0  # when its last request was finished
-    recent: float = 0.0  # seconds of work of the last time, see `share`
+    recent: float = 0.0  # see recent_seconds, at `charged_at`
     charged_at: float = 0.0
     waiting: deque[tuple[Request, deque[Item]]] = field(default_factory=deque)
 
@@ -46,18 +47,12 @@ class Caller(Generic[Request, Item]):
         """The caller with the least is served next."""
         return self.served - max(0.0, FIRST_SECONDS - self.served_since_pause)
 
-    def charge(self, seconds: float, now: float) -> None:
-        """Counts work that was done for the caller."""
-        self.recent = self._fading(now) + seconds
-        self.charged_at = now
-        self.served += seconds / self.weight
-        self.served_since_pause += seconds / self.weight
-
     def share(self, now: float) -> float:
         """The part of the last few seconds in which the engine worked for the caller, divided by its weight."""
-        return self._fading(now) * math.log(2) / SHARE_HALF_LIFE / self.weight
+        return self.recent_seconds(now) * math.log(2) / SHARE_HALF_LIFE / self.weight
 
-    def _fading(self, now: float) -> float:
+    def recent_seconds(self, now: float) -> float:
+        """The work of the last time, of which a half counts after each SHARE_HALF_LIFE."""
         return self.recent * 0.5 ** ((now - self.charged_at) / SHARE_HALF_LIFE)
 
     def add(self, request: Request, items: Iterable[Item], *, first: bool = False) -> None:
@@ -79,6 +74,8 @@ class FairQueue(Generic[Request, Item]):
         """`is_cancelled` says whether an item is to be dropped when its turn comes."""
         self._is_cancelled = is_cancelled
         self._callers: dict[str | None, Caller[Request, Item]] = {}
+        self._virtual = 0.0  # the counter of a caller that has had its exact share, when busy callers last changed
+        self._work = 0.0  # seconds since then
 
     def __bool__(self) -> bool:
         return any(caller.waiting for caller in self._callers.values())
@@ -118,14 +115,26 @@ class FairQueue(Generic[Request, Item]):
         caller = self._callers.setdefault(name, Caller())
         caller.weight = weight
         if not caller.requests:
-            self._end_pause(caller)
+            self._advance()
+            caller.served = max(caller.served, self._virtual)
+            caller.served_since_pause = 0.0
         caller.requests += 1
         return caller
 
     def leave(self, caller: Caller[Request, Item], now: float) -> None:
         """A request of the caller is finished."""
+        if caller.requests == 1:
+            self._advance()
         caller.requests -= 1
         caller.left_at = now
+
+    def charge(self, caller: Caller[Request, Item], seconds: float, now: float) -> None:
+        """Counts work that was done for the caller."""
+        caller.recent = caller.recent_seconds(now) + seconds
+        caller.charged_at = now
+        caller.served += seconds / caller.weight
+        caller.served_since_pause += seconds / caller.weight
+        self._work += seconds
 
     def in_turn(self) -> list[tuple[Caller[Request, Item], Request, Item]]:
         """Each waiting caller with its next request and item, the caller whose turn it is first."""
@@ -137,15 +146,19 @@ class FairQueue(Generic[Request, Item]):
                 heads.append((caller, request, items[0]))
         return sorted(heads, key=lambda head: head[0].priority)
 
-    def _end_pause(self, caller: Caller[Request, Item]) -> None:
-        caller.served_since_pause = 0.0
-        busy = [item for item in self._callers.values() if item.requests]
-        if busy:
-            mean = sum(item.weight * item.served for item in busy) / sum(item.weight for item in busy)
-            caller.served = max(caller.served, mean)
+    def _advance(self) -> None:
+        """Brings the virtual counter up to date, before the busy callers change."""
+        busy = [caller for caller in self.callers if caller.requests]
+        if len(busy) == 1:  # it has had everything, which makes up for what it lacked before
+            self._virtual = busy[0].served
+        elif busy:
+            self._virtual += self._work / sum(caller.weight for caller in busy)
+            self._virtual = max(self._virtual, min(caller.served for caller in busy))
         else:  # nobody has waited for anybody
-            for item in self._callers.values():
-                item.served = 0.0
+            self._virtual = 0.0
+            for caller in self.callers:
+                caller.served = 0.0
+        self._work = 0.0
 
     def _drop_cancelled(self, caller: Caller[Request, Item]) -> None:
         while caller.waiting:

@@ -3,7 +3,8 @@
 Prefilling a text delays all running sequences, so between two steps only a limited number of tokens is prefilled. A
 batch that is efficient already admits nothing newer than its oldest sequence: more rows would gain little throughput,
 and the longest summaries would pay for it. Under overload, where requests wait longer than they run, the oldest waiting
-request is older than the running ones, and all rows fill up (docs/log.md#joining-policy).
+request is older than the running ones, and all rows fill up (docs/log.md#joining-policy). A streamed text joins a
+larger batch, because its first token is waited for more than its last.
 
 Between callers: while others are about, one caller's rows make an efficient batch and no more, it prefills one text at
 a time once some are running, and who has fewer rows than another may join although the batch is efficient. A caller
@@ -17,6 +18,7 @@ and only a few rankings are encoded ahead of their turn.
 import math
 from dataclasses import dataclass, replace
 
+STREAMED_BATCH = 2  # times the rows of an efficient batch, up to which a streamed text joins at once
 MAX_RANKINGS = 4  # whose encoded texts are in memory
 FEW_ROWS = 2  # a caller with no more prefills as many texts between two steps as fit
 MAX_RANKINGS_PER_CALLER = 2  # the encoder may read two texts side by side
@@ -27,8 +29,8 @@ class Candidate:
     """A waiting sequence, the next one of its caller.
 
     It has `rows` (beams; a ranking has none) and `tokens` to prefill or score; its request was submitted at
-    `submitted_at` (monotonic time). `caller_rows` and `caller_rankings` are what its caller runs already;
-    `is_ahead` says that a caller with less service is running.
+    `submitted_at` (monotonic time). `caller_rows` and `caller_rankings` are what its caller runs already. `is_streamed`
+    says that its tokens are shown as they come, and `is_ahead` that a caller with less service is running.
     """
 
     rows: int
@@ -36,6 +38,7 @@ class Candidate:
     submitted_at: float
     caller_rows: int = 0
     caller_rankings: int = 0
+    is_streamed: bool = False
     is_ahead: bool = False
 
 
@@ -90,8 +93,10 @@ def may_join(candidate: Candidate, batch: BatchState) -> bool:
         return False
     if batch.is_shared and batch.prefill_tokens and candidate.caller_rows > FEW_ROWS and batch.slows_with_rows:
         return False
-    if batch.running_rows < batch.efficient_rows:
-        return True
     rows = candidate.caller_rows + candidate.rows
-    is_older = candidate.submitted_at <= batch.oldest_start
-    return rows < batch.most_rows or (is_older and (not batch.is_shared or rows <= batch.efficient_rows))
+    if batch.running_rows < batch.efficient_rows or rows < batch.most_rows:
+        return True
+    if batch.is_shared and rows > batch.efficient_rows:
+        return False
+    streams = candidate.is_streamed and batch.running_rows < STREAMED_BATCH * batch.efficient_rows
+    return streams or candidate.submitted_at <= batch.oldest_start

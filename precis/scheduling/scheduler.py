@@ -174,7 +174,7 @@ class Scheduler:
                 costs.decode.add(max(rows, self.batch.kv_cache.efficient_rows), seconds)
             with self._changed:
                 for caller, caller_rows in callers:
-                    caller.charge(seconds * caller_rows / max(1, rows), time.monotonic())
+                    self._queue.charge(caller, seconds * caller_rows / max(1, rows), time.monotonic())
         self._throughput.add(sum(sequence.tokens for sequence in admitted), time.perf_counter() - start)
 
     def _wait_for_work(self) -> bool:
@@ -208,7 +208,7 @@ class Scheduler:
         """Takes sequences from the queue, in turn, while they may join the batch; they count as running from now on."""
         admitted: dict[Sequence, _Running] = {}
         with self._changed:
-            batch = self._batch_state()
+            batch, rates = self._batch_state(), self._backlog.costs.rates()
             while head := self._next(batch):
                 caller, request, sequence, candidate = head
                 batch = batch.admit(candidate)
@@ -216,7 +216,7 @@ class Scheduler:
                 self._running[sequence] = admitted[sequence] = _Running(request, caller)
                 caller.rows += sequence.rows
                 caller.rankings += sequence.is_ranking
-                caller.charge(self._backlog.costs.rates()(Work(len(sequence.input_ids))), time.monotonic())
+                self._queue.charge(caller, rates(Work(len(sequence.input_ids))), time.monotonic())
                 self._backlog.start(request, sequence)
                 sequence.priority = functools.partial(self._ranking_priority, caller)
         return admitted
@@ -230,6 +230,7 @@ class Scheduler:
                 request.submitted_at,
                 caller.rows,
                 caller.rankings,
+                is_streamed=sequence.on_tokens is not None,
                 is_ahead=self._queue.is_ahead(caller, time.monotonic()),
             )
             if may_join(candidate, batch):
@@ -285,9 +286,10 @@ class Scheduler:
                 self._remove(sequence).set_exception(EngineError(f"The decode step of this text failed: {error}"))
             return NO_RANKING
         ranked, rates = self.batch.last_ranking, self._backlog.costs.rates()
+        now = time.monotonic()
         with self._changed:
             for sequence, tokens in ranked.tokens.items():
-                self._running[sequence].caller.charge(rates(Work(ranked_tokens=tokens)), time.monotonic())
+                self._queue.charge(self._running[sequence].caller, rates(Work(ranked_tokens=tokens)), now)
         for sequence in done:
             caller = self._running[sequence].caller
             request = self._remove(sequence)

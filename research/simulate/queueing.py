@@ -52,15 +52,16 @@ class Costs:
 
 @dataclass(slots=True)
 class Text:
-    """One request: its arrival, input tokens, new tokens, and caller, and when it has its first token and is answered.
+    """One request: its arrival, input tokens, new tokens, caller, and whether it is streamed.
 
-    Nan: refused.
+    `first` is when it has its first token and `done` when it is answered (nan: refused).
     """
 
     at: float
     tokens: int
     new: int
     caller: str | None = None
+    streamed: bool = False
     first: float = math.nan
     done: float = math.nan
 
@@ -126,7 +127,7 @@ class Replica:
             caller.pop()
             caller.rows += 1
             prefill = costs.prefill_text + costs.prefill_token * text.tokens
-            caller.charge(prefill, self.clock)
+            self.queue.charge(caller, prefill, self.clock)
             seconds += prefill
             self.waiting -= 1
             self.waiting_tokens -= text.tokens
@@ -134,7 +135,7 @@ class Replica:
         step = costs.step(len(self.running))
         self.clock += seconds + step
         for running in self.running:
-            running.caller.charge(step / len(self.running), self.clock)
+            self.queue.charge(running.caller, step / len(self.running), self.clock)
             if running.remaining == running.text.new:
                 running.text.first = self.clock + costs.overhead
             running.remaining -= 1

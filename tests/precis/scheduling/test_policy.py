@@ -9,6 +9,7 @@ from precis.scheduling.policy import (
     FEW_ROWS,
     MAX_RANKINGS,
     MAX_RANKINGS_PER_CALLER,
+    STREAMED_BATCH,
     BatchState,
     Candidate,
     may_join,
@@ -118,3 +119,9 @@ def test_where_rows_cost_nothing_a_busy_caller_prefills_as_many_as_fit():
 def test_joining_counts_the_rows_of_the_caller_that_has_most():
     batch = EMPTY.admit(replace(candidate(rows=4, tokens=10), caller_rows=3)).admit(candidate(rows=2, tokens=10))
     assert batch.most_rows == 7
+
+
+@pytest.mark.parametrize(("rows", "joins"), [(10, True), (STREAMED_BATCH * 10 - 1, True), (STREAMED_BATCH * 10, False)])
+def test_streamed_text_joins_a_larger_batch(rows, joins):
+    streamed = replace(candidate(submitted_at=9.0), is_streamed=True)
+    assert may_join(streamed, running(rows, oldest_start=5.0)) is joins
