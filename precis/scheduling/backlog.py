@@ -1,8 +1,10 @@
 """The work that is not finished: of each request and each caller, in seconds and in waiting tokens."""
 
-from collections.abc import Iterable
+import math
+import time
 from dataclasses import dataclass, field
 
+from precis.errors import TooMuchWork
 from precis.request import Request
 from precis.scheduling.admission import Admission, CallerLoad, Newcomer, is_full
 from precis.scheduling.sequence import Sequence
@@ -96,12 +98,16 @@ class RequestBacklog:
         if not caller.requests:
             del self._callers[request.caller]
 
-    def newcomer(self, sequences: Iterable[Sequence], seconds_left: float) -> Newcomer:
-        """A request of these sequences, for the admission policy."""
+    def judge(self, request: Request, sequences: list[Sequence], max_tokens: int) -> tuple[Admission, Newcomer]:
+        """What the admission policy decides by. Raises TooMuchWork if the request could never be finished in time."""
         total = Work()
         for sequence in sequences:
             total.add(self.costs.of(sequence))
-        return Newcomer(self.costs.rates()(total), seconds_left)
+        left = math.inf if request.deadline is None else request.deadline - time.monotonic()
+        newcomer = Newcomer(self.costs.rates()(total), left)
+        if not newcomer.is_possible:
+            raise TooMuchWork(newcomer.seconds, left)
+        return self.admission(request.caller, request.weight, len(sequences), max_tokens), newcomer
 
     def admission(self, name: str | None, weight: float, sequences: int, max_tokens: int) -> Admission:
         """The admission policy for a request of that caller and of so many sequences."""

@@ -1,8 +1,6 @@
 """The queue of waiting sequences, and the thread that admits them to the running batch and steps it."""
 
 import functools
-import heapq
-import itertools
 import logging
 import math
 import threading
@@ -10,10 +8,11 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from precis.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull, TooMuchWork
+from precis.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull
 from precis.request import Request, Summary
 from precis.scheduling.admission import Admission, Newcomer
 from precis.scheduling.backlog import RequestBacklog
+from precis.scheduling.deadlines import Deadlines
 from precis.scheduling.fair_queue import Caller, FairQueue
 from precis.scheduling.policy import BatchState, Candidate, may_join
 from precis.scheduling.ranking import RankingTurn
@@ -55,9 +54,7 @@ class Scheduler:
         self._queue: FairQueue[Request, Sequence] = FairQueue(lambda sequence: sequence.is_cancelled())
         self._running: dict[Sequence, _Running] = {}
         self._backlog = RequestBacklog()
-        # A heap of (deadline, order of arrival, request or nothing once it is done).
-        self._deadlines: list[tuple[float, int, list[Request]]] = []
-        self._arrivals = itertools.count()
+        self._deadlines = Deadlines()
         self._throughput = ThroughputEstimate()
         self._closed = False
         self.thread = threading.Thread(target=self._run, name="precis-scheduler", daemon=True)
@@ -69,7 +66,6 @@ class Scheduler:
         Raises EngineClosed, and if `bounded` is true EngineFull or TooMuchWork. A request that is not bounded is an
         offline one: its caller waits for a list of texts, not for the first tokens of one.
         """
-        entry = [request]
         refused: tuple[Admission, Newcomer] | None = None
         with self._changed:
             if self._closed:
@@ -78,7 +74,7 @@ class Scheduler:
                 return
             sequences = request.start()
             if bounded:
-                admission, newcomer = self._judge(request, sequences)
+                admission, newcomer = self._backlog.judge(request, sequences, self.max_waiting_tokens)
                 if not admission.admits(newcomer):
                     refused = admission, newcomer
                 request.estimated_seconds = admission.seconds_until_done(newcomer)
@@ -87,8 +83,7 @@ class Scheduler:
                 self._backlog.add(request, sequences)
                 caller = self._queue.enter(request.caller, request.weight, time.monotonic())
                 caller.add(request, sequences)
-                if request.deadline is not None:
-                    heapq.heappush(self._deadlines, (request.deadline, next(self._arrivals), entry))
+                self._deadlines.add(request)
                 self._changed.notify()
         if refused is not None:  # outside the lock: it takes some time, and under overload there are many
             admission, newcomer = refused
@@ -96,7 +91,6 @@ class Scheduler:
 
         def on_done(_: Future[Summary]) -> None:
             # A cancelled request stops counting at once; its sequences leave the queue when their turn comes.
-            entry.clear()
             with self._changed:
                 self._backlog.remove(request)
                 self._queue.leave(caller, time.monotonic())
@@ -110,15 +104,6 @@ class Scheduler:
         with self._changed:
             admission = self._backlog.admission(caller, 1.0, 1, self.max_waiting_tokens)
         raise EngineFull(admission.retry_after(Newcomer(0.0, math.inf)) or 1.0)
-
-    def _judge(self, request: Request, sequences: list[Sequence]) -> tuple[Admission, Newcomer]:
-        """What the admission policy decides by. Raises TooMuchWork if the request could never be finished in time."""
-        left = math.inf if request.deadline is None else request.deadline - time.monotonic()
-        newcomer = self._backlog.newcomer(sequences, left)
-        if not newcomer.is_possible:
-            raise TooMuchWork(newcomer.seconds, left)
-        count = len(sequences)
-        return self._backlog.admission(request.caller, request.weight, count, self.max_waiting_tokens), newcomer
 
     def stats(self, cache_bytes: int) -> Stats:
         """A snapshot; from any thread."""
@@ -184,12 +169,10 @@ class Scheduler:
             return not self._closed
 
     def _expire_deadlines(self) -> None:
-        now = time.monotonic()
-        while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2]):
-            with self._changed:
-                _, _, entry = heapq.heappop(self._deadlines)
-            for request in [*entry]:
-                request.set_exception(DeadlineExceeded("The summary was not ready in time."))
+        with self._changed:
+            expired = self._deadlines.pop_expired()
+        for request in expired:
+            request.set_exception(DeadlineExceeded("The summary was not ready in time."))
 
     def _admit(self) -> list[Sequence]:
         """Moves sequences from the queue to the batch; returns them."""

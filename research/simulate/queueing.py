@@ -150,9 +150,8 @@ class Replica:
         if not self.waiting:
             return None
         for caller, text, _ in self.queue.in_turn():
-            candidate = Candidate(
-                1, text.tokens, text.at, caller.rows, is_ahead=self.queue.is_ahead(caller, self.clock)
-            )
+            ahead = self.queue.is_ahead(caller, self.clock)
+            candidate = Candidate(1, text.tokens, text.at, caller.rows, is_streamed=text.streamed, is_ahead=ahead)
             if may_join(candidate, batch):
                 return caller, text, candidate
             if not batch.has_room(candidate):

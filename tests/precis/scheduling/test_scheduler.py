@@ -116,7 +116,7 @@ def test_deadline_ends_waiting_and_running_requests(bundle):
         assert short.result(20).output_tokens <= 3
         scheduler = engine._scheduler
         assert not scheduler.batch.sequences
-        assert not scheduler._deadlines or not scheduler._deadlines[0][2], "finished requests are not kept"
+        wait_until(lambda: not scheduler._deadlines.pop_expired() and not scheduler._deadlines)
 
 
 def test_efficient_batch_admits_no_newer_request(bundle):
