@@ -71,7 +71,11 @@ class EngineCollector(Collector):
             ("queue_tokens_limit", "Waiting tokens above which requests are refused.", stats.max_waiting_tokens),
             ("queue_requests", "Waiting requests.", stats.waiting_requests),
             ("queue_drain_tokens_per_second", "Rate at which the queue is processed.", stats.tokens_per_second),
-            ("rows_running", "Sequences being decoded, and texts whose sentences are being ranked.", stats.running_rows),
+            (
+                "rows_running",
+                "Sequences being decoded, and texts whose sentences are being ranked.",
+                stats.running_rows,
+            ),
             ("rows", "Sequences that can be decoded at once.", stats.rows),
             ("cache_bytes", "Memory of the KV caches when all rows are full.", stats.cache_bytes),
         ):

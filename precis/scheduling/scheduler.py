@@ -191,6 +191,8 @@ class Scheduler:
         """Takes sequences from the queue, in turn, while they may join the batch; they count as running from now on."""
         admitted: dict[Sequence, _Running] = {}
         with self._changed:
+            if not self._queue:
+                return admitted
             batch, rates = self._batch_state(), self._backlog.costs.rates()
             while head := self._next(batch):
                 caller, request, sequence, candidate = head
@@ -234,7 +236,7 @@ class Scheduler:
         are inefficient.
         """
         with self._changed:
-            if not all(running.request.offline for running in self._running.values()):
+            if not self._queue or not all(running.request.offline for running in self._running.values()):
                 return False
             head = self._next(self._batch_state())
             return head is not None and head[1].offline

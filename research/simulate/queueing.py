@@ -108,9 +108,10 @@ class Replica:
     def advance(self, until: float) -> None:
         """Works until the time `until`, or until nothing is outstanding."""
         while self.clock < until and self.outstanding:
-            self._step()
+            self.step()
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Lets waiting texts join, and gives every running one a token."""
         costs, seconds = self.costs, 0.0
         batch = BatchState(
             free_rows=costs.rows - len(self.running),
