@@ -3,8 +3,8 @@
 Prefilling a text delays all running sequences, so between two steps only a limited number of tokens is prefilled. A
 batch that is efficient already admits nothing newer than its oldest sequence: more rows would gain little throughput,
 and the longest summaries would pay for it. Under overload, where requests wait longer than they run, the oldest waiting
-request is older than the running ones, and all rows fill up (docs/log.md#joining-policy). A streamed text joins a
-larger batch, because its first token is waited for more than its last.
+request is older than the running ones, and all rows fill up (docs/log.md#joining-policy). A streamed text joins
+at once, because its first token is waited for more than its last.
 
 Between callers: while others are about, one caller's rows make an efficient batch and no more, it prefills one text at
 a time once some are running, and who has fewer rows than another may join although the batch is efficient. A caller
@@ -18,7 +18,6 @@ and only a few rankings are encoded ahead of their turn.
 import math
 from dataclasses import dataclass, replace
 
-STREAMED_BATCH = 2  # times the rows of an efficient batch, up to which a streamed text joins at once
 MAX_RANKINGS = 4  # whose encoded texts are in memory
 FEW_ROWS = 2  # a caller with no more prefills as many texts between two steps as fit
 MAX_RANKINGS_PER_CALLER = 2  # the encoder may read two texts side by side
@@ -98,5 +97,4 @@ def may_join(candidate: Candidate, batch: BatchState) -> bool:
         return True
     if batch.is_shared and rows > batch.efficient_rows:
         return False
-    streams = candidate.is_streamed and batch.running_rows < STREAMED_BATCH * batch.efficient_rows
-    return streams or candidate.submitted_at <= batch.oldest_start
+    return candidate.is_streamed or candidate.submitted_at <= batch.oldest_start

@@ -9,7 +9,6 @@ from precis.scheduling.policy import (
     FEW_ROWS,
     MAX_RANKINGS,
     MAX_RANKINGS_PER_CALLER,
-    STREAMED_BATCH,
     BatchState,
     Candidate,
     may_join,
@@ -121,7 +120,12 @@ def test_joining_counts_the_rows_of_the_caller_that_has_most():
     assert batch.most_rows == 7
 
 
-@pytest.mark.parametrize(("rows", "joins"), [(10, True), (STREAMED_BATCH * 10 - 1, True), (STREAMED_BATCH * 10, False)])
-def test_streamed_text_joins_a_larger_batch(rows, joins):
+@pytest.mark.parametrize(("rows", "joins"), [(10, True), (31, True), (32, False)])
+def test_streamed_text_joins_at_once(rows, joins):
     streamed = replace(candidate(submitted_at=9.0), is_streamed=True)
     assert may_join(streamed, running(rows, oldest_start=5.0)) is joins
+
+
+def test_streams_of_a_busy_caller_leave_rows_to_others():
+    streamed = replace(candidate(submitted_at=9.0), is_streamed=True, caller_rows=10)
+    assert not may_join(streamed, replace(running(10), most_rows=10, is_shared=True))
