@@ -34,8 +34,10 @@ class RankedPair:
         return [candidate.text for candidate in self.source.candidates]
 
 
-def ranked_pairs(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> list[RankedPair]:
-    """The first FIT_DOCUMENTS of `pairs` that have two sentences to choose from.
+def ranked_pairs(
+    pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, limit: int = FIT_DOCUMENTS
+) -> list[RankedPair]:
+    """The first `limit` of `pairs` that have two sentences to choose from.
 
     Raises UserError if there are none.
     """
@@ -45,7 +47,7 @@ def ranked_pairs(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Rec
         if len(source.candidates) > 1:
             rewards = mean_rouge([candidate.text for candidate in source.candidates], row["summary"])
             result.append(RankedPair(source, rewards))
-        if len(result) == FIT_DOCUMENTS:
+        if len(result) == limit:
             break
     if not result:
         raise UserError("training.objective: no training document has two sentences to choose from.")

@@ -59,8 +59,8 @@ class Seq2SeqModel:
                 check_placement(placement, provider, graph)
         self._read_cache_shapes(bundle)
         self.ranks_sentences = any(entry.name == TOKEN_SCORES for entry in self.encoder.get_outputs())
-        if self.ranks_sentences != bool(bundle.manifest.sentence_features):
-            raise BundleError(f"{bundle.folder / ENCODER} does not fit the manifest's sentence_features.")
+        if bundle.manifest.sentence_features and not self.ranks_sentences:
+            raise BundleError(f"{bundle.folder / ENCODER} has no output {TOKEN_SCORES}, which sentence_features need.")
         # An encoder of one thread waits for no other thread. In fp32 that is not faster, and a second copy of the
         # weights is large (docs/log.md#parallel-encoding).
         separate = self.encoder_workers > 1 and self.cross_kv_dtype is np.int8
