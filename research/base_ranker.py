@@ -17,11 +17,10 @@ from finetune.evaluation.sentence_ranker import write_ranker
 from finetune.recipe import Recipe
 from finetune.recipe_io import read_recipe
 from finetune.training.model import load_base
-from finetune.training.sentence_ranker_fit import Penalties, fit_sentence_ranker
+from finetune.training.sentence_ranker_fit import fit_sentence_ranker
 
 DOCUMENTS = 500  # of a file
 SUMMARY_WORDS = 8  # a shorter summary is a title
-PENALTIES = Penalties(features=1e-3, states=0.1)
 
 
 def read_pairs(path: str) -> Dataset:
@@ -46,7 +45,7 @@ def main() -> int:
         path, _, weight = argument.partition("=")
         pairs += ranked_pairs(read_pairs(path), tokenizer, recipe, DOCUMENTS)
         importance += [float(weight or 1)] * (len(pairs) - len(importance))
-    write_ranker(fit_sentence_ranker(model, pairs, None, PENALTIES, importance), options.base)
+    write_ranker(fit_sentence_ranker(model, pairs, None, importance=importance), options.base)
     return 0
 
 
