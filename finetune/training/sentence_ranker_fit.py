@@ -31,7 +31,7 @@ class Penalties:
     states: float
 
 
-# Selected by ROUGE on Gazette validation, XSum and SciTLDR (docs/log.md#sentence-ranker). A start has seen more kinds of
+# Selected by ROUGE on Gazette, XSum and SciTLDR (docs/log.md#sentence-ranker). A start has seen more kinds of
 # text than a thousand documents of one kind hold.
 FROM_START = Penalties(features=3.0, states=1.0)
 FROM_NOTHING = Penalties(features=1e-3, states=0.1)
