@@ -275,5 +275,6 @@ class Engine:
             submitted_at=submitted_at,
             caller=caller,
             weight=weight,
+            feature_weights=self.bundle.manifest.sentence_features,
             check=check,
         )
