@@ -10,9 +10,10 @@ Linux' scheduler (CFS) for processes that have slept.
 Within a caller, requests take turns (round robin), one sequence each: a long text does not hold up its caller's others.
 """
 
+import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -90,19 +91,19 @@ class FairQueue(Generic[Request, Item]):
         """Requests of which something waits."""
         return sum(not all(map(self._is_cancelled, items)) for caller in self.callers for _, items in caller.waiting)
 
-    def is_ahead(self, caller: Caller[Request, Item], now: float, *, of_rows: bool = False) -> bool:
-        """Whether the caller has to let another go first that was served less and runs something.
-
-        Only one that takes more than its share lately has to: more than a half of the engine, or as one of two such
-        callers a third, and so on. With `of_rows`, what the other runs takes rows.
+    def heavy(self, now: float) -> set[Caller[Request, Item]]:
+        """The callers that took more than their share lately: one more than a half of the engine, or as one of two such
+        callers more than a third, and so on.
         """
-        is_behind = any(
-            (other.rows or (other.rankings and not of_rows)) and other.priority < caller.priority
-            for other in self.callers
-            if other is not caller
+        shares = sorted(((caller.share(now), caller) for caller in self.callers), key=lambda pair: -pair[0])
+        count = max((rank for rank, (share, _) in enumerate(shares, 1) if share * (rank + 1) > 1), default=0)
+        return {caller for _, caller in shares[:count]}
+
+    def is_ahead(self, caller: Caller[Request, Item], *, of_rows: bool = False) -> bool:
+        """Whether another caller that was served less runs something: with `of_rows`, something that takes rows."""
+        return any(
+            other.priority < caller.priority for other in self.callers if other.rows or (other.rankings and not of_rows)
         )
-        share = caller.share(now)
-        return is_behind and share * (1 + sum(other.share(now) >= share for other in self.callers)) > 1
 
     def is_shared(self, now: float) -> bool:
         """Whether more than one caller is busy or has been in the last MEMORY_SECONDS."""
@@ -136,15 +137,22 @@ class FairQueue(Generic[Request, Item]):
         caller.served_since_pause += seconds / caller.weight
         self._work += seconds
 
-    def in_turn(self) -> list[tuple[Caller[Request, Item], Request, Item]]:
-        """Each waiting caller with its next request and item, the caller whose turn it is first."""
-        heads = []
-        for caller in self._callers.values():
+    def in_turn(self) -> Iterator[tuple[Caller[Request, Item], Request, Item]]:
+        """The waiting callers with their next requests and items, the one whose turn it is first.
+
+        A caller comes again if its item was popped meanwhile.
+        """
+        turns = [(caller.priority, number, caller) for number, caller in enumerate(self.callers) if caller.waiting]
+        heapq.heapify(turns)
+        while turns:
+            _, number, caller = heapq.heappop(turns)
             self._drop_cancelled(caller)
             if caller.waiting:
                 request, items = caller.waiting[0]
-                heads.append((caller, request, items[0]))
-        return sorted(heads, key=lambda head: head[0].priority)
+                item = items[0]
+                yield caller, request, item
+                if not items or items[0] is not item:
+                    heapq.heappush(turns, (caller.priority, number, caller))
 
     def _advance(self) -> None:
         """Brings the virtual counter up to date, before the busy callers change."""

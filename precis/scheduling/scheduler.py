@@ -5,6 +5,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -191,12 +192,8 @@ class Scheduler:
         """Takes sequences from the queue, in turn, while they may join the batch; they count as running from now on."""
         admitted: dict[Sequence, _Running] = {}
         with self._changed:
-            if not self._queue:
-                return admitted
-            batch, rates = self._batch_state(), self._backlog.costs.rates()
-            while head := self._next(batch):
-                caller, request, sequence, candidate = head
-                batch = batch.admit(candidate)
+            rates = self._backlog.costs.rates()
+            for caller, request, sequence in self._joining():
                 caller.pop()
                 self._running[sequence] = admitted[sequence] = _Running(request, caller)
                 caller.rows += sequence.rows
@@ -206,8 +203,11 @@ class Scheduler:
                 sequence.priority = functools.partial(self._ranking_priority, caller)
         return admitted
 
-    def _next(self, batch: BatchState) -> tuple[_Caller, Request, Sequence, Candidate] | None:
-        """The waiting sequence that joins `batch` next, if one may."""
+    def _joining(self) -> Iterator[tuple[_Caller, Request, Sequence]]:
+        """The waiting sequences that may join the batch, in turn; one that is not popped is not replaced by another."""
+        if not self._queue:
+            return
+        batch, heavy = self._batch_state(), self._queue.heavy(time.monotonic())
         for caller, request, sequence in self._queue.in_turn():
             candidate = Candidate(
                 sequence.rows,
@@ -216,18 +216,19 @@ class Scheduler:
                 caller.rows,
                 caller.rankings,
                 is_streamed=sequence.on_tokens is not None,
-                is_ahead=self._queue.is_ahead(caller, time.monotonic()),
+                is_ahead=caller in heavy and self._queue.is_ahead(caller),
             )
             if may_join(candidate, batch):
-                return caller, request, sequence, candidate
-            if not batch.has_room(candidate):
-                return None
-        return None
+                batch = batch.admit(candidate)
+                yield caller, request, sequence
+            elif not batch.has_room(candidate):
+                return
 
     def _ranking_priority(self, caller: _Caller) -> float | None:
         """A ranking waits while a caller is decoded that was served less: its turn delays every step."""
         with self._changed:
-            return None if self._queue.is_ahead(caller, time.monotonic(), of_rows=True) else caller.priority
+            waits = caller in self._queue.heavy(time.monotonic()) and self._queue.is_ahead(caller, of_rows=True)
+            return None if waits else caller.priority
 
     def _prefills_before_step(self) -> bool:
         """Whether more texts are prefilled before the next step.
@@ -236,10 +237,9 @@ class Scheduler:
         are inefficient.
         """
         with self._changed:
-            if not self._queue or not all(running.request.offline for running in self._running.values()):
-                return False
-            head = self._next(self._batch_state())
-            return head is not None and head[1].offline
+            head = next(self._joining(), None)
+            requests = [running.request for running in self._running.values()]
+            return head is not None and all(request.offline for request in [head[1], *requests])
 
     def _batch_state(self) -> BatchState:
         cache = self.batch.kv_cache

@@ -122,8 +122,14 @@ class Replica:
             most_rows=max((caller.rows for caller in self.queue.callers), default=0),
             is_shared=self.queue.is_shared(self.clock),
         )
-        while head := self._next(batch):
-            caller, text, candidate = head
+        heavy = self.queue.heavy(self.clock)
+        for caller, text, _ in self.queue.in_turn():  # as in Scheduler._joining
+            is_ahead = caller in heavy and self.queue.is_ahead(caller)
+            candidate = Candidate(1, text.tokens, text.at, caller.rows, is_streamed=text.streamed, is_ahead=is_ahead)
+            if not may_join(candidate, batch):
+                if not batch.has_room(candidate):
+                    break
+                continue
             batch = batch.admit(candidate)
             caller.pop()
             caller.rows += 1
@@ -145,19 +151,6 @@ class Replica:
                 running.caller.rows -= 1
                 self.queue.leave(running.caller, self.clock)
         self.running = [running for running in self.running if running.remaining]
-
-    def _next(self, batch: BatchState) -> tuple[Caller[Text, Text], Text, Candidate] | None:
-        """As Scheduler._next."""
-        if not self.waiting:
-            return None
-        for caller, text, _ in self.queue.in_turn():
-            ahead = self.queue.is_ahead(caller, self.clock)
-            candidate = Candidate(1, text.tokens, text.at, caller.rows, is_streamed=text.streamed, is_ahead=ahead)
-            if may_join(candidate, batch):
-                return caller, text, candidate
-            if not batch.has_room(candidate):
-                return None
-        return None
 
 
 def poisson(

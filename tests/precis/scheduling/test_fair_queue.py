@@ -9,7 +9,7 @@ def serve(queue: FairQueue, count: int, seconds: float = 1.0, now: float = 0.0) 
     """The next `count` items, each of which takes `seconds`."""
     items = []
     for _ in range(count):
-        caller, _, item = queue.in_turn()[0]
+        caller, _, item = next(queue.in_turn())
         caller.pop()
         queue.charge(caller, seconds, now)
         items.append(item)
@@ -43,7 +43,7 @@ def test_expensive_items_count_more():
     queue = FairQueue()
     callers = enter(queue, "a", 1000), enter(queue, "b", 1000)
     for _ in range(200):
-        caller, _, item = queue.in_turn()[0]
+        caller, _, item = next(queue.in_turn())
         caller.pop()
         queue.charge(caller, 3.0 if item.startswith("a") else 1.0, 0.0)
     assert callers[0].served == pytest.approx(callers[1].served, abs=3.0 + FIRST_SECONDS)
@@ -118,7 +118,7 @@ def test_cancelled_items_are_dropped():
     assert [item for *_, item in queue.in_turn()] == ["a1"]
 
 
-def test_only_a_caller_above_its_share_has_to_wait_for_one_that_was_served_less():
+def test_a_heavy_caller_is_ahead_of_one_that_runs_and_was_served_less():
     queue = FairQueue()
     heavy, light = enter(queue, "heavy", 9), enter(queue, "light", 9)
     now = 10 * SHARE_HALF_LIFE
@@ -126,11 +126,35 @@ def test_only_a_caller_above_its_share_has_to_wait_for_one_that_was_served_less(
         queue.charge(heavy, 0.8 * now / 1000, now * step / 1000)
         queue.charge(light, 0.1 * now / 1000, now * step / 1000)
     assert heavy.share(now) == pytest.approx(0.8, rel=0.02)
-    assert not queue.is_ahead(heavy, now), "the other one runs nothing"
+    assert queue.heavy(now) == {heavy}
+    assert queue.heavy(now + SHARE_HALF_LIFE) == set(), "it has paused"
+    assert not queue.is_ahead(heavy), "the other one runs nothing"
     light.rankings = 1
-    assert queue.is_ahead(heavy, now)
-    assert not queue.is_ahead(heavy, now, of_rows=True)
+    assert queue.is_ahead(heavy)
+    assert not queue.is_ahead(heavy, of_rows=True)
     light.rows = 1
-    assert queue.is_ahead(heavy, now, of_rows=True)
-    assert not queue.is_ahead(light, now)
-    assert not queue.is_ahead(heavy, now + SHARE_HALF_LIFE), "it has paused"
+    assert queue.is_ahead(heavy, of_rows=True)
+    assert not queue.is_ahead(light)
+
+
+def test_a_caller_whose_item_was_popped_has_another_turn():
+    queue = FairQueue()
+    for name in "ab":
+        enter(queue, name, 3)
+    served = []
+    for caller, _, item in queue.in_turn():
+        if item != "b1":  # nobody takes that one
+            caller.pop()
+            queue.charge(caller, 1.0, 0.0)
+            served.append(item)
+    assert served == ["a0", "b0", "a1", "a2"]
+
+
+def test_two_heavy_callers_each_have_a_third():
+    queue = FairQueue()
+    callers = [enter(queue, name, 9) for name in ("a", "b", "light")]
+    now = 10 * SHARE_HALF_LIFE
+    for step in range(1000):
+        for caller, share in zip(callers, (0.42, 0.43, 0.1), strict=True):
+            queue.charge(caller, share * now / 1000, now * step / 1000)
+    assert queue.heavy(now) == {*callers[:2]}
