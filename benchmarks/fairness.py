@@ -61,7 +61,7 @@ async def measure(url: str, keys: tuple[str, str], mode: str, texts: list[str], 
     """The light caller's 95th percentile alone and beside each heavy load."""
     long_text = "\n\n".join(itertools.islice(itertools.cycle(texts), LONG_TEXT // min(map(len, texts))))[:LONG_TEXT]
     loads = {"long_text": [[long_text]], "parallel": [texts[first:] + texts[:first] for first in range(PARALLEL)]}
-    timeout, connector = aiohttp.ClientTimeout(total=None), aiohttp.TCPConnector(limit=0)
+    timeout, connector = aiohttp.ClientTimeout(total=None), aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(url, timeout=timeout, connector=connector) as session:
         light, heavy = (Client(session, key, mode) for key in keys)
         await light.p95(texts, 3)  # warms up
