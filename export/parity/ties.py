@@ -6,9 +6,11 @@ from transformers import GenerationConfig, PreTrainedModel
 from finetune.evaluation.ranking import Ranking
 from finetune.evaluation.scoring import generation_config
 from finetune.recipe import Recipe
-from precis.extraction import ExtractedSentence
+from precis.extraction import SCORE_DIGITS, ExtractedSentence
 
-TIE = 1e-4  # PyTorch's scores that are nearer to each other than this may fall either way
+# PyTorch's scores that are nearer to each other than this may fall either way: in nats of a token's scores, and as a
+# share of the scores of summaries and sentences, whose size depends on the length penalty.
+TIE = 1e-4
 
 
 @torch.inference_mode()
@@ -17,8 +19,10 @@ def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: 
 
     `ids` are the document's token ids; `expected` is PyTorch's summary and `actual` the other system's, both with
     their end token if they have one. Greedy search: the scores of both tokens at the first step that differs; beam
-    search: the scores of both summaries.
+    search: the scores of both summaries. The same tokens, or none, are no tie.
     """
+    if expected == actual or not expected or not actual:
+        return False
     config = generation_config(recipe, model)
     source = torch.tensor([ids], device=model.device)
     if config.num_beams == 1:
@@ -32,7 +36,7 @@ def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: 
         if step >= min(len(scores), len(actual)):
             return False
         return float(scores[step][0].max() - scores[step][0][actual[step]]) < TIE
-    return abs(_sequence_score(model, ids, expected, config) - _sequence_score(model, ids, actual, config)) < TIE
+    return _is_near(*(_sequence_score(model, ids, tokens, config) for tokens in (expected, actual)))
 
 
 def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> bool:
@@ -43,7 +47,12 @@ def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> boo
     if None in actual_indices or not only_expected or len(only_expected) != len(only_actual):
         return False
     scores = expected.scores
-    return max(scores[i] for i in only_expected) - min(scores[i] for i in only_actual if i is not None) < TIE
+    return _is_near(max(scores[i] for i in only_expected), min(scores[i] for i in only_actual if i is not None))
+
+
+def _is_near(expected: float, actual: float) -> bool:
+    # Scores that are equal as the engine rounds them are a tie as well.
+    return abs(expected - actual) < max(TIE * abs(expected), 10**-SCORE_DIGITS)
 
 
 def _sequence_score(model: PreTrainedModel, ids: list[int], tokens: list[int], config: GenerationConfig) -> float:
