@@ -60,8 +60,8 @@ def lossy_failures(report: LinkReport, export: Export) -> list[str]:
     """Why a system in int8 or fp16 is not equal to its reference within the limits, in words; empty if it is."""
     reasons = []
     if report.max_abs_logit_difference is None or report.divergence is None:
-        reasons.append(NOT_FINITE)
-    elif report.divergence > MAX_DIVERGENCE:
+        return [NOT_FINITE]
+    if report.divergence > MAX_DIVERGENCE:
         reasons.append(
             f"the next tokens' distributions diverge by {report.divergence:.3g} nats, allowed {MAX_DIVERGENCE}"
         )

@@ -27,8 +27,9 @@ class LogitDifference:
 
     def add(self, left: np.ndarray, right: np.ndarray) -> None:
         """Adds the logits of one document, float32 (steps, vocabulary)."""
-        # NaN compares false with everything; it must not pass for a small difference.
-        difference = np.nan_to_num(np.abs(left - right), nan=np.inf, posinf=np.inf)
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            # NaN compares false with everything; it must not pass for a small difference.
+            difference = np.nan_to_num(np.abs(left - right), nan=np.inf, posinf=np.inf)
         self.largest = max(self.largest, float(difference.max()))
         self.largest_logit = max(self.largest_logit, float(np.abs(left).max()))
         self.total, self.count = self.total + float(difference.sum()), self.count + difference.size

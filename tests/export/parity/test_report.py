@@ -13,7 +13,7 @@ from tests.export.parity.test_comparison import SUMMARIES, StubSystem, compare
 @pytest.fixture
 def links():
     pytorch, fp32 = StubSystem("merged", SUMMARIES, [[1, 2]]), StubSystem("ONNX fp32", SUMMARIES, [[1, 2]])
-    int8 = StubSystem("ONNX int8", [*SUMMARIES[:2], "Nothing."], [[1, 2.5]])
+    int8 = StubSystem("ONNX int8", [*SUMMARIES[:2], "Nothing."], [[1, 2.1]])
     return [compare(pytorch, fp32, exact=True), compare(fp32, int8, exact=False)]
 
 

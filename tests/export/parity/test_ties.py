@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -30,3 +31,13 @@ def test_only_a_token_with_an_equal_pytorch_score_is_a_tie(tiny_run):
     assert is_tie(model, ids, expected, [*expected[:step], swapped, *expected[step + 1 :]], recipe)
     assert not is_tie(model, ids, expected, [*expected[:step], other, *expected[step + 1 :]], recipe)
     assert not is_tie(model, ids, expected, [*expected[:step], 1], recipe)
+    assert not is_tie(model, ids, expected, expected, recipe)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_an_empty_summary_and_equal_tokens_are_no_tie(tiny_run, num_beams):
+    content = json.loads((tiny_run / "run.json").read_text())["recipe"]
+    recipe = parse_recipe({**content, "generation": {"num_beams": num_beams, "max_new_tokens": 5}})
+    model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged")
+    for expected, actual in (([], [5, 1]), ([5, 1], []), ([], []), ([5, 1], [5, 1])):
+        assert not is_tie(model, [9, 8, 1], expected, actual, recipe)
