@@ -1,7 +1,7 @@
 """Ties: summaries that differ only because PyTorch's own scores of two tokens or sentences are practically equal."""
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel, RepetitionPenaltyLogitsProcessor
 
 from finetune.evaluation.ranking import Ranking
 from finetune.evaluation.scoring import generation_config
@@ -36,7 +36,7 @@ def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: 
         if step >= min(len(scores), len(actual)):
             return False
         return float(scores[step][0].max() - scores[step][0][actual[step]]) < TIE
-    return _is_near(*(_sequence_score(model, ids, tokens, config) for tokens in (expected, actual)))
+    return _is_near(*(sequence_score(model, ids, tokens, config) for tokens in (expected, actual)))
 
 
 def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> bool:
@@ -55,9 +55,16 @@ def _is_near(expected: float, actual: float) -> bool:
     return abs(expected - actual) < max(TIE * abs(expected), 10**-SCORE_DIGITS)
 
 
-def _sequence_score(model: PreTrainedModel, ids: list[int], tokens: list[int], config: GenerationConfig) -> float:
-    """Sum of the tokens' log-probabilities over the length penalty, by which beam search ranks finished sequences."""
+@torch.inference_mode()
+def sequence_score(model: PreTrainedModel, ids: list[int], tokens: list[int], config: GenerationConfig) -> float:
+    """The score by which transformers' beam search ranks the finished sequence `tokens` of the document `ids`.
+
+    It is the sum of the log-probabilities, each with the repetition penalty, over the length penalty.
+    """
     source, labels = (torch.tensor([row], device=model.device) for row in (ids, tokens))
-    logits = model(input_ids=source, labels=labels).logits[0]
-    log_probabilities = logits.log_softmax(-1)[torch.arange(len(tokens)), labels[0]]
-    return float(log_probabilities.sum()) / len(tokens) ** config.length_penalty
+    scores = model(input_ids=source, labels=labels).logits[0].log_softmax(-1)
+    if config.repetition_penalty != 1.0:
+        penalize = RepetitionPenaltyLogitsProcessor(config.repetition_penalty)
+        fed = torch.tensor([[config.decoder_start_token_id, *tokens]], device=model.device)
+        scores = torch.cat([penalize(fed[:, : step + 1], row[None]) for step, row in enumerate(scores)])
+    return float(scores[torch.arange(len(tokens)), labels[0]].sum()) / len(tokens) ** config.length_penalty
