@@ -81,7 +81,8 @@ def divergence(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     Both are logits (steps, vocabulary); the result has shape (steps,).
     """
     expected = _log_softmax(left)
-    return (np.exp(expected) * (expected - _log_softmax(right))).sum(-1)
+    values = (np.exp(expected) * (expected - _log_softmax(right))).sum(-1)
+    return np.maximum(values, 0)  # rounding can make it negative
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
