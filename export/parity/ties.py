@@ -36,7 +36,8 @@ def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: 
         if step >= min(len(scores), len(actual)):
             return False
         return float(scores[step][0].max() - scores[step][0][actual[step]]) < TIE
-    return _is_near(*(sequence_score(model, ids, tokens, config) for tokens in (expected, actual)))
+    scores = [sequence_score(model, ids, tokens, config) for tokens in (expected, actual)]
+    return abs(scores[0] - scores[1]) < TIE * abs(scores[0])
 
 
 def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> bool:
@@ -47,12 +48,9 @@ def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> boo
     if None in actual_indices or not only_expected or len(only_expected) != len(only_actual):
         return False
     scores = expected.scores
-    return _is_near(max(scores[i] for i in only_expected), min(scores[i] for i in only_actual if i is not None))
-
-
-def _is_near(expected: float, actual: float) -> bool:
+    gap = max(scores[i] for i in only_expected) - min(scores[i] for i in only_actual if i is not None)
     # Scores that are equal as the engine rounds them are a tie as well.
-    return abs(expected - actual) < max(TIE * abs(expected), 10**-SCORE_DIGITS)
+    return gap < max(TIE * max(map(abs, scores)), 10**-SCORE_DIGITS)
 
 
 @torch.inference_mode()

@@ -78,9 +78,9 @@ def test_wrong_scores_and_another_choice_fail(extractive_run):
     assert reasons(Stub("b", ["One.", "Two."], [places, places])) == []
     near = [dataclasses.replace(places[0], score=-1.4989)]
     assert reasons(Stub("b", ["One.", "Two."], [places, near])) == []
-    # Twice the limit of a logit, 1e-4 of 4, times the score, and the rounding of scores.
+    # A thousandth of the largest score, and the rounding of scores.
     assert reasons(Stub("b", ["One.", "Two."], [places, moved])) == [
-        "sentences' scores differ by 1.00e-01, allowed 1.20e-03"
+        "sentences' scores differ by 1.00e-01, allowed 1.50e-03"
     ]
     assert reasons(Stub("b", ["One.", "Two."], [places, moved]), exact=False) == []
     assert "1 of 2 summaries differ" in reasons(Stub("b", ["One.", "Too."], [places, places]))[0]
