@@ -82,6 +82,11 @@ def lossy_failures(report: LinkReport, export: Export) -> list[str]:
     return reasons + _rouge_failures(report, export)
 
 
+def has_rouge(report: LinkReport) -> bool:
+    """Whether ROUGE is above 0 on any document; else it compares nothing, and tokens and divergence alone decide."""
+    return any(scores[kind] for scores in report.rouge for kind in KINDS)
+
+
 def list_documents(numbers: list[int]) -> str:
     """The first few document numbers, for a sentence."""
     more = ", ..." if len(numbers) > LISTED_DOCUMENTS else ""
@@ -99,8 +104,6 @@ def _score_failures(report: LinkReport) -> list[str]:
 
 
 def _rouge_failures(report: LinkReport, export: Export) -> list[str]:
-    if not any(scores[kind] for scores in report.rouge for kind in KINDS):
-        return ["ROUGE is 0 for both on every document, so it cannot compare them"]
     reasons = []
     for kind in KINDS:
         mean, (low, high) = report.delta[kind], report.delta_ci95[kind]

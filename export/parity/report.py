@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from export.parity.comparison import Link
-from export.parity.limits import exact_limits, list_documents, lossy_limits
+from export.parity.limits import exact_limits, has_rouge, list_documents, lossy_limits
 from export.parity.ties import TIE
 from finetune.evaluation.logit_difference import EDGES
 from finetune.evaluation.rouge import KINDS, TOKENIZATION
@@ -18,6 +18,7 @@ from finetune.recipe import Export
 from precis.bundle.reports import LinkReport, ParityReport
 
 EXAMPLES = 5  # differing summaries that parity.md shows for each link
+NO_ROUGE = "ROUGE is 0 for both on every document and compares nothing"
 INTRODUCTION = """Each row compares two steps of the conversion, from the model in PyTorch to the exported one.
 
 | compared | result | identical summaries | ties | same next token | divergence | logits apart | mean | largest logit |
@@ -76,6 +77,7 @@ def summarize(links: list[Link]) -> str:
         f"{link.token_agreement:.2%} of next tokens equal, logits within {_number(link.max_abs_logit_difference)} of "
         f"{_number(link.max_logit)}, divergence {_number(link.divergence)}, "
         f"{_scores(link)}ROUGE-L {link.rouge[1]['rougeL']:.2f} ({link.delta['rougeL']:+.2f})"
+        f"{'' if has_rouge(link) else f'; {NO_ROUGE}'}"
         for link in (link.report for link in links)
     )
 
@@ -104,6 +106,8 @@ def _section(link: Link) -> list[str]:
             f"Scores of sentences that both chose: within {report.max_abs_score_difference:.1e}, the largest is "
             f"{_number(report.max_score)}."
         )
+    if not has_rouge(report):
+        parts.append(f"{NO_ROUGE}.")
     parts += [f"Failed: {reason}." for reason in report.reasons]
     return parts + [
         f"Document {number}:\n- {link.left}: {left.texts[number]}\n- {link.right}: {right.texts[number]}"

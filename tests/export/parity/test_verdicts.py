@@ -185,4 +185,4 @@ def test_empty_summaries_of_int8_fail(systems, search):
     fp32, empty = systems.onnx(search), systems.onnx(search, ending_at_once, "ending_at_once", int8=True)
     assert not systems.compare(fp32, empty, search, exact=False).report.passed
     both = systems.compare(systems.onnx(search, ending_at_once, "ending_at_once"), empty, search, exact=False).report
-    assert both.reasons == ["ROUGE is 0 for both on every document, so it cannot compare them"]
+    assert (both.passed, both.identical_summaries) == (True, len(DOCUMENTS)), both.reasons
