@@ -123,7 +123,7 @@ class FairQueue(Generic[Request, Item]):
         return caller
 
     def leave(self, caller: Caller[Request, Item], now: float) -> None:
-        """A request of the caller is finished."""
+        """A request of the caller is finished. With `now` minus infinity, it is forgotten after its last one."""
         if caller.requests == 1:
             self._advance()
         caller.requests -= 1

@@ -87,14 +87,14 @@ class Scheduler:
                 self._deadlines.add(request)
                 self._changed.notify()
         if refused is not None:  # outside the lock: it takes some time, and under overload there are many
-            admission, newcomer = refused
-            raise EngineFull(admission.retry_after(newcomer) or 1.0)
+            raise EngineFull(refused[0].retry_after(refused[1]) or 1.0)
 
         def on_done(_: Future[Summary]) -> None:
             # A cancelled request stops counting at once; its sequences leave the queue when their turn comes.
             with self._changed:
                 self._backlog.remove(request)
-                self._queue.leave(caller, time.monotonic())
+                # A list that is done does not come back, and no rows are spared for it.
+                self._queue.leave(caller, -math.inf if request.offline else time.monotonic())
 
         request.future.add_done_callback(on_done)
 

@@ -128,6 +128,16 @@ def test_lists_take_turns(scheduler, batch):
         request.future.cancel()
 
 
+def test_a_list_after_another_has_all_rows(scheduler, batch):
+    wait([submit(scheduler, "list 0", bounded=False).future], 30)
+    second = [submit(scheduler, "list 1", tokens=10, bounded=False) for _ in range(200)]
+    before = batch.steps
+    wait_for_steps(batch, before + 3)
+    assert scheduler.stats(0).running_rows == 32
+    for request in second:
+        request.future.cancel()
+
+
 def test_light_caller_is_admitted_while_a_heavy_ones_backlog_exceeds_the_time_limit(batch):
     scheduler = Scheduler(batch, max_waiting_tokens=10_000)
     try:
