@@ -53,7 +53,7 @@ class Caller(Generic[Request, Item]):
         return self.recent_seconds(now) * math.log(2) / SHARE_HALF_LIFE / self.weight
 
     def recent_seconds(self, now: float) -> float:
-        """The work of the last time, of which a half counts after each SHARE_HALF_LIFE."""
+        """Seconds of work done for the caller lately: after each SHARE_HALF_LIFE a half of them counts."""
         return self.recent * 0.5 ** ((now - self.charged_at) / SHARE_HALF_LIFE)
 
     def add(self, request: Request, items: Iterable[Item], *, first: bool = False) -> None:
