@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from precis.bundle.reports import ParityReport, Record, RougeReport
+from precis.bundle.reports import ParityReport, Record, RougeReport, TrustCertificate
 from precis.errors import BundleError
 
 FORMAT = 2
@@ -57,6 +57,7 @@ class Manifest(Record):
     versions: dict[str, dict[str, str]] = {}
     rouge: RougeReport | None = None
     parity: ParityReport | None = None
+    trust: TrustCertificate | None = None
     kept_in_fp32: list[str] = []  # nodes of an int8 or fp16 bundle
     largest_activation: dict[str, dict[str, float | str]] = {}  # of an fp16 bundle, by graph: value and tensor
     execution_provider: str | None = None
