@@ -37,7 +37,9 @@ def check_bundle() -> None:
     try:
         check_precision(options.bundle, options.device)
         check_device(options.device)
-        open_bundle(options.bundle)
+        manifest = open_bundle(options.bundle).manifest
+        if options.min_trust is not None and manifest.trust is None:
+            exit_with_error(f"PRECIS_MIN_TRUST needs a certificate of trust, and {options.bundle} has none.")
     except EngineError as error:
         exit_with_error(str(error))
 

@@ -12,7 +12,9 @@ CONFIDENCE = 0.9
 THRESHOLDS = [*(np.arange(1, 10) / 10), 1.0]
 
 
-@pytest.mark.parametrize(("successes", "trials", "probability"), [(0, 0, 0.1), (0, 44, 0.05), (3, 20, 0.2), (50, 50, 0.3)])
+@pytest.mark.parametrize(
+    ("successes", "trials", "probability"), [(0, 0, 0.1), (0, 44, 0.05), (3, 20, 0.2), (50, 50, 0.3)]
+)
 def test_binomial_tail_is_the_exact_sum(successes, trials, probability):
     p = Fraction(probability)
     exact = sum(comb(trials, k) * p**k * (1 - p) ** (trials - k) for k in range(successes + 1))
