@@ -24,18 +24,20 @@ METHOD = "Learn-then-Test (Angelopoulos et al. 2021), exact binomial p-values, f
 
 def certify(engine: Engine, documents: list[str], references: list[str]) -> TrustCertificate | None:
     """The certificate of what `engine` writes by its bundle's parameters; None if there are too few pairs."""
-    if len(documents) < MIN_PAIRS:
-        return None
+    values, wrong = measure(engine, documents, references) if len(documents) >= MIN_PAIRS else ([], np.empty(0, bool))
+    return calibrate(values, wrong) if len(values) >= MIN_PAIRS else None
+
+
+def measure(
+    engine: Engine, documents: list[str], references: list[str]
+) -> tuple[list[dict[str, float]], npt.NDArray[np.bool_]]:
+    """The features of each summary that `engine` generates of `documents`, and whether it is wrong by CHECK."""
     summaries = engine.generate(documents, GenerationParams(mode=CERTIFIED_MODE))
-    generated = [i for i, summary in enumerate(summaries) if summary.score is not None]
-    if len(generated) < MIN_PAIRS:
-        return None
-    documents, references = [documents[i] for i in generated], [references[i] for i in generated]
-    summaries = [summaries[i] for i in generated]
-    texts = [summary.text for summary in summaries]
-    evidence = [find_evidence(*pair) for pair in zip(documents, texts, strict=True)]
-    values = [features(*pair) for pair in zip(summaries, evidence, strict=True)]
-    return calibrate(values, wrong_summaries(documents, texts, references, evidence))
+    rows = [row for row in zip(documents, references, summaries, strict=True) if row[2].score is not None]
+    evidence = [find_evidence(document, summary.text) for document, _, summary in rows]
+    values = [features(summary, item) for (_, _, summary), item in zip(rows, evidence, strict=True)]
+    texts = [summary.text for _, _, summary in rows]
+    return values, wrong_summaries([row[0] for row in rows], texts, [row[1] for row in rows], evidence)
 
 
 def calibrate(values: list[dict[str, float]], wrong: npt.NDArray[np.bool_]) -> TrustCertificate:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from export.trust.certificate import ALPHAS, MIN_PAIRS, calibrate, certify, fit_logistic
-from precis import GenerationParams
+from export.trust.certificate import ALPHAS, CONFIDENCE, MIN_PAIRS, calibrate, certify, fit_logistic, measure
+from precis import Engine, GenerationParams
 from precis.grounding.evidence import find_evidence
 from precis.grounding.risk import MAX_COUNT, features, risk, trust
 from precis.request import Summary
@@ -73,3 +73,28 @@ def test_a_certificate_covers_what_the_bundle_writes(engine):
     summary = engine.generate(documents[:1], GenerationParams())[0]
     assert 0 <= trust(certificate, summary, find_evidence(documents[0], summary.text)) <= 1
     assert certify(engine, documents[1:], references[1:]) is None
+
+
+@pytest.mark.slow
+def test_certificates_of_random_splits_keep_their_promise_on_the_other_pairs(embedded):
+    """Two thirds of Gazette validation calibrate and one third tests; docs/trust.md has what this prints (-s)."""
+    rows = gazette("validation")
+    with Engine.load(embedded / "bundle-int8") as loaded:
+        values, wrong = measure(loaded, *([row[key] for row in rows] for key in ("document", "summary")))
+    random, splits = np.random.default_rng(0), 1000
+    shares = (0.05, 0.1, 0.2, 0.3)
+    released: dict[float, list[float]] = {alpha: [] for alpha in shares}
+    kept = dict.fromkeys(shares, 0)
+    for _ in range(splits):
+        order = random.permutation(len(values))
+        own, tested = order[: len(order) * 2 // 3], order[len(order) * 2 // 3 :]
+        certificate = calibrate([values[i] for i in own], wrong[own])
+        risks = np.array([risk(certificate.weights, certificate.bias, values[i]) for i in tested])
+        for level in certificate.levels:
+            if level.alpha in shares:
+                passed = risks <= (-1 if level.max_risk is None else level.max_risk)
+                released[level.alpha].append(float(passed.mean()))
+                kept[level.alpha] += not passed.any() or wrong[tested][passed].mean() <= level.alpha
+    for alpha in shares:
+        print(f"{alpha:.0%}: kept in {kept[alpha] / splits:.1%} of splits, released {np.mean(released[alpha]):.1%}")
+        assert kept[alpha] >= CONFIDENCE * splits

@@ -1,0 +1,111 @@
+"""Trust: how well the risk of a bundle's certificate tells corrupted summaries from sound ones.
+
+    python -m benchmarks.grounding artifacts/embedded/bundle-int8
+
+Corrupts 200 texts of Gazette validation, sentences and reference summaries: a name or number for another one of the
+document, or halves of two sentences. Prints the area under the ROC curve of the bundle's risk beside those of its marks
+(seams, new words, unsupported spans) and of the word check (unsupported spans).
+"""
+
+import argparse
+import json
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality import GAZETTE, read
+from precis import BundleError, Engine, Summary
+from precis.grounding.evidence import find_evidence
+from precis.grounding.risk import features, risk
+from precis.text.candidates import candidate_sentences
+from precis.text.tokenizer import TextTokenizer
+
+NAME = re.compile(r"(?<=[a-z,] )[A-Z]\w+(?: [A-Z]\w+)*")
+NUMBER = re.compile(r"\d(?:[\d.,]*\d)?")
+CORRUPTED, BATCH = 200, 16
+
+
+def swapped(pattern: re.Pattern[str], text: str, document: str, rng: random.Random) -> str | None:
+    """The text with one match of the pattern for another one of the document; None if there is none."""
+    matches = list(pattern.finditer(text))
+    match = rng.choice(matches) if matches else None
+    others = sorted({*pattern.findall(document)} - {match.group()}) if match else []
+    return text[: match.start()] + rng.choice(others) + text[match.end() :] if match and others else None
+
+
+def spliced(text: str, document: str, rng: random.Random) -> str | None:
+    """The first half of the text with the second half of another sentence of the document."""
+    others = [item.text.split() for item in candidate_sentences(document) if item.text != text]
+    words, other = text.split(), rng.choice(others) if others else []
+    return " ".join(words[: len(words) // 2] + other[len(other) // 2 :]) if others else None
+
+
+KINDS: dict[str, Callable[[str, str, random.Random], str | None]] = {
+    "name": lambda *rest: swapped(NAME, *rest),
+    "number": lambda *rest: swapped(NUMBER, *rest),
+    "halves": spliced,
+}
+
+
+def cases(rows: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """(kind, document, text): each corrupted text follows its sound one, whose kind is ""."""
+    rng, made = random.Random(0), list[tuple[str, str, str]]()
+    for number in range(10 * CORRUPTED):
+        document, reference = rows[number % len(rows)]
+        kind = list(KINDS)[number % 3]
+        text = reference if rng.random() < 0.5 else rng.choice(candidate_sentences(document)).text
+        if len(made) < 2 * CORRUPTED and (corrupted := KINDS[kind](text, document, rng)):
+            made += [("", document, text), (kind, document, corrupted)]
+    return made
+
+
+def auroc(sound: list[float], corrupted: list[float]) -> float:
+    """The probability that a corrupted text has the larger value, ties counting half (Mann-Whitney)."""
+    difference = np.subtract.outer(corrupted, sound)
+    return round(float((difference > 0).mean() + (difference == 0).mean() / 2), 3)
+
+
+def scored(engine: Engine, texts: list[tuple[str, str, str]]) -> list[Summary]:
+    """Each text as if the model had written it, with the model's log-probabilities."""
+    tokenizer, summaries = TextTokenizer.load(engine.bundle), list[Summary]()
+    for first in range(0, len(texts), BATCH):
+        batch = texts[first : first + BATCH]
+        tokens = tokenizer.encode_sentences([text for _, _, text in batch])
+        inputs = [tokenizer.truncate(tokenizer.encode(document)) for _, document, _ in batch]
+        for (_, _, text), own, logits in zip(batch, tokens, engine.teacher_forced_logits(inputs, tokens), strict=True):
+            values = logits[np.arange(len(own)), own] - np.logaddexp.reduce(logits, axis=1)
+            score, lowest = float(values.mean()), float(values.min())
+            summaries.append(Summary(text, own, 0, len(own), 1, 0, "end", score=score, min_token_score=lowest))
+    return summaries
+
+
+def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, float]]:
+    """The area under the ROC curve of each measure, over all corrupted texts and those of each kind."""
+    certificate, texts = engine.bundle.manifest.trust, cases(rows)
+    if certificate is None:
+        raise BundleError(f"{engine.bundle.folder} has no certificate of trust.")
+    evidence = [find_evidence(document, text) for _, document, text in texts]
+    values = [features(*pair) for pair in zip(scored(engine, texts), evidence, strict=True)]
+    measures = {
+        "risk": [risk(certificate.weights, certificate.bias, value) for value in values],
+        "marks": [sum(value[name] for name in ("seams", "novel", "unsupported")) for value in values],
+        "word check": [float(len(item.unsupported)) for item in evidence],
+    }
+    kinds = [kind for kind, _, _ in texts]
+    return {
+        name or "all": {
+            measure: auroc(found[::2], [found[i] for i, kind in enumerate(kinds) if kind and name in ("", kind)])
+            for measure, found in measures.items()
+        }
+        for name in ("", *KINDS)
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    with Engine.load(parser.parse_args().bundle) as engine:
+        print(json.dumps(areas(engine, read(GAZETTE)), indent=1))
