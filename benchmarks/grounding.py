@@ -8,10 +8,10 @@ document, or halves of two sentences. Prints the area under the ROC curve of the
 """
 
 import argparse
+import functools
 import json
 import random
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,22 +43,20 @@ def spliced(text: str, document: str, rng: random.Random) -> str | None:
     return " ".join(words[: len(words) // 2] + other[len(other) // 2 :]) if others else None
 
 
-KINDS: dict[str, Callable[[str, str, random.Random], str | None]] = {
-    "name": lambda *rest: swapped(NAME, *rest),
-    "number": lambda *rest: swapped(NUMBER, *rest),
-    "halves": spliced,
-}
+KINDS = {"name": functools.partial(swapped, NAME), "number": functools.partial(swapped, NUMBER), "halves": spliced}
+
+GROUPS = [source + kind for source in ("sentence", "reference") for kind in ("", *(f", {kind}" for kind in KINDS))]
 
 
 def cases(rows: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """(kind, document, text): each corrupted text follows its sound one, whose kind is ""."""
+    """(group, document, text): each corrupted text, its group its source and kind, follows its sound one, group ""."""
     rng, made = random.Random(0), list[tuple[str, str, str]]()
     for number in range(10 * CORRUPTED):
         document, reference = rows[number % len(rows)]
-        kind = list(KINDS)[number % 3]
-        text = reference if rng.random() < 0.5 else rng.choice(candidate_sentences(document)).text
+        kind, source = list(KINDS)[number % 3], ("sentence", "reference")[number % 2]
+        text = reference if source == "reference" else rng.choice(candidate_sentences(document)).text
         if len(made) < 2 * CORRUPTED and (corrupted := KINDS[kind](text, document, rng)):
-            made += [("", document, text), (kind, document, corrupted)]
+            made += [("", document, text), (f"{source}, {kind}", document, corrupted)]
     return made
 
 
@@ -83,7 +81,7 @@ def scored(engine: Engine, texts: list[tuple[str, str, str]]) -> list[Summary]:
 
 
 def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, float]]:
-    """The area under the ROC curve of each measure, over all corrupted texts and those of each kind."""
+    """The area under the ROC curve of each measure, by group of corrupted texts."""
     certificate, texts = engine.bundle.manifest.trust, cases(rows)
     if certificate is None:
         raise BundleError(f"{engine.bundle.folder} has no certificate of trust.")
@@ -94,13 +92,12 @@ def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, fl
         "marks": [sum(value[name] for name in ("seams", "novel", "unsupported")) for value in values],
         "word check": [float(len(item.unsupported)) for item in evidence],
     }
-    kinds = [kind for kind, _, _ in texts]
+    groups = {group: [i for i, case in enumerate(texts) if case[0].startswith(group) and case[0]] for group in GROUPS}
     return {
-        name or "all": {
-            measure: auroc(found[::2], [found[i] for i, kind in enumerate(kinds) if kind and name in ("", kind)])
-            for measure, found in measures.items()
+        group: {
+            name: auroc([found[i - 1] for i in places], [found[i] for i in places]) for name, found in measures.items()
         }
-        for name in ("", *KINDS)
+        for group, places in groups.items()
     }
 
 

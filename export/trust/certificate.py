@@ -19,6 +19,7 @@ ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 CONFIDENCE = 0.9
 FITTED = 3  # every third pair is for the risk, the others for its thresholds
 PENALTY = 1.0  # of the regression's squared weights, as scikit-learn's default
+RISKIER = {"score": -1, "min_token_score": -1, "seams": 1, "novel": 1, "unsupported": 1}  # the sign of each feature
 METHOD = "Learn-then-Test (Angelopoulos et al. 2021), exact binomial p-values, fixed sequences from several starts"
 
 
@@ -44,9 +45,10 @@ def calibrate(values: list[dict[str, float]], wrong: npt.NDArray[np.bool_]) -> T
     """The certificate from the features of summaries and whether each is wrong, (pairs,)."""
     fitted = np.arange(len(values)) % FITTED == 0
     names = list(values[0])
+    signs = np.array([RISKIER[name] for name in names])
     table = np.array([[value[name] for name in names] for value in values])
-    weights, bias = fit_logistic(table[fitted], wrong[fitted])
-    by_name = dict(zip(names, weights, strict=True))
+    weights, bias = fit_logistic(signs * table[fitted], wrong[fitted])
+    by_name = dict(zip(names, (signs * weights).tolist(), strict=True))
     risks = np.array([risk(by_name, bias, value) for value in values])
     thresholds = grid(risks[fitted])
     risks, wrong = risks[~fitted], wrong[~fitted]
@@ -84,27 +86,29 @@ def _released(threshold: float, risks: Floats, wrong: npt.NDArray[np.bool_]) -> 
     return round(float(released.mean()), 4), round(float(wrong[released].mean()), 4)
 
 
-def fit_logistic(table: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[list[float], float]:
-    """Weights and bias of an L2-penalized logistic regression of `wrong` (pairs,) on `table` (pairs, features).
+def fit_logistic(table: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
+    """Weights (features,), none below zero, and bias of an L2-penalized logistic regression of `wrong` (pairs,).
 
-    The penalty is on the weights of standardized features; what is returned is for the features as they are.
+    `table` (pairs, features) has what makes a summary riskier: few pairs would otherwise give some of it the wrong sign
+    by chance. The penalty is on the weights of standardized features; what is returned is for the features as they are.
     """
     mean, deviation = table.mean(axis=0), table.std(axis=0)
     deviation[deviation == 0] = 1.0
     inputs = torch.tensor((table - mean) / deviation)
     targets = torch.tensor(wrong, dtype=torch.float64)
-    weights = torch.zeros(inputs.shape[1] + 1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+    roots = torch.full((inputs.shape[1] + 1,), 0.5, dtype=torch.float64, requires_grad=True)  # of the weights
+    optimizer = torch.optim.LBFGS([roots], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        logits = inputs @ weights[:-1] + weights[-1]
+        weights = roots[:-1] ** 2
+        logits = inputs @ weights + roots[-1]
         likelihood = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-        total = likelihood + PENALTY / 2 * (weights[:-1] ** 2).sum()
+        total = likelihood + PENALTY / 2 * (weights**2).sum()
         total.backward()
         return total
 
     optimizer.step(loss)
-    raw = weights.detach().numpy()
-    scaled = raw[:-1] / deviation
-    return [float(weight) for weight in scaled], float(raw[-1] - scaled @ mean)
+    fitted = roots.detach().numpy()
+    weights = fitted[:-1] ** 2 / deviation
+    return weights, float(fitted[-1] - weights @ mean)
