@@ -1,30 +1,28 @@
 """Trust: how well the risk of a bundle's certificate tells corrupted summaries from sound ones.
 
-    python -m benchmarks.grounding artifacts/embedded/bundle-int8
+    python -m benchmarks.grounding
 
 Corrupts 200 texts of Gazette validation, sentences and reference summaries: a name or number for another one of the
-document, or halves of two sentences. Prints the area under the ROC curve of the bundle's risk beside those of its marks
+document, or halves of two sentences. Prints areas under the ROC curve of the embedded bundle's risk, of the marks alone
 (seams, new words, unsupported spans) and of the word check (unsupported spans).
 """
 
-import argparse
 import functools
 import json
 import random
 import re
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.quality import GAZETTE, read
-from precis import BundleError, Engine, Summary
+from benchmarks.server import ROOT
+from precis import Engine, Summary
 from precis.grounding.evidence import find_evidence
 from precis.grounding.risk import features, risk
 from precis.text.candidates import candidate_sentences
 from precis.text.tokenizer import TextTokenizer
 
-NAME = re.compile(r"(?<=[a-z,] )[A-Z]\w+(?: [A-Z]\w+)*")
-NUMBER = re.compile(r"\d(?:[\d.,]*\d)?")
+NAME, NUMBER = re.compile(r"(?<=[a-z,] )[A-Z]\w+(?: [A-Z]\w+)*"), re.compile(r"\d(?:[\d.,]*\d)?")
 CORRUPTED, BATCH = 200, 16
 
 
@@ -38,9 +36,9 @@ def swapped(pattern: re.Pattern[str], text: str, document: str, rng: random.Rand
 
 def spliced(text: str, document: str, rng: random.Random) -> str | None:
     """The first half of the text with the second half of another sentence of the document."""
-    others = [item.text.split() for item in candidate_sentences(document) if item.text != text]
-    words, other = text.split(), rng.choice(others) if others else []
-    return " ".join(words[: len(words) // 2] + other[len(other) // 2 :]) if others else None
+    others = [item.text.split() for item in candidate_sentences(document) if item.text != text] or [[]]
+    words, other = text.split(), rng.choice(others)
+    return " ".join(words[: len(words) // 2] + other[len(other) // 2 :]) if other else None
 
 
 KINDS = {"name": functools.partial(swapped, NAME), "number": functools.partial(swapped, NUMBER), "halves": spliced}
@@ -62,8 +60,7 @@ def cases(rows: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
 
 def auroc(sound: list[float], corrupted: list[float]) -> float:
     """The probability that a corrupted text has the larger value, ties counting half (Mann-Whitney)."""
-    difference = np.subtract.outer(corrupted, sound)
-    return round(float((difference > 0).mean() + (difference == 0).mean() / 2), 3)
+    return round(float(np.sign(np.subtract.outer(corrupted, sound)).mean() / 2 + 0.5), 3)
 
 
 def scored(engine: Engine, texts: list[tuple[str, str, str]]) -> list[Summary]:
@@ -75,16 +72,15 @@ def scored(engine: Engine, texts: list[tuple[str, str, str]]) -> list[Summary]:
         inputs = [tokenizer.truncate(tokenizer.encode(document)) for _, document, _ in batch]
         for (_, _, text), own, logits in zip(batch, tokens, engine.teacher_forced_logits(inputs, tokens), strict=True):
             values = logits[np.arange(len(own)), own] - np.logaddexp.reduce(logits, axis=1)
-            score, lowest = float(values.mean()), float(values.min())
-            summaries.append(Summary(text, own, 0, len(own), 1, 0, "end", score=score, min_token_score=lowest))
+            scores = {"score": float(values.mean()), "min_token_score": float(values.min())}
+            summaries.append(Summary(text, own, 0, len(own), 1, 0, "end", **scores))
     return summaries
 
 
 def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, float]]:
     """The area under the ROC curve of each measure, by group of corrupted texts."""
     certificate, texts = engine.bundle.manifest.trust, cases(rows)
-    if certificate is None:
-        raise BundleError(f"{engine.bundle.folder} has no certificate of trust.")
+    assert certificate
     evidence = [find_evidence(document, text) for _, document, text in texts]
     values = [features(*pair) for pair in zip(scored(engine, texts), evidence, strict=True)]
     measures = {
@@ -92,17 +88,13 @@ def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, fl
         "marks": [sum(value[name] for name in ("seams", "novel", "unsupported")) for value in values],
         "word check": [float(len(item.unsupported)) for item in evidence],
     }
-    groups = {group: [i for i, case in enumerate(texts) if case[0].startswith(group) and case[0]] for group in GROUPS}
+    groups = {group: [i for i, case in enumerate(texts) if case[0].startswith(group)] for group in GROUPS}
     return {
-        group: {
-            name: auroc([found[i - 1] for i in places], [found[i] for i in places]) for name, found in measures.items()
-        }
+        group: {name: auroc([row[i - 1] for i in places], [row[i] for i in places]) for name, row in measures.items()}
         for group, places in groups.items()
     }
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    with Engine.load(parser.parse_args().bundle) as engine:
+    with Engine.load(ROOT / "artifacts/embedded/bundle-int8") as engine:
         print(json.dumps(areas(engine, read(GAZETTE)), indent=1))
