@@ -119,9 +119,12 @@ class RequestHandler:
     async def _summarize(
         self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
     ) -> SummarizeResponse:
-        caller, seconds = current_caller.get(), deadline - time.monotonic()
-        summary = await self.engine.summarize(text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
+        summary = await self._summary(text, params, deadline)
         return await self._trusted(text, options, params, summary, deadline)
+
+    async def _summary(self, text: str, params: GenerationParams, deadline: float) -> Summary:
+        caller, seconds = current_caller.get(), deadline - time.monotonic()
+        return await self.engine.summarize(text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
 
     async def _trusted(
         self, text: str, options: SummarizeOptions, params: GenerationParams, summary: Summary, deadline: float
@@ -136,9 +139,7 @@ class RequestHandler:
             message = f"The summary has a trust of {response.trust:g}, and min_trust is {least:g}."
             raise ServiceError(422, "below_trust", message, "min_trust")
         instead = GenerationParams(mode="extract", sentences=1, passthrough=params.passthrough)
-        sentence = await self.engine.summarize(
-            text, instead, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
+        sentence = await self._summary(text, instead, deadline)
         response = await self._response(text, options, instead, sentence, deadline)
         return response.model_copy(update={"fallback": "extract"})
 
