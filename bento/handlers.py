@@ -69,7 +69,7 @@ class RequestHandler:
         request = parse_request(BatchRequest, body)
         deadline = started + self._seconds(request)
         params = self._params(request)
-        self.engine.check_admission()
+        self.engine.check_admission(current_caller.get().name)
         outcomes = await asyncio.gather(
             *(self._summarize(text, request, params, deadline) for text in request.texts), return_exceptions=True
         )
@@ -85,9 +85,8 @@ class RequestHandler:
         request = parse_request(SummarizeRequest, body)
         deadline = started + self._seconds(request)
         params = self._params(request)
-        deltas = self.engine.stream(
-            request.text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
+        caller, seconds = current_caller.get(), deadline - time.monotonic()
+        deltas = self.engine.stream(request.text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
         items = with_heartbeats(deltas, HEARTBEAT_SECONDS)
         first = await anext(items)
         events = self._events(request, params, deadline, items, first)
@@ -120,10 +119,12 @@ class RequestHandler:
     async def _summarize(
         self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
     ) -> SummarizeResponse:
-        summary = await self.engine.summarize(
-            text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
+        summary = await self._summary(text, params, deadline)
         return await self._trusted(text, options, params, summary, deadline)
+
+    async def _summary(self, text: str, params: GenerationParams, deadline: float) -> Summary:
+        caller, seconds = current_caller.get(), deadline - time.monotonic()
+        return await self.engine.summarize(text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
 
     async def _trusted(
         self, text: str, options: SummarizeOptions, params: GenerationParams, summary: Summary, deadline: float
@@ -138,9 +139,7 @@ class RequestHandler:
             message = f"The summary has a trust of {response.trust:g}, and min_trust is {least:g}."
             raise ServiceError(422, "below_trust", message, "min_trust")
         instead = GenerationParams(mode="extract", sentences=1, passthrough=params.passthrough)
-        sentence = await self.engine.summarize(
-            text, instead, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
+        sentence = await self._summary(text, instead, deadline)
         response = await self._response(text, options, instead, sentence, deadline)
         return response.model_copy(update={"fallback": "extract"})
 

@@ -62,8 +62,8 @@ class ServiceSettings(BaseSettings):
     max_waiting_tokens: int = Field(
         65_536,
         ge=1,
-        description="Tokens of waiting texts above which new requests get 429 with Retry-After; half of it for one "
-        "caller (API key, else address).",
+        description="Tokens of waiting texts above which new requests get 429 with Retry-After. One caller (API key, "
+        "else address) may have as many as it leaves to others.",
     )
     timeout_seconds: float = Field(
         60.0, ge=0.1, le=3600, description="Time limit of a request (504). Its `timeout_ms` can only shorten it."
@@ -84,7 +84,9 @@ class ServiceSettings(BaseSettings):
         SecretStr(""), description="API keys, separated by commas. If any are set, requests without one get 401."
     )
     api_key_file: Path | None = Field(
-        None, description="File with one API key a line (`#` starts a comment). It is read again when it changes."
+        None,
+        description="File with one API key a line, which may be followed by `weight=2` (`#` starts a comment). It is "
+        "read again when it changes.",
     )
     page: bool | None = Field(
         None,

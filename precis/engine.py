@@ -1,6 +1,7 @@
 """The public front of the library: texts in, summaries out, from any thread or event loop."""
 
 import asyncio
+import itertools
 import logging
 import time
 import weakref
@@ -58,6 +59,7 @@ class Engine:
         log.info("%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB", *sizes)
         self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit), max_waiting_tokens)
         self._text_workers = TextWorkers()
+        self._lists = itertools.count()
         weakref.finalize(self, self._scheduler.stop)
 
     @classmethod
@@ -124,10 +126,13 @@ class Engine:
     def generate(self, texts: list[str], params: GenerationParams | None = None) -> list[Summary]:
         """The summaries of `texts` in their order; blocks until all are there. The queue has no limit for a list.
 
+        A list is a caller of its own, so that it takes turns with other lists and with what else is submitted.
+
         Raises TextError, GenerationError, EngineClosed or EngineError.
         """
+        caller = f"list {next(self._lists)}"
         requests = [
-            self._request(text, params, None, input_ids)
+            self._request(text, params, None, input_ids, caller=caller)
             for text, input_ids in zip(texts, self._tokenizer.encode_all(texts), strict=True)
         ]
         # Sorted, so that texts of similar length share a batch.
@@ -142,13 +147,14 @@ class Engine:
         *,
         timeout: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
     ) -> Future[Summary]:
         """Queues one text. Cancelling the future frees its rows at the next decode step.
 
-        After `timeout` seconds the future raises DeadlineExceeded. A `caller`, by any name, may hold a share of the
-        queue only. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed.
+        After `timeout` seconds the future raises DeadlineExceeded. Callers, by any names, are served in turn, each by
+        its `weight`. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed.
         """
-        request = self._request(text, params, timeout, caller=caller)
+        request = self._request(text, params, timeout, caller=caller, weight=weight)
         self._scheduler.submit(request, bounded=True)
         return request.future
 
@@ -159,9 +165,10 @@ class Engine:
         *,
         timeout: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
     ) -> Summary:
         """The summary of one text. Cancelling the task cancels the request. Raises what `submit` and its future do."""
-        request = await self._request_async(text, params, timeout, caller)
+        request = await self._request_async(text, params, timeout, caller, weight)
         self._scheduler.submit(request, bounded=True)
         return await asyncio.wrap_future(request.future)
 
@@ -172,11 +179,12 @@ class Engine:
         *,
         timeout: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
     ) -> AsyncGenerator[str | Summary, None]:
         """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
-        request = await self._request_async(text, params, timeout, caller)
+        request = await self._request_async(text, params, timeout, caller, weight)
 
         def publish(token_ids: list[int] | None) -> None:
             try:
@@ -208,9 +216,9 @@ class Engine:
         """Blocks until the engine is closed or has failed."""
         self._scheduler.thread.join()
 
-    def check_admission(self) -> None:
-        """Raises EngineFull if `submit` would, so that a caller need not read a text that is refused."""
-        self._scheduler.check_admission()
+    def check_admission(self, caller: str | None = None) -> None:
+        """Raises EngineFull if `submit` would for want of room, so that a text that is refused need not be read."""
+        self._scheduler.check_admission(caller)
 
     def stats(self) -> Stats:
         """What is running and waiting at present."""
@@ -243,15 +251,17 @@ class Engine:
         self._text_workers.close()
 
     async def _request_async(
-        self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None
+        self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None, weight: float
     ) -> Request:
-        self.check_admission()
+        self.check_admission(caller)
         submitted_at = time.monotonic()
         deadline = None if timeout is None else submitted_at + timeout
 
         def work(check: Check) -> Request:
-            self.check_admission()  # again, since the queue may have filled while this text waited for its turn
-            return self._request(text, params, timeout, submitted_at=submitted_at, caller=caller, check=check)
+            self.check_admission(caller)  # again, since the queue may have filled while this text waited for its turn
+            return self._request(
+                text, params, timeout, submitted_at=submitted_at, caller=caller, weight=weight, check=check
+            )
 
         return await self._text_workers.run(text, deadline, work)
 
@@ -263,6 +273,7 @@ class Engine:
         input_ids: list[int] | None = None,
         submitted_at: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
         check: Check = lambda: None,
     ) -> Request:
         params = params or GenerationParams()
@@ -276,6 +287,7 @@ class Engine:
             input_ids,
             submitted_at=submitted_at,
             caller=caller,
+            weight=weight,
             feature_weights=self.bundle.manifest.sentence_features,
             check=check,
         )

@@ -38,7 +38,7 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         _check_encoding(scope)
-        caller = caller_of(scope)
+        caller = caller_of(scope).name
         chunks: list[bytes] = []
         size = 0
         try:

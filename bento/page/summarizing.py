@@ -137,7 +137,7 @@ async def _summarize_text(
         while not await _admitted(ticket.admitted, POLL_SECONDS):
             yield Waiting(queue.ahead_of(ticket))
         yield Reading(chunked=is_long and params.long_text == "split")
-        stream = engine.stream(text, params, timeout=limits.TEXT_TIMEOUT_SECONDS, caller="page")
+        stream = engine.stream(text, params, timeout=limits.TEXT_TIMEOUT_SECONDS, caller=visitor or "page")
         async with contextlib.aclosing(_growing(stream, started)) as states:
             async for state in states:
                 yield state

@@ -273,6 +273,7 @@ def test_metrics_count_requests_with_few_labels(client):
     assert grown("precis_rejections_total", "invalid") == 1
     for name in (
         "queue_wait_seconds",
+        "admission_estimate_ratio",
         "time_to_first_token_seconds",
         "time_per_output_token_seconds",
         "input_tokens",
