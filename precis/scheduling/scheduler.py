@@ -89,6 +89,12 @@ class Scheduler:
             wait = seconds_until_admitted(Newcomer(0.0, math.inf), everyone, None, self.max_waiting_tokens)
             raise EngineFull(wait or 1.0)
 
+    def check_prefill(self, tokens: int, deadline: float) -> None:
+        """Raises TooMuchWork if the prefill of `tokens` alone takes longer than until `deadline`; from any thread."""
+        newcomer = Newcomer(self._backlog.costs.prefill.seconds_for(tokens), deadline - time.monotonic())
+        if not newcomer.is_possible:
+            raise TooMuchWork(newcomer.seconds, newcomer.seconds_left)
+
     def _check_admission(self, request: Request, sequences: list[Sequence]) -> None:
         """Raises EngineFull or TooMuchWork where the admission policy refuses `request`."""
         own = self._backlog.seconds_of(sequences)
