@@ -1,5 +1,8 @@
 """The page behind a reverse proxy, in headless Chromium: each of the ways in which people set one up."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import expect
 
@@ -9,22 +12,38 @@ from tests.support.proxy import reverse_proxy
 TEXT = "The ferry to Lund is late for the third day. Anna Berg says 40 cars wait at the quay since Monday."
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> Path:
+    """A self-signed certificate with its key."""
+    path = tmp_path_factory.mktemp("certificate") / "localhost.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", path]
+        + ["-out", path.with_suffix(".crt")],
+        check=True,
+        capture_output=True,
+    )
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path
+
+
 @pytest.mark.parametrize(
-    ("prefix", "keeps_host"),
+    ("prefix", "keeps_host", "https"),
     [
-        pytest.param("", False, id="nginx's default Host"),
-        pytest.param("/precis", True, id="prefix and Host kept"),
-        # What these two add to the others is little, and each opens a browser's page.
-        pytest.param("", True, id="Host kept", marks=pytest.mark.slow),
-        pytest.param("/precis", False, id="prefix", marks=pytest.mark.slow),
+        pytest.param("", False, False, id="nginx's default Host"),
+        pytest.param("/precis", True, True, id="https, prefix and Host kept"),
+        # What these add to the others is little, and each opens a browser's page.
+        pytest.param("", True, False, id="Host kept", marks=pytest.mark.slow),
+        pytest.param("/precis", True, False, id="prefix and Host kept", marks=pytest.mark.slow),
+        pytest.param("/precis", False, False, id="prefix", marks=pytest.mark.slow),
+        pytest.param("", False, True, id="https", marks=pytest.mark.slow),
     ],
 )
-def test_page_works_behind_a_proxy(browser, service, prefix, keeps_host, tmp_path):
+def test_page_works_behind_a_proxy(browser, service, certificate, prefix, keeps_host, https, tmp_path):
     document = tmp_path / "a.txt"
     document.write_text(TEXT)
     requested, problems = [], []
-    with reverse_proxy(service.url, prefix, keeps_host) as url:
-        context = browser.new_context()
+    with reverse_proxy(service.url, prefix, keeps_host, certificate if https else None) as url:
+        context = browser.new_context(ignore_https_errors=https)
         page = context.new_page()
         page.set_default_timeout(TIMEOUT_SECONDS * 1000)
         page.on("request", lambda request: requested.append(request.url))
