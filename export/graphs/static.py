@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 
 from export.graphs.attention import OPSET
@@ -47,7 +47,7 @@ class StaticDecoderGraph(DecoderGraph):
     has in its self- and cross-attention cache; `own_places` (decoder_capacity,) and `source_places`
     (encoder_capacity,), int64, the values 0 ... capacity - 1; the caches `past_key_values.N...` as `DecoderGraph` has
     them. Outputs: `logits` (rows, 1, vocabulary) float32; `best` (rows, 1) int64, the token with the largest logit;
-    of the caches only `present.N.decoder.key` and `.value`.
+    `best_log_probability` (rows, 1) float32; of the caches only `present.N.decoder.key` and `.value`.
     """
 
     masked: Tensor
@@ -58,6 +58,7 @@ class StaticDecoderGraph(DecoderGraph):
         self.d_kv = model.config.d_kv
         # Row 0 stands for the distance -1, that to an entry which is not written yet.
         self.register_buffer("masked", torch.cat([torch.full((1, self.heads), MASKED), self.table]))
+        self.log_probability = LargestLogProbability()
         self.register_buffer("spread", torch.zeros(1, self.heads, 1, self.d_kv, dtype=torch.int64))
 
     def forward(  # type: ignore[override]
@@ -92,7 +93,9 @@ class StaticDecoderGraph(DecoderGraph):
             hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         logits = self.lm_head(self.stack.final_layer_norm(hidden) * self.scale)
         names = cache_names("present", len(self.stack.block), ("decoder",))
-        return {"logits": logits, "best": self._argmax(logits), **dict(zip(names, present, strict=True))}
+        best = self._argmax(logits)
+        outputs = {"logits": logits, "best": best, "best_log_probability": self.log_probability(logits, best)}
+        return outputs | dict(zip(names, present, strict=True))
 
     def _split_heads(self, values: Tensor) -> Tensor:
         """(rows, 1, heads * d_kv) to (rows, heads, 1, d_kv); a single step needs no transpose."""
@@ -116,6 +119,14 @@ class StaticDecoderGraph(DecoderGraph):
         values, indices = logits.reshape(-1, groups, size).topk(1)
         best_group = values.reshape(-1, groups).topk(1).indices
         return best_group * size + indices.reshape(-1, groups).gather(1, best_group)
+
+
+class LargestLogProbability(nn.Module):
+    """The log-probability of each row's largest logit; a module, so that its nodes' names tell them (see fp16)."""
+
+    def forward(self, logits: Tensor, best: Tensor) -> Tensor:
+        """(rows, 1), from the logits (rows, 1, vocabulary) and the index (rows, 1) of the largest."""
+        return -(logits - logits.gather(-1, best[:, :, None])).exp().sum(-1).log()
 
 
 def _clamp(values: Tensor, low: int, high: int) -> Tensor:
@@ -161,7 +172,12 @@ def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
         "source_places": places,
         "past": past,
     }
-    outputs = {"logits": rows, "best": rows, **cache_axes("present", layers, ("decoder",))}
+    outputs = {
+        "logits": rows,
+        "best": rows,
+        "best_log_probability": rows,
+        **cache_axes("present", layers, ("decoder",)),
+    }
     return GraphConfig(config, inputs, outputs, example)
 
 

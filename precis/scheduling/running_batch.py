@@ -108,6 +108,7 @@ class RunningBatch:
         finished = [active for active in self._active if active.search.finished]
         for active in finished:
             active.sequence.token_ids = active.search.token_ids()
+            active.sequence.score, active.sequence.min_token_score = active.search.score, active.search.min_token_score
             active.sequence.finish_reason = active.search.finish_reason
         self._remove(finished)
         for active in self._active:
@@ -133,12 +134,12 @@ class RunningBatch:
         input_ids = np.zeros((cache.step_rows, 1), dtype=np.int64)
         for active in self._active:
             input_ids[active.rows, 0] = active.next_tokens
-        logits, argmax = runner.decode(input_ids), runner.argmax_tokens
+        logits, argmax = runner.decode(input_ids), runner.argmax
         for active in self._active:
             rows, search = active.rows, active.search
             cache.past_length[rows] += 1
             if argmax is not None and isinstance(search, GreedySearch) and search.accepts_argmax:
-                active.next_tokens, parents = search.append(int(argmax[rows[0]]))
+                active.next_tokens, parents = search.append(*argmax[rows[0]])
             else:
                 active.next_tokens, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
             if len(rows) > 1:

@@ -21,6 +21,8 @@ class Sequence:
         sentences: of a ranking, the tokens of the sentences to score, with end tokens; else empty.
         scores: of a ranking, the sentences' scores.
         token_ids: the generated tokens without special tokens.
+        score: the mean log-probability of the generated tokens, end token included; that of the least probable one is
+            `min_token_score`.
         finish_reason: "end" after an end token, "length" after the longest allowed summary, "" before.
         first_token_at: `time.monotonic()` of the first token, infinite before.
     """
@@ -32,6 +34,8 @@ class Sequence:
     sentences: list[list[int]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
+    score: float = math.nan
+    min_token_score: float = math.nan
     finish_reason: str = ""
     first_token_at: float = math.inf
 
