@@ -1,8 +1,10 @@
-"""The page behind a reverse proxy, in headless Chromium: each of the ways in which people set one up."""
+"""The service behind a reverse proxy, its page in headless Chromium: each of the ways in which people set one up."""
 
+import contextlib
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -65,3 +67,16 @@ def test_page_works_behind_a_proxy(browser, service, certificate, prefix, keeps_
         context.close()
     assert [each for each in requested if not each.startswith((url, "data:", "blob:"))] == []
     assert problems == []
+
+
+def test_clients_behind_a_trusted_proxy_are_told_apart(service):
+    """The proxy's clients are one other address, which has streams of its own."""
+    body = {"text": f"{TEXT} " * 5, "mode": "write", "max_new_tokens": 512, "min_new_tokens": 512}
+    with reverse_proxy(service.url, keeps_host=True) as url, contextlib.ExitStack() as stack:
+
+        def open_stream(base: str) -> int:
+            client = stack.enter_context(httpx.Client(base_url=base, timeout=60))
+            return stack.enter_context(client.stream("POST", "/summarize_stream", json=body)).status_code
+
+        assert [open_stream(url) for _ in range(9)] == [200] * 8 + [429]
+        assert open_stream(service.url) == 200
