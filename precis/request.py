@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -78,11 +78,13 @@ class Request:
         *,
         submitted_at: float | None = None,
         caller: str | None = None,
+        feature_weights: Mapping[str, float] | None = None,
         check: Check = lambda: None,
     ) -> None:
         """`timeout` is in seconds from `submitted_at`, by default now; `input_ids` are the text's tokens if the caller
-        has encoded it. `caller` names whose request it is, where callers are told apart. `check` is called now and then
-        while a long text is encoded; what it raises ends that.
+        has encoded it. `caller` names whose request it is, where callers are told apart. `feature_weights` are those
+        of the bundle's sentence ranker, if it has one. `check` is called now and then while a long text is encoded;
+        what it raises ends that.
 
         Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
         """
@@ -107,7 +109,9 @@ class Request:
             raise TextError(f"The text has {len(input_ids)} tokens, and the model reads {tokenizer.limit}.")
         if resolved.mode == "extract":
             split = params.long_text == "split"
-            self._extraction = Extraction(tokenizer, text, input_ids, resolved, split, self.future.done, check)
+            self._extraction = Extraction(
+                tokenizer, text, input_ids, resolved, split, self.future.done, feature_weights or {}, check
+            )
             self.chunks = self._extraction.chunks
             return
         if len(input_ids) > tokenizer.limit and params.long_text == "split":

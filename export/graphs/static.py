@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 
 from export.graphs.attention import OPSET
-from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, cache_axes, cache_names, example_caches
+from export.graphs.dynamic import Axes, DecoderGraph, EncoderGraph, GraphConfig, cache_axes, cache_names, example_caches
+from precis.bundle.names import TOKEN_SCORES
 
 TOPK_LIMIT = 256  # TopK on CUDA is one cheap kernel for up to this many values
 MASKED = torch.finfo(torch.float32).min
@@ -27,7 +28,8 @@ class StaticEncoderGraph(EncoderGraph):
 
     Inputs: `input_ids` (rows, length) int64, with anything after a row's own tokens; `source_length` (rows,) int64;
     `source_places` (length,) int64, the values 0 ... length - 1. Outputs: `present.N.encoder.key` and `.value` for
-    each decoder layer N, (rows, heads, length, d_kv) float32.
+    each decoder layer N, (rows, heads, length, d_kv) float32; with a sentence ranker also `token_scores`
+    (rows, length) float32.
     """
 
     def forward(  # type: ignore[override]
@@ -140,9 +142,12 @@ def _padding_mask(length: Tensor, positions: Tensor) -> Tensor:
     return torch.where(padding, torch.tensor(MASKED), torch.tensor(0.0))[:, None, None, :]
 
 
-def static_encoder_config(config: PretrainedConfig) -> GraphConfig:
-    """The export configuration of `StaticEncoderGraph`."""
+def static_encoder_config(config: PretrainedConfig, ranks_sentences: bool = False) -> GraphConfig:
+    """The export configuration of `StaticEncoderGraph`; `ranks_sentences` says whether it has a sentence ranker."""
     names = cache_names("present", config.num_decoder_layers, ("encoder",))
+    outputs: Axes = {name: {0: "rows", 2: "length"} for name in names}
+    if ranks_sentences:
+        outputs[TOKEN_SCORES] = {0: "rows", 1: "length"}
     example = {
         "input_ids": torch.arange(2, 20).reshape(2, 9),
         "source_length": torch.tensor([9, 4]),
@@ -150,7 +155,7 @@ def static_encoder_config(config: PretrainedConfig) -> GraphConfig:
     }
     tokens = {0: "rows", 1: "length"}
     inputs = {"input_ids": tokens, "source_length": {0: "rows"}, "source_places": {0: "length"}}
-    return GraphConfig(config, inputs, {name: {0: "rows", 2: "length"} for name in names}, example)
+    return GraphConfig(config, inputs, outputs, example)
 
 
 def static_decoder_config(config: PretrainedConfig) -> GraphConfig:

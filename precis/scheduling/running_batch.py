@@ -1,6 +1,5 @@
 """Continuous batching: sequences join and leave the running batch between two decode steps."""
 
-import functools
 import time
 from dataclasses import dataclass
 
@@ -13,7 +12,6 @@ from precis.decoding.prompt_lookup import PromptLookup
 from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
-from precis.runtime.sentence_scorer import new_sentence_scorer
 from precis.scheduling.ranking import RankingQueue, RankingTurn
 from precis.scheduling.sequence import Sequence
 
@@ -37,7 +35,7 @@ class RunningBatch:
         self.runner = new_model_runner(model, rows, max_source_tokens)
         self.kv_cache = self.runner.kv_cache
         self._active: list[_ActiveSequence] = []
-        self._ranking_queue = RankingQueue(functools.partial(new_sentence_scorer, model, max_source_tokens))
+        self._ranking_queue = RankingQueue(model, max_source_tokens)
 
     @property
     def sequences(self) -> list[Sequence]:
