@@ -70,10 +70,12 @@ class RequestHandler:
         deadline = started + self._seconds(request)
         params = self._params(request)
         self.engine.check_admission(current_caller.get().name)
-        outcomes = await asyncio.gather(
-            *(self._summarize(text, request, params, deadline) for text in request.texts), return_exceptions=True
-        )
-        return JSONResponse({"results": [_batch_result(outcome) for outcome in outcomes]})
+        async with asyncio.TaskGroup() as group:
+            tasks = []
+            for text in request.texts:
+                tasks.append(group.create_task(self._batch_result(text, request, params, deadline)))
+                await asyncio.sleep(0)  # a short text is tokenized at once: other requests come in between
+        return JSONResponse({"results": [task.result() for task in tasks]})
 
     @with_error_responses
     async def stream(self, body: bytes) -> Response:
@@ -143,6 +145,14 @@ class RequestHandler:
         response = await self._response(text, options, instead, sentence, deadline)
         return response.model_copy(update={"fallback": "extract"})
 
+    async def _batch_result(
+        self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
+    ) -> dict[str, Any]:
+        try:
+            return (await self._summarize(text, options, params, deadline)).as_json()
+        except Exception as error:
+            return from_exception(error).body()
+
     async def _response(
         self, text: str, options: SummarizeOptions, params: GenerationParams, summary: Summary, deadline: float
     ) -> SummarizeResponse:
@@ -150,7 +160,7 @@ class RequestHandler:
         evidence = None
         if options.evidence or certificate:
             search = functools.partial(find_evidence, text, summary.text)
-            evidence = await self.evidence_workers.run(text, deadline, search)
+            evidence = await self.evidence_workers.run(text, deadline, search, current_caller.get())
         value = trust(certificate, summary, evidence) if certificate and evidence else None
         shown = evidence if options.evidence else None
         metrics.observe(summary, shown)
@@ -173,14 +183,6 @@ class RequestHandler:
 
     def _seconds(self, options: SummarizeOptions) -> float:
         return min(self.max_seconds, options.timeout_ms / 1000) if options.timeout_ms else self.max_seconds
-
-
-def _batch_result(outcome: SummarizeResponse | BaseException) -> dict[str, Any]:
-    if isinstance(outcome, SummarizeResponse):
-        return outcome.as_json()
-    if isinstance(outcome, Exception):
-        return from_exception(outcome).body()
-    raise outcome
 
 
 async def with_heartbeats(items: AsyncGenerator[Any], seconds: float) -> AsyncGenerator[Any]:

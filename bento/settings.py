@@ -126,8 +126,11 @@ class ServiceSettings(BaseSettings):
 
     @field_validator("api_keys")
     @classmethod
-    def _check_length(cls, keys: SecretStr) -> SecretStr:
-        if any(len(key) < MIN_KEY_LENGTH for key in split(keys.get_secret_value())):
+    def _check_keys(cls, keys: SecretStr) -> SecretStr:
+        value = keys.get_secret_value()
+        if value and not split(value):  # the service would be open, which nobody wants who sets it
+            raise ValueError("has no key in it")
+        if any(len(key) < MIN_KEY_LENGTH for key in split(value)):
             raise ValueError(f"has a key of fewer than {MIN_KEY_LENGTH} characters")
         return keys
 

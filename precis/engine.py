@@ -27,8 +27,9 @@ from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
 from precis.text.detokenizer import IncrementalDetokenizer
+from precis.text.familiarity import READ_CHARACTERS
 from precis.text.tokenizer import TextTokenizer
-from precis.text.workers import Check, TextWorkers
+from precis.text.workers import LONGEST, Check, TextWorkers
 
 DEFAULT_ROWS = {"cpu": 32, "cuda": 128}  # fewer if their KV cache would be larger than MAX_CACHE_BYTES
 CERTIFIED_MODE: Literal["write"] = "write"  # extracted sentences stand in the text as they are
@@ -259,11 +260,25 @@ class Engine:
 
         def work(check: Check) -> Request:
             self.check_admission(caller)  # again, since the queue may have filled while this text waited for its turn
+            self._check_size(text, params or GenerationParams(), deadline)
             return self._request(
                 text, params, timeout, submitted_at=submitted_at, caller=caller, weight=weight, check=check
             )
 
-        return await self._text_workers.run(text, deadline, work)
+        return await self._text_workers.run(text, deadline, work, caller)
+
+    def _check_size(self, text: str, params: GenerationParams, deadline: float | None) -> None:
+        """Raises TooMuchWork, before it is encoded, for a text whose chunks cannot be prefilled until `deadline`.
+
+        Not known before are the chunks that an extraction reads: those with a sentence that no other chunk has.
+        """
+        is_split = params.long_text == "split" and resolve(params, self.bundle.generation_config).mode == "write"
+        if len(text) <= LONGEST or deadline is None or not is_split:
+            return
+        beginning = text[:READ_CHARACTERS]
+        if params.passthrough and self._tokenizer.is_unfamiliar(beginning, self._tokenizer.encode(beginning)):
+            return
+        self._scheduler.check_prefill(self._tokenizer.estimate_tokens(text), deadline)
 
     def _request(
         self,

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,6 @@ from gradio.routes import App
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from bento.memory import return_free_memory
 from bento.page import about, compare, limits
 from bento.page.admission import AdmissionQueue
 from bento.page.batch import Batch
@@ -41,7 +39,6 @@ from precis.params import ResolvedParams
 
 STATIC = Path(__file__).parent / "static"
 SWEEP_SECONDS = 2.0  # between two looks for ended visits
-TRIM_SECONDS = 20.0  # between two times that freed memory is returned to the system
 FILE_TYPES = list(READERS)
 # Both replace the value of the hidden address box, which the server cannot know behind a proxy, with the browser's.
 WITH_ADDRESS = "(first, _, ...options) => [first, location.href, ...options]"
@@ -91,14 +88,10 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
 
 async def _sweep(memory: SessionMemory, uploads: UploadStore) -> None:
     """Frees what ended visits have left, until it is cancelled."""
-    ended, trimmed = 0, time.monotonic()
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        ended += await memory.sweep()
+        await memory.sweep()
         uploads.delete_old()
-        if ended and time.monotonic() - trimmed >= TRIM_SECONDS:
-            await asyncio.to_thread(return_free_memory)
-            ended, trimmed = 0, time.monotonic()
 
 
 def _build_page(engine: Engine, uploads: UploadStore) -> gr.Blocks:

@@ -55,7 +55,7 @@ class Manifest(Record):
     recipe: dict[str, object] = {}
     lora: dict[str, object] | None = None
     trained_on: str | None = None
-    training_seconds: float | None = None
+    training_seconds: float | None = Field(None, ge=0)
     git_commit: dict[str, str | None] = {}
     versions: dict[str, dict[str, str]] = {}
     rouge: RougeReport | None = None

@@ -109,6 +109,12 @@ class RequestBacklog:
             raise TooMuchWork(newcomer.seconds, left)
         return self.admission(request.caller, request.weight, len(sequences), max_tokens), newcomer
 
+    def check_prefill(self, tokens: int, deadline: float) -> None:
+        """Raises TooMuchWork if the prefill of `tokens` alone takes longer than until `deadline`."""
+        newcomer = Newcomer(self.costs.rates()(Work(tokens)), deadline - time.monotonic())
+        if not newcomer.is_possible:
+            raise TooMuchWork(newcomer.seconds, newcomer.seconds_left)
+
     def admission(self, name: str | None, weight: float, sequences: int, max_tokens: int) -> Admission:
         """The admission policy for a request of that caller and of so many sequences."""
         seconds = self.costs.rates()

@@ -106,6 +106,10 @@ class Scheduler:
             admission = self._backlog.admission(caller, 1.0, 1, self.max_waiting_tokens)
         raise EngineFull(admission.retry_after(Newcomer(0.0, math.inf)) or 1.0)
 
+    def check_prefill(self, tokens: int, deadline: float) -> None:
+        """Raises TooMuchWork if the prefill of `tokens` alone takes longer than until `deadline`; from any thread."""
+        self._backlog.check_prefill(tokens, deadline)
+
     def stats(self, cache_bytes: int) -> Stats:
         """A snapshot; from any thread."""
         with self._changed:

@@ -17,3 +17,8 @@ def test_downloads_hold_the_rows_and_no_formulas():
     assert rows[0]["summary"] == "'" + records[0]["summary"]
     assert (rows[0]["words"], rows[1]["document"], rows[1]["error"]) == ("3", "'-b.txt", "It has no text.")
     assert rows[0]["chunks"] == "2"
+
+
+def test_before_the_first_batch_the_downloads_are_empty():
+    assert to_jsonl(None) == ""
+    assert list(csv.DictReader(io.StringIO(to_csv(None)))) == []
