@@ -160,7 +160,7 @@ class RequestHandler:
         evidence = None
         if options.evidence or certificate:
             search = functools.partial(find_evidence, text, summary.text)
-            evidence = await self.evidence_workers.run(text, deadline, search, current_caller.get())
+            evidence = await self.evidence_workers.run(text, deadline, search, current_caller.get().name)
         value = trust(certificate, summary, evidence) if certificate and evidence else None
         shown = evidence if options.evidence else None
         metrics.observe(summary, shown)
