@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from precis.bundle.reports import ParityReport, Record, RougeReport
 from precis.errors import BundleError
 
-FORMAT = 2
+FORMAT = 3
 MAX_INPUT_TOKENS = 1 << 15  # of one sequence; rows of the KV cache are made for so many
 
 

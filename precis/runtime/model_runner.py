@@ -58,10 +58,12 @@ def new_model_runner(
 
 
 def bytes_per_row(model: Seq2SeqModel, max_source_tokens: int) -> int:
-    """The KV cache memory of a full row, in bytes."""
-    self_capacity, cross_capacity = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP, max_source_tokens + MAX_TOKENS_PER_STEP
+    """The KV cache memory of a full row with a source of its own, in bytes."""
     if model.static:
         self_capacity, cross_capacity = (capacities(tokens)[-1] for tokens in (MAX_NEW_TOKENS, max_source_tokens))
+    else:
+        self_capacity = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP
+        cross_capacity = -(-max_source_tokens // model.block_size) * model.block_size
     self_kv = len(model.self_kv_inputs) * self_capacity * np.dtype(model.self_kv_dtype).itemsize
     cross_kv = len(model.cross_kv_inputs) * cross_capacity * np.dtype(model.cross_kv_dtype).itemsize
     return (self_kv + cross_kv) * model.num_heads * model.d_kv

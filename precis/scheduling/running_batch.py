@@ -124,8 +124,8 @@ class RunningBatch:
         return sequences
 
     def compact_if_sparse(self) -> None:
-        """Closes the gaps between the rows if more than a quarter of the rows of a step are free."""
-        if self.kv_cache.gaps > self.kv_cache.step_rows // 4:
+        """Closes the gaps in the KV cache if that saves more than a quarter of a step."""
+        if self.kv_cache.is_sparse:
             self._compact()
 
     def _step_all(self) -> None:
@@ -142,7 +142,7 @@ class RunningBatch:
             else:
                 active.next_tokens, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
             if len(rows) > 1:
-                cache.reorder(rows, rows[parents])
+                active.rows = cache.reorder(rows, rows[parents])
 
     def _step_with_draft(self, active: _ActiveSequence, lookup: PromptLookup) -> None:
         """Decodes the next token of the only sequence, in row 0, together with a draft of those that follow.
