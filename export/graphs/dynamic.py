@@ -138,8 +138,8 @@ class DecoderGraph(nn.Module):
             hidden = hidden + layer.o(context)
             layer = cross_layer.EncDecAttention
             query = layer.q(cross_layer.layer_norm(hidden))
-            context = attend(query.reshape(-1, self.d_kv), *past[4 * number + 2 :][:2]).reshape(query.shape)
-            hidden = hidden + layer.o(context)
+            context = attend(query.reshape(-1, self.d_kv), *past[4 * number + 2 :][:2])
+            hidden = hidden + layer.o(context.reshape(-1, steps, self.heads * self.d_kv))
             hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         hidden = self.stack.final_layer_norm(hidden) * self.scale
         names = cache_names("present", len(self.stack.block), ("decoder",))

@@ -2,7 +2,7 @@
 
 A source of any length takes as many blocks as it needs (PagedAttention, Kwon et al. 2023), and all queries of a text,
 its beams or the steps of its one row, attend to a block in one matrix product. Each block has a softmax of its own;
-the parts of a query are then weighted by their largest score and their sum (FlashDecoding, Dao et al. 2023).
+the parts of a query are then weighted by the logarithms of their sums (FlashDecoding, Dao et al. 2023).
 """
 
 import torch
@@ -35,8 +35,8 @@ class SourceAttention:
         self._mask = (padding.float() * MASKED)[:, None, None, :]
         existing = query_blocks.clamp(min=0)
         first = existing + existing // group * (heads - 1) * group  # of head 0, in (blocks, heads, group)
-        self._parts = first[:, None, :] + (head * group)[None, :, None]  # (queries, heads, parts)
-        self._missing = (query_blocks < 0)[:, None, :]
+        self._parts = first[:, None, None, :] + (head * group)[None, :, None, None]  # (queries, heads, 1, parts)
+        self._missing = (query_blocks < 0)[:, None, None, :]
 
     def __call__(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """The context of each query and head, (queries * heads, d_kv), of `query` (queries * heads, d_kv).
@@ -45,9 +45,10 @@ class SourceAttention:
         each query has a dynamic scale, and the weights in a block are relative to the largest one.
         """
         if self._quantized:
-            scale = query.abs().amax(-1, keepdim=True) * (1 / QUERY_MAX)
-            codes = quantize_uint8(query / scale, 1.0, QUERY_ZERO_POINT)
-            scores = integer_matmul(codes[self._queries], keys, 1.0, QUERY_ZERO_POINT) * scale[self._queries]
+            size = query.abs().amax(-1, keepdim=True)
+            codes = quantize_uint8(query / size, 1 / QUERY_MAX, QUERY_ZERO_POINT)
+            products = integer_matmul(codes[self._queries], keys, 1 / QUERY_MAX, QUERY_ZERO_POINT)
+            scores = products * size[self._queries]
         else:
             scores = query[self._queries] @ keys
         scores = scores + self._mask
@@ -57,9 +58,8 @@ class SourceAttention:
             contexts = integer_matmul(quantize_uint8(weights, 1 / WEIGHT_MAX, 0), values, 1 / WEIGHT_MAX, 0)
         else:
             contexts = weights @ values
+        sums = weights.sum(-1, keepdim=True)
+        contexts = (contexts / sums).reshape(-1, query.shape[-1])
         # Nothing may be infinite or NaN even in a free row, since its context times zero is part of others.
-        largest = torch.where(self._missing, torch.tensor(MASKED), largest.reshape(-1)[self._parts])
-        shares = (largest - largest.amax(-1, keepdim=True)).exp()
-        sums = weights.sum(-1).reshape(-1)[self._parts]
-        shares = shares / (shares * sums).sum(-1, keepdim=True)
-        return shares[:, :, None, :] @ contexts.reshape(-1, query.shape[-1])[self._parts]
+        logits = torch.where(self._missing, torch.tensor(MASKED), (largest + sums.log()).reshape(-1)[self._parts])
+        return logits.softmax(-1) @ contexts[self._parts[:, :, 0]]
