@@ -110,7 +110,10 @@ def quantize_matmuls(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onn
 
 
 def _quantize_rows(rows: str) -> list[onnx.NodeProto]:
-    """Nodes that quantize each row of the tensor `rows` to uint8 around ZERO_POINT, relative to its largest value; that may be 0."""
+    """Nodes that quantize each row of the tensor `rows` to uint8 around ZERO_POINT.
+
+    Its scale is its largest absolute value times ROW_STEP; a row of zeros has scale 0.
+    """
     largest, ratio, quantized = (f"{rows}.{part}" for part in ("largest", "ratio", "whole"))
     return [
         helper.make_node("Abs", [rows], [f"{rows}.abs"]),
