@@ -133,7 +133,8 @@ class DecoderGraph(nn.Module):
         positions = past_length[:, None] + _arange(steps)
         distances = positions[:, :, None] - _arange(total.long())[None, None, :]
         bias = self.table[distances.clamp(0, len(self.table) - 1).long()].permute(0, 3, 1, 2)
-        attend = SourceAttention(block_queries, block_length, query_blocks, self.heads, self.int8_cross_kv)
+        tables = block_queries, block_length, query_blocks
+        attend = SourceAttention(*tables, self.heads, self.d_kv, self.int8_cross_kv)
 
         present = []
         block: Any
@@ -147,7 +148,7 @@ class DecoderGraph(nn.Module):
             layer = cross_layer.EncDecAttention
             query = layer.q(cross_layer.layer_norm(hidden))
             context = attend(query.reshape(-1, self.d_kv), *past[4 * number + 2 :][:2])
-            hidden = hidden + layer.o(context.reshape(-1, steps, self.heads * self.d_kv))
+            hidden = hidden + layer.o(context.reshape_as(query))
             hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         hidden = self.stack.final_layer_norm(hidden) * self.scale
         names = cache_names("present", len(self.stack.block), ("decoder",))

@@ -26,9 +26,9 @@ class SourceAttention:
     """
 
     def __init__(
-        self, block_queries: Tensor, block_length: Tensor, query_blocks: Tensor, heads: int, quantized: bool
+        self, block_queries: Tensor, block_length: Tensor, query_blocks: Tensor, heads: int, d_kv: int, quantized: bool
     ) -> None:
-        self._quantized = quantized
+        self._d_kv, self._quantized = d_kv, quantized
         head, group = torch.arange(heads), block_queries.shape[1]
         self._queries = block_queries[:, None, :] * heads + head[None, :, None]  # (blocks, heads, group)
         padding = torch.arange(SOURCE_BLOCK)[None, :] >= block_length[:, None]
@@ -59,7 +59,7 @@ class SourceAttention:
         else:
             contexts = weights @ values
         sums = weights.sum(-1, keepdim=True)
-        contexts = (contexts / sums).reshape(-1, query.shape[-1])
+        contexts = (contexts / sums).reshape(-1, self._d_kv)
         # Nothing may be infinite or NaN even in a free row, since its context times zero is part of others.
         logits = torch.where(self._missing, torch.tensor(MASKED), (largest + sums.log()).reshape(-1)[self._parts])
         return logits.softmax(-1) @ contexts[self._parts[:, :, 0]]
