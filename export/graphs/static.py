@@ -62,7 +62,7 @@ class StaticDecoderGraph(DecoderGraph):
         self.log_probability = LargestLogProbability()
         self.register_buffer("spread", torch.zeros(1, self.heads, 1, self.d_kv, dtype=torch.int64))
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: Tensor,
         past_length: Tensor,

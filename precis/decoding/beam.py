@@ -131,5 +131,9 @@ class BeamSearch:
 
 def _log_sum_exp(logits: Scores) -> Scores:
     """The logarithm of the sum of exponentials of each row, (beams,)."""
-    largest = logits.max(axis=1)
-    return largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    largest, sums = logits.max(axis=1), np.empty(len(logits), dtype=np.float32)
+    scratch = np.empty_like(logits[0])  # one row stays in the processor's cache
+    for beam, row in enumerate(logits):
+        np.exp(np.subtract(row, largest[beam], out=scratch), out=scratch)
+        sums[beam] = scratch.sum()
+    return largest + np.log(sums)

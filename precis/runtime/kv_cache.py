@@ -78,8 +78,8 @@ class KVCache(ABC):
         unused = [row for row in rows.tolist() if row not in parents]
         if not unused:
             return parents
-        new_rows, seen = parents.copy(), set()
-        copied = []
+        new_rows, seen = parents.copy(), set[int]()
+        copied: list[tuple[int, int]] = []
         for beam, parent in enumerate(parents.tolist()):
             if parent in seen:
                 copied.append((parent, unused[len(copied)]))

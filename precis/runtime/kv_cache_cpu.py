@@ -135,7 +135,7 @@ class CpuKVCache(KVCache):
 
     def compact(self) -> dict[int, int]:
         moves = super().compact()
-        owners = {}
+        owners: dict[int, tuple[_Source, int]] = {}
         for source in self._sources:
             source.rows = np.array([moves.get(row, row) for row in source.rows.tolist()])
             owners |= {block: (source, i) for i, block in enumerate(source.blocks.tolist())}

@@ -56,10 +56,11 @@ class CpuModelRunner:
 
     def decode(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """See `ModelRunner.decode`."""
-        tables = self.kv_cache.block_tables(*input_ids.shape)
-        step = self._bindings.get(input_ids.shape)
+        rows, steps = input_ids.shape
+        tables = self.kv_cache.block_tables(rows, steps)
+        step = self._bindings.get((rows, steps))
         if step is None or step.tables is not tables:
-            step = self._bindings[input_ids.shape] = self._bind(*input_ids.shape, tables)
+            step = self._bindings[rows, steps] = self._bind(rows, steps, tables)
         step.input_ids[:] = input_ids
         self._model.decoder.run_with_iobinding(step.binding)
         return step.logits
