@@ -1,5 +1,7 @@
 """The KV cache of dynamic graphs: numpy arrays, in which a source is stored once for all rows that attend to it."""
 
+import math
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +47,13 @@ class CpuKVCache(KVCache):
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int, tokens_per_step: int) -> None:
         super().__init__(rows, MAX_PREFILL_TOKENS * model.encoder_workers, EFFICIENT_BATCH_ROWS)
         capacity = MAX_NEW_TOKENS + tokens_per_step
-        # Zeroed pages take no memory until they are written.
         shape = len(model.self_kv_inputs), rows, model.num_heads, capacity, model.d_kv
-        self.self_kv: Array = np.zeros(shape, dtype=model.self_kv_dtype)
+        self.self_kv: Array = _zeros(shape, model.self_kv_dtype)
         self._block_size = model.block_size
         blocks = rows * self._blocks_for(max_source_tokens)
         key, value = (model.d_kv, self._block_size), (self._block_size, model.d_kv)
         self.cross_kv: list[Array] = [
-            np.zeros((blocks, model.num_heads, *shape), dtype=model.cross_kv_dtype)
+            _zeros((blocks, model.num_heads, *shape), model.cross_kv_dtype)
             for _ in model.cross_kv_inputs[::2]
             for shape in (key, value)
         ]
@@ -161,6 +162,17 @@ class CpuKVCache(KVCache):
         self.self_kv[:, target, :, :length] = self.self_kv[:, row, :, :length]
         self._origins[target] = target
         self._origins[target, :length] = self._origins[row, :length]
+
+
+def _zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Zeros whose memory is taken by the small page as it is written.
+
+    numpy asks for huge pages, with which the first positions of a row take as much memory as all of them.
+    """
+    buffer = mmap.mmap(-1, math.prod(shape) * np.dtype(dtype).itemsize)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
+        buffer.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape)
 
 
 def _rounded(count: int, most: int) -> int:
