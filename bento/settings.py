@@ -69,6 +69,13 @@ class ServiceSettings(BaseSettings):
     timeout_seconds: float = Field(
         60.0, ge=0.1, le=3600, description="Time limit of a request (504). Its `timeout_ms` can only shorten it."
     )
+    min_trust: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least trust of a written summary (docs/trust.md); below it the best sentence of the text is "
+        "answered. A request's `min_trust` takes its place. The bundle needs a certificate of trust.",
+    )
     max_body_bytes: int = Field(2 << 20, ge=1024, description="Size limit of a request's body (413).")
     body_seconds: float = Field(30.0, gt=0, le=3600, description="Time within which a body has to arrive (408).")
     streams_per_client: int = Field(

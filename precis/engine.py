@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from precis.bundle.reports import TrustCertificate
 from precis.bundle.verify import Bundle, open_bundle
 from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, check_token_ids, resolve
 from precis.request import Request, Summary
@@ -32,6 +33,7 @@ from precis.text.workers import Check, TextWorkers
 # share its source on CPUs, so that as many texts run with four beams as with one.
 DEFAULT_TEXTS = {"cpu": 32, "cuda": 128}
 DEFAULT_ROWS = {"cpu": 128, "cuda": 128}
+CERTIFIED_MODE: Literal["write"] = "write"  # extracted sentences stand in the text as they are
 MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
 
 log = logging.getLogger(__name__)
@@ -113,6 +115,17 @@ class Engine:
     def node_placement(self) -> dict[str, dict[str, dict[str, int]]]:
         """How many nodes of each operator run where: {graph: {provider: {operator: nodes}}}."""
         return {graph: operator_counts(placement) for graph, placement in self._model.placement.items()}
+
+    def certificate(self, params: GenerationParams | None = None) -> TrustCertificate | None:
+        """The bundle's certificate of trust if it covers summaries by `params`: written as it was measured, else None.
+
+        Raises GenerationError.
+        """
+        certificate, config = self.bundle.manifest.trust, self.bundle.generation_config
+        if certificate is None or (params and params.long_text != "split"):
+            return None
+        measured = resolve(GenerationParams(mode=CERTIFIED_MODE), config)
+        return certificate if resolve(params or GenerationParams(), config) == measured else None
 
     def generate(self, texts: list[str], params: GenerationParams | None = None) -> list[Summary]:
         """The summaries of `texts` in their order; blocks until all are there. The queue has no limit for a list.

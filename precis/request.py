@@ -8,15 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from precis.errors import TextError
-from precis.extraction import ExtractedSentence, Extraction
+from precis.extraction import SCORE_DIGITS, ExtractedSentence, Extraction
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.sequence import Sequence
 from precis.text import is_blank
 from precis.text.passthrough import beginning, is_short
 from precis.text.tokenizer import TextTokenizer
 from precis.text.workers import Check
-
-TOKEN_SCORE_DIGITS = 4  # after the decimal point; further ones depend on what else is in the batch
 
 
 @dataclass(frozen=True)
@@ -218,4 +216,4 @@ class Request:
 
 def _finite(score: float) -> float | None:
     """The score rounded; None if it is no number, which JSON does not have."""
-    return round(score, TOKEN_SCORE_DIGITS) if math.isfinite(score) else None
+    return round(score, SCORE_DIGITS) if math.isfinite(score) else None
