@@ -1,12 +1,11 @@
 """Our engine compared with its peers: PyTorch `generate`, Optimum's ONNX Runtime classes and CTranslate2.
 
-    python -m benchmarks.engine [--quick] [--device cuda] [--parts PART ...]
+    python -m benchmarks.engine [--quick [--beams 4]] [--device cuda] [--parts PART ...]
 
 t5-small's shape with random weights, greedy, 400 input and 64 new tokens. Every system has a process of its own with
 the same number of threads, and they take turns. Parts: `greedy`, `beams4` (4 beams), `mixed` (our engine under Poisson
 arrivals of all lengths), `steps` (one decoder step). On a CPU the best round counts; a full run draws
-docs/images/engine.png
-and writes benchmarks/results/engine.json. On a GPU the median round counts. The last line is JSON.
+docs/images/engine.png and writes benchmarks/results/engine.json. On a GPU the median counts. The last line is JSON.
 """
 
 import argparse
@@ -46,6 +45,7 @@ class Sizes:
     source: int = 400  # tokens
     new: int = 64  # tokens
     rows: int | None = None  # sequences that our engine decodes at once
+    only: str = ""  # what the names of the measured systems contain
     steps: int = 200
 
 
@@ -70,7 +70,7 @@ def load(systems: list[System], setup: Setup, sizes: Sizes, failed: dict[str, st
     early = [system for system in systems if system.name.startswith(("Optimum", "PyTorch", "Compiled"))]
     for system in early:
         system.send("load", warm_up)
-    for precision in PRECISIONS[setup.device]:
+    for precision in {system.name.split()[1] for system in systems if system.name.startswith("Precis")}:
         models.ensure_bundle(setup, precision)
     for system in systems:
         kind, _, precision = system.name.partition(" ")
@@ -82,11 +82,10 @@ def load(systems: list[System], setup: Setup, sizes: Sizes, failed: dict[str, st
         attempt(system, systems, failed)
     if setup.device == "cpu":
         for system in list(systems):
-            # Memory is allocated on first use, which should not count, and ONNX Runtime keeps it. All rows of our
-            # engine run after a few steps.
+            # Memory is allocated on first use, which should not count. All rows of our engine run after a few steps.
             batch = sizes.batches[-1] if system.name.startswith(("Precis", "Optimum")) else 1
-            new = 20 if system.name.startswith("Precis") else 2
-            attempt(system, systems, failed, "batch", batch, sizes.source, new, 1)
+            new, beams = (20, 4) if system.name.startswith("Precis") else (2, 1)
+            attempt(system, systems, failed, "batch", batch, sizes.source, new, beams)
 
 
 def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], keep: Callable[[], None]) -> None:
@@ -102,43 +101,42 @@ def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], 
         keep()
 
     for names in SYSTEMS[setup.device]:
-        started = [System(name, setup) for name in names]  # they import while this process does
+        started = [System(name, setup) for name in names if sizes.only in name]  # they import while this process does
         systems = list(started)
         load(systems, setup, sizes, failed)
         for part, beams in wanted:
             command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
             answers = take_turns(systems, sizes.batches, command, rounds, failed, partial(keep_rates, part))
             show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)
-            if beams == 1 and setup.device == "cpu" and not failed:
-                result |= cpu_figures(answers, result["greedy"])
+            if setup.device == "cpu" and not failed:
+                result |= cpu_figures(answers, result[part], "" if beams == 1 else f"_{part}")
         for system in started:
             system.close()
     if failed and setup.device == "cpu":
         raise SystemExit("\n".join(f"{name} failed: {reason}" for name, reason in failed.items()))
 
 
-def cpu_figures(answers: Answers, greedy: dict[str, dict[str, float]]) -> dict[str, dict]:
-    """Our share of time outside ONNX Runtime, and ratios to the peers."""
+def cpu_figures(answers: Answers, row: dict[str, dict[str, float]], suffix: str) -> dict[str, dict]:
+    """Our share of time outside ONNX Runtime, and ratios to the peers by the rates `row`; `suffix` ends their names."""
     outside = {
         name: {
             str(batch): round(1 - best["inside"] / best["seconds"], 3)
-            for batch, rounds in row.items()
+            for batch, rounds in by_batch.items()
             for best in [min(rounds, key=lambda answer: answer["seconds"])]
         }
-        for name, row in answers.items()
+        for name, by_batch in answers.items()
         if name.startswith("Precis")
     }
-    console.print("outside_onnxruntime", outside)
-    figures: dict[str, dict] = {"outside_onnxruntime": outside}
+    console.print(figures := {f"outside_onnxruntime{suffix}": outside})
     for key, ours, theirs in (
         ("ctranslate2_int8", "Precis int8", "CTranslate2 int8"),
         ("ctranslate2_fp32", "Precis fp32", "CTranslate2 fp32"),
         ("optimum", "Precis int8", "Optimum fp32"),
         ("pytorch", "Precis int8", "PyTorch fp32"),
     ):
-        figures[f"ratio_to_{key}"] = {
-            batch: round(rate / greedy[theirs][batch], 2) for batch, rate in greedy[ours].items()
-        }
+        if theirs in row:
+            ratios = {batch: round(rate / row[theirs][batch], 2) for batch, rate in row[ours].items()}
+            figures[f"ratio_to_{key}{suffix}"] = ratios
     return figures
 
 
@@ -202,16 +200,19 @@ def draw_throughput(result: dict, path: Path) -> None:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="only greedy, one round; nothing is written")
+    parser.add_argument("--quick", action="store_true", help="one part and round; nothing is written")
+    parser.add_argument("--beams", type=int, choices=(1, 4), default=1, help="of --quick; 4 measures int8 alone")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these; others keep their results")
     parser.add_argument("--scratch", type=Path, help="keeps the models here, so that several calls can share them")
     parser.add_argument("--output", type=Path, help="file for the results, which are added as they are measured")
     parser.add_argument("--tiny", action="store_true", help="a tiny model and few texts, to try that everything runs")
     options = parser.parse_args(argv)
-    parts = ["greedy"] if options.quick else list(options.parts or DEFAULT_PARTS[options.device])
+    parts = list(options.parts or DEFAULT_PARTS[options.device])
     sizes = SIZES["tiny" if options.tiny else options.device]
-    sizes = replace(sizes, rounds=1) if options.quick else sizes
+    if options.quick:
+        part, only = {1: ("greedy", ""), 4: ("beams4", "int8")}[options.beams]
+        parts, sizes = [part], replace(sizes, rounds=1, only=only)
     to_repository = options.device == "cpu" and not options.quick and not options.tiny
     output = options.output or (RESULT if to_repository else None)
     result = json.loads(output.read_text()) if output and output.exists() else {}

@@ -57,7 +57,8 @@ class ServiceSettings(BaseSettings):
         None,
         ge=8,
         le=4096,
-        description="Sequences decoded at once (each beam is one). Default: 32, or as many as fit into 2 GiB.",
+        description="Sequences decoded at once (each beam is one). Default: 32 texts with up to 128 beams in all, or "
+        "as many as fit into 2 GiB.",
     )
     max_waiting_tokens: int = Field(
         65_536,

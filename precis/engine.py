@@ -20,7 +20,7 @@ from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, 
 from precis.request import Request, Summary
 from precis.runtime.kv_cache import Prefill
 from precis.runtime.model import Seq2SeqModel
-from precis.runtime.model_runner import bytes_per_row, new_model_runner
+from precis.runtime.model_runner import kv_cache_bytes, new_model_runner
 from precis.runtime.placement import operator_counts
 from precis.runtime.threads import default_threads
 from precis.scheduling.running_batch import RunningBatch
@@ -31,7 +31,10 @@ from precis.text.familiarity import READ_CHARACTERS
 from precis.text.tokenizer import TextTokenizer
 from precis.text.workers import LONGEST, Check, TextWorkers
 
-DEFAULT_ROWS = {"cpu": 32, "cuda": 128}  # fewer if their KV cache would be larger than MAX_CACHE_BYTES
+# Texts and rows that are decoded at once, fewer if their KV cache would be larger than MAX_CACHE_BYTES. Beams of a text
+# share its source on CPUs, so that as many texts run with four beams as with one.
+DEFAULT_TEXTS = {"cpu": 32, "cuda": 128}
+DEFAULT_ROWS = {"cpu": 128, "cuda": 128}
 CERTIFIED_MODE: Literal["write"] = "write"  # extracted sentences stand in the text as they are
 MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
 
@@ -53,12 +56,15 @@ class Engine:
     ) -> None:
         """Use `Engine.load`."""
         self.bundle, self._tokenizer, self._model = bundle, tokenizer, model
-        row_bytes = bytes_per_row(model, tokenizer.limit)
-        rows = max(MAX_BEAMS, rows or min(DEFAULT_ROWS[model.device], MAX_CACHE_BYTES[model.device] // row_bytes))
-        self._cache_bytes = rows * row_bytes
-        sizes = (model.threads, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
-        log.info("%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB", *sizes)
-        self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit), max_waiting_tokens)
+        row_bytes, source_bytes = kv_cache_bytes(model, tokenizer.limit)
+        memory = MAX_CACHE_BYTES[model.device]
+        texts = rows or min(DEFAULT_TEXTS[model.device], memory // (row_bytes + source_bytes))
+        rows = max(MAX_BEAMS, rows or min(DEFAULT_ROWS[model.device], (memory - texts * source_bytes) // row_bytes))
+        texts = min(rows, max(texts, 2))  # one text may have MAX_BEAMS, which two texts have room for
+        self._cache_bytes = rows * row_bytes + texts * source_bytes
+        sizes = (model.threads, texts, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
+        log.info("%d threads, KV cache of %d texts in %d rows of %.1f MB, at most %.0f MB", *sizes)
+        self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit, texts), max_waiting_tokens)
         self._text_workers = TextWorkers()
         self._lists = itertools.count()
         weakref.finalize(self, self._scheduler.stop)
@@ -81,7 +87,7 @@ class Engine:
             device: "cpu" or "cuda".
             threads: threads of ONNX Runtime; by default one a physical core that this process may use.
             rows: how many sequences are decoded at once, a beam counting as one; at least MAX_BEAMS. By default
-                DEFAULT_ROWS, or as many as fit into MAX_CACHE_BYTES.
+                DEFAULT_TEXTS with all their beams, up to DEFAULT_ROWS, or as many as fit into MAX_CACHE_BYTES.
             max_waiting_tokens: while more tokens than this wait, `submit`, `summarize` and `stream` raise EngineFull.
             allow_cpu_fallback: use the CPU if the device is not available, or for nodes that it cannot run.
 

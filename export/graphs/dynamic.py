@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from export.graphs.attention import attention, cached_attention, quantize_unit_scale
+from export.graphs.attention import attention, cached_attention, quantize_int8
+from export.graphs.source_attention import SOURCE_BLOCK, SourceAttention
 from precis.bundle.names import TOKEN_SCORES
 
 Axes = dict[str, dict[int, str]]  # dynamic axes of inputs or outputs, as torch.onnx has them
@@ -86,7 +87,7 @@ class EncoderGraph(nn.Module):
         hidden = self.stack.final_layer_norm(hidden)
         caches = [project(hidden) for project in self.cross]
         if self.int8_cross_kv:
-            caches = [quantize_unit_scale(cache) for cache in caches]
+            caches = [quantize_int8(cache) for cache in caches]
         caches = [cache.unflatten(-1, (self.heads, -1)).transpose(1, 2) for cache in caches]
         outputs = dict(zip(cache_names("present", len(caches) // 2, ("encoder",)), caches, strict=True))
         # A sum of products, which stays in fp32 where matrix products become int8.
@@ -96,28 +97,33 @@ class EncoderGraph(nn.Module):
 class DecoderGraph(nn.Module):
     """One or more decoder steps for any number of rows, of several steps only for a single row.
 
-    Inputs: `input_ids` (rows, steps) int64; `past_length` and `source_length`, both (rows,) int32, the entries that a
-    row has in its self- and cross-attention cache; for each layer N `past_key_values.N.decoder.key` and `.value`,
-    (rows, heads, decoder_capacity, d_kv) float32, and `past_key_values.N.encoder.key` and `.value`,
-    (rows, heads, encoder_capacity, d_kv), float32, or int8 with `int8_cross_kv`. All caches need room for `steps` more
-    entries than they hold. Outputs: `logits` (rows, steps, vocabulary) float32, and the caches as `present.N...`,
-    of which the self-attention ones hold `steps` more entries.
+    Inputs: `input_ids` (rows, steps) int64; `past_length` (rows,) int32, the entries that a row has in its
+    self-attention cache; `block_queries`, `block_length` and `query_blocks`, see `SourceAttention`; for each layer N
+    `past_key_values.N.decoder.key` and `.value`, (rows, heads, decoder_capacity, d_kv) float32, with room for `steps`
+    more entries than they hold, and the blocks of sources `past_key_values.N.encoder.key`,
+    (blocks, heads, d_kv, SOURCE_BLOCK), and `.value`, (blocks, heads, SOURCE_BLOCK, d_kv), float32, or int8 with
+    `int8_cross_kv`. Outputs: `logits` (rows, steps, vocabulary) float32, and the self-attention caches as
+    `present.N.decoder...`, with `steps` more entries.
     """
 
     table: Tensor
-    unit: Tensor | None
 
     def __init__(self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False) -> None:
         super().__init__()
         self.config, self.stack, self.lm_head = model.config, model.decoder, model.lm_head
-        self.register_buffer("unit", torch.ones(1) if int8_cross_kv else None)
-        self.heads = model.config.num_heads
+        self.int8_cross_kv, self.heads, self.d_kv = int8_cross_kv, model.config.num_heads, model.config.d_kv
         self.scale = model.model_dim**-0.5 if model.config.tie_word_embeddings else 1.0
         first: Any = model.decoder.block[0]
         self.register_buffer("table", position_bias_table(first.layer[0].SelfAttention))
 
     def forward(
-        self, input_ids: Tensor, past_length: Tensor, source_length: Tensor, past: list[Tensor]
+        self,
+        input_ids: Tensor,
+        past_length: Tensor,
+        block_queries: Tensor,
+        block_length: Tensor,
+        query_blocks: Tensor,
+        past: list[Tensor],
     ) -> dict[str, Tensor]:
         """Returns the outputs by name; `past` holds the caches in the order of `cache_names`."""
         steps = input_ids.shape[1]
@@ -127,14 +133,8 @@ class DecoderGraph(nn.Module):
         positions = past_length[:, None] + _arange(steps)
         distances = positions[:, :, None] - _arange(total.long())[None, None, :]
         bias = self.table[distances.clamp(0, len(self.table) - 1).long()].permute(0, 3, 1, 2)
-
-        # GroupQueryAttention writes a new entry for each step. The source has none, so what is written past its end is
-        # masked.
-        source_last = source_length + (steps - 1)
-        source_total = source_last.max() + 1
-        padding = _arange(source_total.long())[None, :] >= source_length[:, None]
-        mask = padding.float() * torch.finfo(torch.float32).min
-        source_bias = mask[:, None, None, :].expand(-1, 1, steps, -1)
+        tables = block_queries, block_length, query_blocks
+        attend = SourceAttention(*tables, self.heads, self.d_kv, self.int8_cross_kv)
 
         present = []
         block: Any
@@ -142,24 +142,16 @@ class DecoderGraph(nn.Module):
             self_layer, cross_layer, feed_forward = block.layer
             normed, layer = self_layer.layer_norm(hidden), self_layer.SelfAttention
             qkv = layer.q(normed), layer.k(normed), layer.v(normed)
-            context, *caches = cached_attention(*qkv, *past[4 * number :][:2], last, total, bias, self.heads, None)
+            context, *caches = cached_attention(*qkv, *past[4 * number :][:2], last, total, bias, self.heads)
             present += caches
             hidden = hidden + layer.o(context)
-            query = cross_layer.EncDecAttention.q(cross_layer.layer_norm(hidden))
-            context, *caches = cached_attention(
-                *(query, query, query),
-                *past[4 * number + 2 :][:2],
-                source_last,
-                source_total,
-                source_bias,
-                self.heads,
-                self.unit,
-            )
-            present += caches
-            hidden = hidden + cross_layer.EncDecAttention.o(context)
+            layer = cross_layer.EncDecAttention
+            query = layer.q(cross_layer.layer_norm(hidden))
+            context = attend(query.reshape(-1, self.d_kv), *past[4 * number + 2 :][:2])
+            hidden = hidden + layer.o(context.reshape_as(query))
             hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         hidden = self.stack.final_layer_norm(hidden) * self.scale
-        names = cache_names("present", len(self.stack.block))
+        names = cache_names("present", len(self.stack.block), ("decoder",))
         return {"logits": self.lm_head(hidden), **dict(zip(names, present, strict=True))}
 
 
@@ -206,11 +198,15 @@ def cache_axes(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "enc
     return {name: {0: "rows", 2: f"{name.split('.')[2]}_capacity"} for name in cache_names(kind, layers, sides)}
 
 
-def example_caches(config: PretrainedConfig, cross_dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Empty caches of two rows, in the order of `cache_names`."""
-    shape = (2, config.num_heads, 13, config.d_kv)
-    own, cross = torch.zeros(shape), torch.zeros(shape, dtype=cross_dtype)
-    return [own, own, cross, cross] * config.num_decoder_layers
+def example_caches(config: PretrainedConfig) -> list[Tensor]:
+    """Empty keys and values of two rows for one layer."""
+    return [torch.zeros((2, config.num_heads, 13, config.d_kv)) for _ in range(2)]
+
+
+def example_blocks(config: PretrainedConfig, dtype: torch.dtype) -> list[Tensor]:
+    """Three empty blocks of sources for one layer: keys and values."""
+    key = torch.zeros((3, config.num_heads, config.d_kv, SOURCE_BLOCK), dtype=dtype)
+    return [key, key.transpose(2, 3).contiguous()]
 
 
 def encoder_config(config: PretrainedConfig, ranks_sentences: bool = False) -> GraphConfig:
@@ -223,13 +219,26 @@ def encoder_config(config: PretrainedConfig, ranks_sentences: bool = False) -> G
 
 def decoder_config(config: PretrainedConfig, int8_cross_kv: bool = False) -> GraphConfig:
     """The export configuration of `DecoderGraph`."""
-    layers = config.num_decoder_layers
+    layers, blocks = config.num_decoder_layers, {0: "blocks"}
+    cross_dtype = torch.int8 if int8_cross_kv else torch.float32
     tokens, rows = {0: "rows", 1: "steps"}, {0: "rows"}
-    inputs = {"input_ids": tokens, "past_length": rows, "source_length": rows, **cache_axes("past_key_values", layers)}
+    inputs = {
+        **{"input_ids": tokens, "past_length": rows},
+        **{"block_queries": {0: "blocks", 1: "block_queries"}, "block_length": blocks},
+        "query_blocks": {0: "queries", 1: "query_blocks"},
+        # In the order of `past`, by which the exporter names the caches.
+        **{
+            name: blocks if ".encoder." in name else axes
+            for name, axes in cache_axes("past_key_values", layers).items()
+        },
+    }
     example = {
         "input_ids": torch.tensor([[2], [3]]),
         "past_length": torch.tensor([2, 5], dtype=torch.int32),
-        "source_length": torch.tensor([11, 4], dtype=torch.int32),
-        "past": example_caches(config, torch.int8 if int8_cross_kv else torch.float32),
+        "block_queries": torch.tensor([[0, 0], [1, 0], [0, 0]]),
+        "block_length": torch.tensor([64, 4, 10]),
+        "query_blocks": torch.tensor([[0, 4, -1, -1], [2, -1, -1, -1]]),
+        "past": (example_caches(config) + example_blocks(config, cross_dtype)) * layers,
     }
-    return GraphConfig(config, inputs, {"logits": tokens, **cache_axes("present", layers)}, example)
+    outputs = {"logits": tokens, **cache_axes("present", layers, ("decoder",))}
+    return GraphConfig(config, inputs, outputs, example)

@@ -57,13 +57,12 @@ class StaticDecoderGraph(DecoderGraph):
 
     def __init__(self, model: T5ForConditionalGeneration) -> None:
         super().__init__(model)
-        self.d_kv = model.config.d_kv
         # Row 0 stands for the distance -1, that to an entry which is not written yet.
         self.register_buffer("masked", torch.cat([torch.full((1, self.heads), MASKED), self.table]))
         self.log_probability = LargestLogProbability()
         self.register_buffer("spread", torch.zeros(1, self.heads, 1, self.d_kv, dtype=torch.int64))
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: Tensor,
         past_length: Tensor,
@@ -167,7 +166,7 @@ def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
         "source_places": {0: "encoder_capacity"},
         **cache_axes("past_key_values", layers),
     }
-    past = example_caches(config)
+    past = example_caches(config) * 2 * layers  # of self-attention and of cross-attention
     places = torch.arange(past[0].shape[2])
     example = {
         "input_ids": torch.tensor([[2], [3]]),

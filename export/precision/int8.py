@@ -23,7 +23,7 @@ from export.precision.int8_attention import MICROSOFT, attention_nodes, quantize
 from precis.bundle.names import DECODER, ENCODER
 
 WEIGHT_MAX = 63  # 7 bits, see _quantize_encoder_matmuls
-UNIT_SCALE, ROW_STEP, ZERO_POINT = "rows.one", "rows.step", "rows.middle"  # names of the constants in the graph
+ROW_STEP, ZERO_POINT = "rows.step", "rows.middle"  # names of the constants in the graph
 
 
 def quantizable_nodes(graph: onnx.ModelProto) -> list[str]:
@@ -73,7 +73,6 @@ def quantize_matmuls(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onn
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     constants: dict[str, np.ndarray | np.generic] = {
-        UNIT_SCALE: np.float32(1),
         ROW_STEP: np.float32(1 / INT8_MAX),
         ZERO_POINT: np.uint8(INT8_MAX + 1),
     }
@@ -95,10 +94,10 @@ def quantize_matmuls(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onn
         else:
             constants[f"{weight}.whole"] = values
         unscaled = f"{node.output[0]}.unscaled"
-        inputs = [f"{rows}.whole", f"{weight}.whole", UNIT_SCALE, f"{weight}.scales", ZERO_POINT]
+        inputs = [f"{rows}.whole", f"{weight}.whole", ROW_STEP, f"{weight}.scales", ZERO_POINT]
         nodes += [
             helper.make_node("MatMulIntegerToFloat", inputs, [unscaled], node.name, domain=MICROSOFT),
-            helper.make_node("Mul", [unscaled, f"{rows}.scale"], [node.output[0]], f"{node.name}.scaled"),
+            helper.make_node("Mul", [unscaled, f"{rows}.largest"], [node.output[0]], f"{node.name}.scaled"),
         ]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -111,14 +110,16 @@ def quantize_matmuls(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onn
 
 
 def _quantize_rows(rows: str) -> list[onnx.NodeProto]:
-    """Nodes that quantize each row of the tensor `rows` to uint8 around ZERO_POINT; a row of zeros has scale 0."""
-    largest, scale, ratio, quantized = (f"{rows}.{part}" for part in ("largest", "scale", "ratio", "whole"))
+    """Nodes that quantize each row of the tensor `rows` to uint8 around ZERO_POINT.
+
+    Its scale is its largest absolute value times ROW_STEP; a row of zeros has scale 0.
+    """
+    largest, ratio, quantized = (f"{rows}.{part}" for part in ("largest", "ratio", "whole"))
     return [
         helper.make_node("Abs", [rows], [f"{rows}.abs"]),
         helper.make_node("ReduceMax", [f"{rows}.abs"], [largest], axes=[-1], keepdims=1),
-        helper.make_node("Mul", [largest, ROW_STEP], [scale]),
-        helper.make_node("Div", [rows, scale], [ratio]),
-        helper.make_node("QuantizeLinear", [ratio, UNIT_SCALE, ZERO_POINT], [quantized]),
+        helper.make_node("Div", [rows, largest], [ratio]),
+        helper.make_node("QuantizeLinear", [ratio, ROW_STEP, ZERO_POINT], [quantized]),
     ]
 
 

@@ -1,16 +1,15 @@
 """Beam search over the rows of one text (transformers `_beam_search`, the vectorized one of 4.50 and later)."""
 
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from precis.decoding.logits_processors import apply_logits_processors
+from precis.decoding.top_k import best_candidates, top_k
 from precis.params import ResolvedParams
 
 NOT_A_CANDIDATE = np.float32(-1e9)  # transformers' score for a sequence that is out of the running
-BLOCK_SIZE = 128  # scores compared at once in `top_k`
 
 Scores = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
@@ -43,11 +42,14 @@ class BeamSearch:
         Returns the tokens (beams,) and the index of the beam that each of them continues (beams,).
         """
         params, beams = self.params, self.params.num_beams
-        scores = apply_logits_processors(self.running_sequences, _log_softmax(logits), params)
-        scores += self.running_scores[:, None]
+        offsets = -_log_sum_exp(logits)
+        if not params.processors_only_ban:  # the others compute with the logarithms of probabilities
+            logits += offsets[:, None]
+            offsets = np.zeros_like(offsets)
+        scores = apply_logits_processors(self.running_sequences, logits, params)
         # So many candidates that `num_beams` remain when one per beam and end token has finished.
-        best = top_k(scores.reshape(-1), max(2, 1 + len(params.eos_token_ids)) * beams)
-        values = scores.reshape(-1)[best]
+        count = max(2, 1 + len(params.eos_token_ids)) * beams
+        best, values = best_candidates(scores, offsets + self.running_scores, count)
         parents, tokens = best // scores.shape[1], best % scores.shape[1]
         candidates = np.concatenate([self.running_sequences[parents], tokens[:, None]], axis=1)
         new_tokens = candidates.shape[1] - 1
@@ -104,7 +106,8 @@ class BeamSearch:
 
         The logits processors change the log-probabilities, as in transformers' beam search.
         """
-        return float(self.finished_scores[0]) * len(self.finished_sequences[0]) ** (self.params.length_penalty - 1)
+        tokens = max(1, len(self.finished_sequences[0]))  # none at a very negative length penalty
+        return float(self.finished_scores[0]) * tokens ** (self.params.length_penalty - 1)
 
     @property
     def min_token_score(self) -> float:
@@ -126,24 +129,11 @@ class BeamSearch:
         return self.params.strip_special_tokens([int(tokens[0]) for tokens in common])
 
 
-def top_k(values: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
-    """Indices of the `k` largest of `values` (n,), largest first, the lower index first among equals."""
-    blocks = len(values) // BLOCK_SIZE
-    if blocks > 2 * k:
-        # The largest values stand in the blocks with the largest maxima, which are quickly computed.
-        best = top_k(values[: blocks * BLOCK_SIZE].reshape(blocks, BLOCK_SIZE).max(axis=1), k)
-        within = (best[:, None] * BLOCK_SIZE + np.arange(BLOCK_SIZE)).reshape(-1)
-        indices = np.concatenate([within, np.arange(blocks * BLOCK_SIZE, len(values))])
-    else:
-        indices = np.arange(len(values))
-    candidates = values[indices]
-    if k < len(candidates):
-        indices = indices[candidates >= np.partition(candidates, -k)[-k]]
-    return indices[np.lexsort((indices, -values[indices]))][:k]
-
-
-def _log_softmax(logits: Scores) -> Scores:
-    """In place: allocating an array of this size takes longer than the arithmetic."""
-    logits -= logits.max(axis=1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return logits
+def _log_sum_exp(logits: Scores) -> Scores:
+    """The logarithm of the sum of exponentials of each row, (beams,)."""
+    largest, sums = logits.max(axis=1), np.empty(len(logits), dtype=np.float32)
+    scratch = np.empty_like(logits[0])  # one row stays in the processor's cache
+    for beam, row in enumerate(logits):
+        np.exp(np.subtract(row, largest[beam], out=scratch), out=scratch)
+        sums[beam] = scratch.sum()
+    return largest + np.log(sums)

@@ -94,13 +94,18 @@ class DeviceCache:
 
 
 class CudaKVCache(KVCache):
-    """`self_kv` and `cross_kv` on the model's device. All rows of a cache have the capacity of the longest one."""
+    """`self_kv` and `cross_kv` on the model's device. All rows of a cache have the capacity of the longest one.
+
+    Row r holds `source_length[r]` positions of its source, (rows,) int32: each beam has a copy of its own, because a
+    captured step attends from each row to the row of the same number.
+    """
 
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
         # A step on a GPU takes about the same time for any number of rows.
         super().__init__(rows, MAX_PREFILL_TOKENS, efficient_rows=rows)
         self.self_kv = DeviceCache(model, model.self_kv_inputs, model.self_kv_dtype, rows, MAX_NEW_TOKENS)
         self.cross_kv = DeviceCache(model, model.cross_kv_inputs, model.cross_kv_dtype, rows, max_source_tokens)
+        self.source_length = np.zeros(rows, dtype=np.int32)
         self._pending: list[tuple[IntArray, IntArray, int]] = []  # reorders: rows, their parents, their length
 
     def reserve(self, new_rows: IntArray, source_tokens: int, new_tokens: int) -> None:
@@ -132,10 +137,9 @@ class CudaKVCache(KVCache):
         cache.copy_blocks(encoded, len(lengths), cache.capacity, source, target)
         self.source_length[rows] = row_lengths
 
-    def reorder(self, rows: IntArray, parents: IntArray) -> None:
-        changed = rows != parents
-        if changed.any():
-            self._pending.append((rows[changed], parents[changed], int(self.past_length[rows[0]])))
+    def _copy_self_kv(self, copies: list[tuple[int, int]], rows: IntArray) -> None:
+        parents, targets = np.array(copies).T
+        self._pending.append((targets, parents, int(self.past_length[rows[0]])))
 
     def apply_reorders(self) -> None:
         """Does all that `reorder` was called for since the last step, in one copy: no two sequences share a row."""
@@ -149,8 +153,10 @@ class CudaKVCache(KVCache):
         # A freed row starts empty, so its reorder is not needed.
         self._pending = [pending for pending in self._pending if not np.isin(pending[0], rows).any()]
         super().free(rows)
+        self.source_length[rows] = 0
 
-    def _copy_row(self, row: int, target: int) -> None:
+    def _move_row(self, row: int, target: int) -> None:
         self.apply_reorders()
         for cache, lengths in ((self.self_kv, self.past_length), (self.cross_kv, self.source_length)):
             cache.copy_rows(np.array([row]), np.array([target]), lengths[row : row + 1])
+        self.source_length[[target, row]] = self.source_length[row], 0

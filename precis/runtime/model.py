@@ -27,7 +27,9 @@ class Seq2SeqModel:
     `static` says whether the graphs have static shapes (bundles for CUDA) or dynamic ones. The decoder's KV cache
     inputs are `self_kv_inputs` (self-attention) and `cross_kv_inputs` (cross-attention), one for the keys and one for
     the values of each layer, of shape (rows, num_heads, positions, d_kv) and type `self_kv_dtype` or `cross_kv_dtype`;
-    the encoder computes `cross_kv_outputs` in the same order. `encoder_workers` texts are worth encoding in parallel.
+    the encoder computes `cross_kv_outputs` in the same order. In dynamic graphs cross-attention has blocks of
+    `block_size` positions instead: keys are (blocks, num_heads, d_kv, block_size), values (blocks, num_heads,
+    block_size, d_kv). `encoder_workers` texts are worth encoding in parallel.
     `ranks_sentences` says whether the encoder also scores tokens, which `token_scores` needs.
     """
 
@@ -72,10 +74,11 @@ class Seq2SeqModel:
         self.cross_kv_inputs: list[str] = [entry.name for entry in caches if ".encoder." in entry.name]
         self.cross_kv_outputs = [name.replace("past_key_values", "present") for name in self.cross_kv_inputs]
         try:
-            types = {entry.name: entry.type for entry in caches}
+            types, shapes = ({entry.name: getattr(entry, field) for entry in caches} for field in ("type", "shape"))
             self.self_kv_dtype = CACHE_DTYPES[types[self.self_kv_inputs[0]]]
             self.cross_kv_dtype = CACHE_DTYPES[types[self.cross_kv_inputs[0]]]
             _, self.num_heads, _, self.d_kv = caches[0].shape
+            self.block_size = 0 if self.static else int(shapes[self.cross_kv_inputs[0]][-1])
             logits = next(entry for entry in self.decoder.get_outputs() if entry.name == "logits")
             self.vocab_size: int = logits.shape[-1]
         except (IndexError, KeyError, StopIteration, ValueError) as error:

@@ -58,11 +58,14 @@ def new_model_runner(
     return CpuModelRunner(model, rows, max_source_tokens)
 
 
-def bytes_per_row(model: Seq2SeqModel, max_source_tokens: int) -> int:
-    """The KV cache memory of a full row, in bytes."""
-    self_capacity, cross_capacity = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP, max_source_tokens + MAX_TOKENS_PER_STEP
+def kv_cache_bytes(model: Seq2SeqModel, max_source_tokens: int) -> tuple[int, int]:
+    """The KV cache memory of a full row and of a full source, in bytes. Static graphs store a source in each row."""
     if model.static:
         self_capacity, cross_capacity = (capacities(tokens)[-1] for tokens in (MAX_NEW_TOKENS, max_source_tokens))
-    self_kv = len(model.self_kv_inputs) * self_capacity * np.dtype(model.self_kv_dtype).itemsize
-    cross_kv = len(model.cross_kv_inputs) * cross_capacity * np.dtype(model.cross_kv_dtype).itemsize
-    return (self_kv + cross_kv) * model.num_heads * model.d_kv
+    else:
+        self_capacity = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP
+        cross_capacity = -(-max_source_tokens // model.block_size) * model.block_size
+    row = len(model.self_kv_inputs) * self_capacity * np.dtype(model.self_kv_dtype).itemsize
+    source = len(model.cross_kv_inputs) * cross_capacity * np.dtype(model.cross_kv_dtype).itemsize
+    entry = model.num_heads * model.d_kv
+    return (row + source) * entry if model.static else row * entry, 0 if model.static else source * entry

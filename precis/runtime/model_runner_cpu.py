@@ -1,21 +1,23 @@
 """Prefill and decode steps of graphs with dynamic shapes: the decoder writes the KV cache in place."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from precis.runtime import ort
 from precis.runtime.encoder_pool import Encoded, EncoderPool
-from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, CpuKVCache, Prefill
+from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, Prefill
+from precis.runtime.kv_cache_cpu import BlockTables, CpuKVCache
 from precis.runtime.model import Seq2SeqModel
 
 
 @dataclass
 class _StepBinding:
-    """The decoder's inputs and outputs for one batch shape, bound to the memory of the KV cache."""
+    """The decoder's inputs and outputs for one batch shape and its tables, bound to the memory of the KV cache."""
 
     binding: ort.IOBinding
+    tables: BlockTables
     input_ids: npt.NDArray[np.int64]  # (rows, steps)
     logits: npt.NDArray[np.float32]  # (rows, steps, vocabulary)
 
@@ -54,29 +56,31 @@ class CpuModelRunner:
 
     def decode(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """See `ModelRunner.decode`."""
-        step = self._bindings.get(input_ids.shape) or self._bind(*input_ids.shape)
+        rows, steps = input_ids.shape
+        tables = self.kv_cache.block_tables(rows, steps)
+        step = self._bindings.get((rows, steps))
+        if step is None or step.tables is not tables:
+            step = self._bindings[rows, steps] = self._bind(rows, steps, tables)
         step.input_ids[:] = input_ids
         self._model.decoder.run_with_iobinding(step.binding)
         return step.logits
 
-    def _bind(self, rows: int, steps: int) -> _StepBinding:
+    def _bind(self, rows: int, steps: int, tables: BlockTables) -> _StepBinding:
         model, cache, count = self._model, self.kv_cache, rows * steps
         binding = model.decoder.io_binding()
         input_ids = self._input_ids[:count].reshape(rows, steps)
         logits = self._logits[: count * model.vocab_size].reshape(rows, steps, model.vocab_size)
+        blocks = len(tables.block_queries)
         inputs = {
-            "input_ids": input_ids,
-            "past_length": cache.past_length[:rows],
-            "source_length": cache.source_length[:rows],
+            **{"input_ids": input_ids, "past_length": cache.past_length[:rows], **asdict(tables)},
+            **{name: values[:blocks] for name, values in zip(model.cross_kv_inputs, cache.cross_kv, strict=True)},
         }
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
         binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(logits))
-        names = model.self_kv_inputs + model.cross_kv_inputs
-        for name, values in zip(names, cache.self_kv + cache.cross_kv, strict=True):
+        for name, values in zip(model.self_kv_inputs, cache.self_kv, strict=True):
             # Input and output are the same memory: the decoder writes the new positions in place.
             value = ort.OrtValue.ortvalue_from_numpy(values[:rows])
             binding.bind_ortvalue_input(name, value)
             binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
-        step = self._bindings[rows, steps] = _StepBinding(binding, input_ids, logits)
-        return step
+        return _StepBinding(binding, tables, input_ids, logits)

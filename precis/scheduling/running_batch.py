@@ -9,6 +9,7 @@ import numpy.typing as npt
 from precis.decoding import Search, new_search
 from precis.decoding.greedy import GreedySearch
 from precis.decoding.prompt_lookup import PromptLookup
+from precis.params import MAX_BEAMS
 from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
@@ -30,8 +31,12 @@ class _ActiveSequence:
 class RunningBatch:
     """The sequences that are being decoded and their rows of the KV cache, and the rankings. Not thread-safe."""
 
-    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int) -> None:
-        """An empty batch of at most `rows` rows, for sources of at most `max_source_tokens` tokens."""
+    def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int, max_texts: int | None = None) -> None:
+        """An empty batch of at most `rows` rows, for sources of at most `max_source_tokens` tokens.
+
+        About `max_texts`, by default as many as rows, are decoded at once: see `free_rows`.
+        """
+        self.max_texts = rows if max_texts is None else max_texts
         self.runner = new_model_runner(model, rows, max_source_tokens)
         self.kv_cache = self.runner.kv_cache
         self._active: list[_ActiveSequence] = []
@@ -51,6 +56,15 @@ class RunningBatch:
     def running_rows(self) -> int:
         """The number of rows in use."""
         return self.kv_cache.rows - self.kv_cache.free_rows
+
+    @property
+    def free_rows(self) -> int:
+        """The number of rows that further sequences may take, which bounds the number of texts as well.
+
+        A free text has MAX_BEAMS / 2 rows. So a text with fewer beams may join although a few too many then run, and
+        many texts with the most beams are half as many.
+        """
+        return min(self.kv_cache.free_rows, MAX_BEAMS // 2 * max(0, self.max_texts - len(self._active)))
 
     def admit(self, sequences: list[Sequence]) -> dict[Sequence, Exception]:
         """Prefills `sequences` and adds them to the batch; there have to be free rows for all their beams.
@@ -123,8 +137,8 @@ class RunningBatch:
         return sequences
 
     def compact_if_sparse(self) -> None:
-        """Closes the gaps between the rows if more than a quarter of the rows of a step are free."""
-        if self.kv_cache.gaps > self.kv_cache.step_rows // 4:
+        """Closes the gaps in the KV cache if that saves more than a quarter of a step."""
+        if self.kv_cache.is_sparse:
             self._compact()
 
     def _step_all(self) -> None:
@@ -141,7 +155,7 @@ class RunningBatch:
             else:
                 active.next_tokens, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
             if len(rows) > 1:
-                cache.reorder(rows, rows[parents])
+                active.rows = cache.reorder(rows, rows[parents])
 
     def _step_with_draft(self, active: _ActiveSequence, lookup: PromptLookup) -> None:
         """Decodes the next token of the only sequence, in row 0, together with a draft of those that follow.

@@ -248,7 +248,7 @@ class Scheduler:
     def _batch_state(self) -> BatchState:
         cache = self.batch.kv_cache
         return BatchState(
-            free_rows=cache.free_rows,
+            free_rows=self.batch.free_rows,
             running_rows=self.batch.running_rows,
             rankings=self.batch.rankings,
             efficient_rows=cache.efficient_rows,

@@ -16,10 +16,15 @@ def test_rates_and_ratios_by_hand():
     assert greedy["Precis int8"] == {"8": 8.0}
     assert greedy["PyTorch fp32"] == {"8": 4.0}
     assert rates(answers, max)["Precis int8"] == {"8": 2.0}
-    figures = cpu_figures(answers, greedy)
+    figures = cpu_figures(answers, greedy, "")
     assert figures["outside_onnxruntime"] == {"Precis int8": {"8": pytest.approx(0.1)}, "Precis fp32": {"8": 0.25}}
     assert figures["ratio_to_ctranslate2_int8"] == figures["ratio_to_pytorch"] == {"8": 2.0}
     assert figures["ratio_to_ctranslate2_fp32"] == {"8": 1.0}
+    int8 = {name: row for name, row in answers.items() if "int8" in name}
+    figures = cpu_figures(int8, rates(int8, min), "_beams4")
+    assert figures == {"outside_onnxruntime_beams4": {"Precis int8": {"8": pytest.approx(0.1)}}} | {
+        "ratio_to_ctranslate2_int8_beams4": {"8": 2.0}
+    }
 
 
 def test_systems_take_turns_and_a_failing_one_is_taken_out(monkeypatch):

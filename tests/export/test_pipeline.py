@@ -77,7 +77,7 @@ def test_rows_of_different_age_and_length_share_a_decoder_batch(tiny_run, tmp_pa
         for side in (cache.self_kv, cache.cross_kv):
             side.buffer.update_inplace(np.full(side.buffer.shape(), 9.0, dtype=np.float32))
     else:
-        for array in cache.self_kv + cache.cross_kv:
+        for array in [cache.self_kv, *cache.cross_kv]:
             array[:] = 9.0
     sources = [list(range(20, 27)), list(range(40, 90)), [5, 6]]
     fed = [[0, 50, 61, 72, 83], [0, 94], [0, 8, 9]]

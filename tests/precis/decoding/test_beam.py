@@ -1,13 +1,15 @@
-"""Beam search against transformers' `generate`, the tokens that it streams, and `top_k`."""
+"""Beam search against transformers' `generate`, and the tokens that it streams."""
 
 from itertools import pairwise
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from precis import GenerationParams
-from precis.decoding.beam import BeamSearch, top_k
-from precis.params import resolve
+from precis.decoding.beam import BeamSearch
+from precis.params import MAX_BEAMS, resolve
 from tests.support.engines import BEAM_SETTINGS, ODD, TEXTS, reference, reference_scores, settings_id
 
 
@@ -46,11 +48,19 @@ def test_streamed_tokens_are_never_taken_back(early_stopping):
     assert searches_with_early_tokens > 20
 
 
-@pytest.mark.parametrize(("size", "k"), [(1, 4), (20, 4), (129, 3), (1000, 8), (32128, 12), (4 * 32128, 8)])
-def test_top_k_is_sorted_and_prefers_the_lower_index_among_equals(size, k):
-    random = np.random.default_rng(size)
-    for digits in (None, 1, 0):  # more and more equal values
-        values = random.standard_normal(size).astype(np.float32)
-        values = values if digits is None else values.round(digits)
-        values[random.integers(0, size, size // 3)] = -np.inf
-        assert top_k(values, k).tolist() == np.lexsort((np.arange(size), -values))[:k].tolist()
+@hypothesis.settings(
+    max_examples=20, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(
+    text=st.sampled_from(TEXTS),
+    num_beams=st.integers(2, MAX_BEAMS),
+    min_new_tokens=st.integers(0, 9),
+    length_penalty=st.sampled_from([-10.0, -3.0, -1.0, 0.0, 0.5, 10.0]) | st.floats(-10, 10),
+    early_stopping=st.sampled_from([False, True, "never"]),
+)
+def test_every_length_penalty_and_minimum_give_the_tokens_of_transformers(pair, text, **settings):
+    """With a very negative penalty no finished sequence beats transformers' placeholders, and equal scores decide."""
+    model, tokenizer, engine = pair
+    settings |= {"max_new_tokens": 9}
+    (summary,) = engine.generate([text], GenerationParams(**settings, long_text="truncate", passthrough=False))
+    assert summary.token_ids == reference(model, tokenizer, text, settings)[0]

@@ -19,7 +19,7 @@ from precis import (
     Summary,
     TooMuchWork,
 )
-from precis.runtime.kv_cache import EFFICIENT_BATCH_ROWS
+from precis.runtime.kv_cache_cpu import EFFICIENT_BATCH_ROWS
 from precis.runtime.model import Seq2SeqModel
 from tests.support.engines import LIMIT, TEXTS, wait_until
 
