@@ -13,7 +13,7 @@ import pytest
 
 from precis import BundleError, Engine, EngineClosed, GenerationParams, TooMuchWork
 from tests.conftest import ROOT, gazette
-from tests.support.engines import LIMIT, SETTINGS, TEXTS, reference, seal
+from tests.support.engines import SETTINGS, TEXTS, reference, seal
 
 
 def test_more_texts_than_rows_keep_their_order(engine):
