@@ -38,7 +38,7 @@ def batch_tab(batch: Batch, options: Options, max_request_bytes: int) -> None:
         again = gr.Button("Summarize again", elem_id="summarize-all", scale=0)
         stop = gr.Button("Stop", elem_id="stop-batch", scale=0)
     notice()
-    status = html(elem_id="batch-status")
+    status = html(elem_id="batch-status", elem_classes="status-line")
     with gr.Row(elem_id="downloads"):
         content = gr.Textbox(visible="hidden", label="What is downloaded")
         _download_button("Download CSV", "summaries.csv", "text/csv", to_csv, rows, content)

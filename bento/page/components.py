@@ -46,7 +46,7 @@ def html(value: str = "", **options: Any) -> gr.HTML:
 
 def notice() -> gr.HTML:
     """The line for what the browser reports, see static/connection.js; the tab's status line comes next."""
-    return html('<p class="notice" role="status" aria-live="polite"></p>', elem_classes="notice-line")
+    return html('<p class="notice"></p>', elem_classes="notice-line")
 
 
 def bind(event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Any:

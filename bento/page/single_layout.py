@@ -79,10 +79,9 @@ def _connect_session(page: gr.Blocks, inputs: _Input, outputs: _Output) -> None:
     inputs.options.length.input(None, js="() => precis.rerun()")
     saved = [*values, *outputs[:-1]]
     inputs.clear.click(None, None, [inputs.text, outputs.summary, outputs.status], js="() => precis.clear()")
-    run = "() => precis.runIfAsked()"
-    page.load(None, saved, saved, js="(...values) => precis.restoreOnLoad(...values)").then(None, js=run)
+    page.load(None, saved, saved, js="(...values) => precis.restoreOnLoad(...values)")
     restore = gr.Button(visible="hidden", elem_id="restore")
-    restore.click(None, saved, saved, js="(...values) => precis.restore(...values)").then(None, js=run)
+    restore.click(None, saved, saved, js="(...values) => precis.restore(...values)")
 
 
 def _input_panel(defaults: ResolvedParams) -> _Input:
@@ -120,11 +119,10 @@ def _summary_panel(has_base: bool) -> tuple[_Output, gr.Button]:
     """The outputs, and the button for the comparison."""
     with gr.Column(elem_id="summary-panel", min_width=300):
         html('<h2 class="small">Summary</h2>')
-        html('<p class="screen-reader-only" role="status" aria-live="polite"></p>', elem_id="announcement")
         html('<p class="status">This summary is not of the text and options as they are now.</p>', elem_id="stale")
         summary = html(EMPTY_SUMMARY, elem_id="summary")
         notice()
-        status = html(elem_id="status")
+        status = html(elem_id="status", elem_classes="status-line")
         with gr.Column(elem_id="results"):
             with gr.Row(elem_id="summary-actions"):
                 script_button("Copy summary", "copy", "() => precis.copySummary()")

@@ -83,19 +83,15 @@
     panel.focus({ preventScroll: true });
   };
 
-  // Screen readers hear the finished summary, not each word of it. Gradio names no button of its menu of tabs.
-  let announced = "";
+  // Screen readers hear the notice or status line, and the finished summary, but not each word of it as it comes.
+  // Gradio names no button of its menu of tabs.
   const announce = () => {
-    const line = find("#announcement p");
-    const text = summary()?.dataset.plain ?? "";
-    if (line && text !== announced) {
-      announced = text;
-      line.textContent = text && `Summary: ${text}`;
-    }
-    for (const status of document.querySelectorAll("#status, #batch-status, #base")) {
-      status.setAttribute("role", "status");
-      status.setAttribute("aria-live", "polite");
-    }
+    const line = find("#announcement");
+    const shown = [...document.querySelectorAll(".notice, .status-line .status")].find((part) => isShown(part) && part.textContent);
+    const isBusy = shown?.classList.contains("busy");
+    const gist = isBusy || !isShown(summary()) ? "" : `Summary: ${summary().dataset.plain} `;
+    const text = gist + (shown?.firstChild.textContent ?? "");
+    if (line && line.textContent !== text) line.textContent = text;
     for (const button of document.querySelectorAll(".tab-wrapper button:not([role]):not([aria-label])")) {
       button.setAttribute("aria-label", "More tabs");
     }

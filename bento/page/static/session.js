@@ -13,7 +13,6 @@
   let typed = "";
   let undo = null;
   let toRestore = null;
-  let runAfterLoad = false;
 
   const read = (key) => {
     try { return JSON.parse(sessionStorage.getItem(key)); } catch { return null; }
@@ -75,7 +74,7 @@
       if (value === null || (isNumber && !(parseFloat(value) >= 0))) return current.options[at];
       return isNumber ? parseFloat(value) : value;
     });
-    return { text: parameters.get("text"), options, result: null };
+    return { text: parameters.get("text"), options, result: null, run: true };
   };
   const linkAddress = () => {
     const parameters = new URLSearchParams({ text: current.text });
@@ -85,11 +84,17 @@
     return `${location.origin}${location.pathname}#${parameters}`;
   };
 
+  const nextFrame = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
   // Components that are not drawn yet would forget a value that is set.
   const isDrawn = async () => {
-    const nextFrame = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
     while (!["#text textarea", "#length input", "#summary .empty"].every(find)) await nextFrame();
     await nextFrame();
+  };
+
+  const summarizeWhenShown = async () => {
+    for (let frames = 0; frames < 60 && textBox().value !== current.text; frames += 1) await nextFrame();
+    await nextFrame();
+    find("#go").click();
   };
 
   // Takes `saved` as the present state; returns the values that the page has to show, in the order of `values`.
@@ -98,6 +103,7 @@
     typed = current.text;
     result = saved.result;
     setTimeout(save);
+    if (saved.run) summarizeWhenShown();
     return [current.text, ...current.options, ...(result?.views ?? values.slice(1 + current.options.length))];
   };
 
@@ -108,15 +114,12 @@
       current = { text: values[0] ?? "", options: values.slice(1, 1 + precis.optionNames.length) };
       const linked = fromLink();
       const saved = read(CURRENT);
-      runAfterLoad = Boolean(linked || (read(RERUN) && saved?.text));
+      const run = Boolean(read(RERUN) && saved?.text);
       sessionStorage.removeItem(RERUN);
       if (linked) return apply(linked, values);
-      if (saved?.options?.length !== current.options.length) return values;
-      return apply(saved, values);
-    },
-    runIfAsked: () => {
-      if (runAfterLoad) setTimeout(() => find("#go").click());
-      runAfterLoad = false;
+      const isTyping = document.activeElement === textBox() && textBox().value;
+      if (isTyping || saved?.options?.length !== current.options.length) return values;
+      return apply({ ...saved, run }, values);
     },
     restore: (...values) => (toRestore ? apply(toRestore, values) : values),
     summarizeAfterReload: () => write(RERUN, true),
@@ -167,9 +170,7 @@
   document.addEventListener("input", (event) => { if (event.target === textBox()) typed = textBox().value; });
   addEventListener("hashchange", () => {
     const linked = fromLink();
-    if (!linked) return;
-    runAfterLoad = true;
-    restoreNow(linked);
+    if (linked) restoreNow(linked);
   });
   precis.onChange(draw);
 })();
