@@ -17,14 +17,15 @@ pre { padding: .8rem 1rem; white-space: pre-wrap; border: 1px solid #8886; borde
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; font-weight: 600; padding: .8rem 0 .2rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }
-td:first-child { min-width: 7rem; }
+td:first-child code { white-space: nowrap; }
 h2 { margin-top: 2.5rem; } h3 { font-size: 1rem; margin-bottom: 0; } a { color: LinkText; }
 nav ul { padding-left: 1.2rem; }
 @media (max-width: 40rem) {
   table, tbody, tr, td { display: block; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tr { padding: .5rem 0; border-bottom: 1px solid #8884; } td { border: 0; padding: 0; }
-  td:empty { display: none; } td[data-label]::before { content: attr(data-label) ": "; opacity: .75; }
+  td:empty { display: none; } td:first-child code { white-space: normal; }
+  td[data-label]::before { content: attr(data-label) ": "; opacity: .75; }
 }
 """
 

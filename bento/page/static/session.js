@@ -136,6 +136,7 @@
       result = { ...started, views };
       started = null;
       const summary = precis.summary()?.dataset.plain;
+      precis.scrollToSummary(); // again, since a text that was read from a file has moved it
       const others = (read(RECENT) ?? []).filter((each) => each.text !== result.text);
       if (summary) write(RECENT, [{ ...result, summary }, ...others].slice(0, MAX_RECENT));
       save();
