@@ -56,7 +56,7 @@
       item.append(button);
       return item;
     }));
-    find("#recent > *").hidden = !recent.length;
+    list.parentElement.hidden = !recent.length;
   };
   const restoreNow = (saved) => {
     toRestore = saved;
