@@ -22,6 +22,7 @@ from finetune.errors import UserError
 from finetune.evaluation.baselines import best_sentence, central_sentence, longest_sentence
 from finetune.evaluation.rouge import lead_sentence, mean_interval, rouge_by_document
 from finetune.evaluation.scoring import summarize
+from finetune.evaluation.sentence_ranker import read_ranker
 from finetune.files import write_json
 from finetune.recipe import Recipe
 from finetune.recipe_io import parse_recipe
@@ -86,7 +87,8 @@ def compare(run: Path, sets: dict[str, Path]) -> dict[str, dict[str, object]]:
     for system, folder in (("base", recipe.model.name), ("finetuned", str(run / "merged"))):
         model, tokenizer = load_base(recipe.model.model_copy(update={"name": folder, "revision": None}))
         for name, rows in content.items():
-            summaries = summarize(model, tokenizer, [document for document, _ in rows], recipe, f"{system} on {name}")
+            documents = [document for document, _ in rows]
+            summaries = summarize(model, tokenizer, documents, recipe, f"{system} on {name}", read_ranker(folder))
             results[name]["systems"][system] = measure(summaries, rows)
             results[name]["samples"][system] = summaries
     return {"generation": recipe.generation.model_dump(), "sets": results}

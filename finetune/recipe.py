@@ -76,7 +76,7 @@ class Training(Section):
     objective: Literal["generate", "extract"] = Field(
         "generate",
         description="`generate` learns to write the summaries; `extract` learns to write a sentence of the document, "
-        "which is easier for a small model, and what generation.mode `extract` needs.",
+        "which is easier for a small model, and fits the sentence ranker that generation.mode `extract` uses.",
     )
     epochs: Float = Field(3.0, gt=0, description="Passes over the training pairs.")
     max_steps: int | None = Field(

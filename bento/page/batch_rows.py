@@ -13,6 +13,7 @@ from markupsafe import Markup
 from bento.page.grounding_view import source_html, summary_html
 from bento.page.html import plural, render
 from bento.page.long_document import excerpts
+from bento.page.messages import grounding_report
 from bento.page.summarizing import Done
 from precis.grounding.evidence import find_evidence
 
@@ -37,6 +38,7 @@ class BatchRow:
     not_in_text: str = ""
     error: str = ""
     note: str = ""
+    grounding: str = ""
     key: str = dataclasses.field(default_factory=lambda: secrets.token_hex(4))  # unique on the page
     summary_html: Markup = dataclasses.field(default_factory=Markup)
     source_html: Markup = dataclasses.field(default_factory=Markup)
@@ -56,6 +58,8 @@ class BatchRow:
         self.summary_html = summary_html(summary.text, evidence.unsupported, done.sentences)
         # Excerpts, since all of fifty documents would be too much for one table.
         self.source_html = source_html(*excerpts(text, evidence), f"evidence-{self.key}")
+        if not (summary.already_short or summary.unsupported_language):
+            self.grounding = grounding_report(evidence)
         self.not_in_text = ", ".join(dict.fromkeys(span.text for span in evidence.unsupported))
 
     def as_record(self) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class BatchRow:
 
     def remarks(self) -> list[str]:
         """What the table says about the row besides its summary."""
-        remarks = [f"{self.seconds:.1f} s" if self.summary else "", self.note]
+        remarks = [f"{self.seconds:.1f} s" if self.summary else "", self.note, self.grounding]
         if self.chunks > 1:
             remarks.append(f"{self.chunks} chunks")
         if self.truncated_tokens:

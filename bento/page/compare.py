@@ -10,7 +10,7 @@ import gradio as gr
 from bento.page.admission import ENGINE_ROWS, AdmissionQueue
 from bento.page.grounding_view import growing_html, summary_html
 from bento.page.html import render, status
-from bento.page.messages import summary_report, unsupported_report
+from bento.page.messages import grounding_report, summary_report
 from bento.page.sessions import SessionTasks
 from bento.page.single import LastResult
 from bento.page.summarizing import Done, Writing, summarize
@@ -60,9 +60,9 @@ class BaseComparison:
                     yield render("comparison.html", base=growing_html(state.text), base_status="", tuned=tuned.summary)
                 elif isinstance(state, Done):
                     evidence = await asyncio.to_thread(find_evidence, tuned.text, state.summary.text)
-                    report = f"{summary_report(tuned.text, state)} {unsupported_report(evidence.unsupported)}"
+                    report = f"{summary_report(tuned.text, state)} {grounding_report(evidence)}"
                     base = summary_html(state.summary.text, evidence.unsupported, state.sentences)
-                    yield render("comparison.html", base=base, base_status=status(report.strip()), tuned=tuned.summary)
+                    yield render("comparison.html", base=base, base_status=status(report), tuned=tuned.summary)
 
     async def _load(self) -> Engine:
         async with self._loading:

@@ -8,7 +8,7 @@ from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.readers.formats import DocumentError
 from bento.page.summarizing import Done, ReadingPart
 from precis import EngineError
-from precis.grounding.evidence import Span
+from precis.grounding.evidence import Evidence, Span
 
 log = logging.getLogger("precis.page")
 
@@ -55,8 +55,6 @@ def summary_report(text: str, done: Done, waited: bool = False) -> str:
     first_words = "" if summary.extracted else f"; the first after {done.first_seconds:.2f} s"
     waiting = ", waiting included" if waited else ""
     sentences = [f"{plural(written, 'word')} from {read:,} in {done.seconds:.1f} s{waiting}{first_words}."]
-    if summary.extracted:
-        sentences.append("Word for word from the text.")
     if summary.chunks >= MANY_CHUNKS:
         sentences.append(
             f"The text was read in {summary.chunks} chunks, and the best sentences of the chunks were ranked once more."
@@ -71,6 +69,21 @@ def summary_report(text: str, done: Done, waited: bool = False) -> str:
     if summary.finish_reason == "length":
         sentences.append("The summary was cut at the longest length you allow.")
     return " ".join(sentences)
+
+
+def grounding_report(evidence: Evidence) -> str:
+    """How far the summary can be trusted to say what the text says, in a sentence or two."""
+    grounding = evidence.grounding
+    if grounding.verbatim:
+        sentence = "Word for word from the text."
+    elif grounding.seams:
+        places = "two places" if len(grounding.seams) == 1 else f"{len(grounding.seams) + 1} places"
+        sentence = f"Joined from {places} of the text: check that they belong together."
+    elif grounding.novel:
+        sentence = f"{plural(len(grounding.novel), 'word')} not in the text: check."
+    else:
+        sentence = "Its words are those of the text, in another order."
+    return f"{sentence} {unsupported_report(evidence.unsupported)}".strip()
 
 
 def unsupported_report(unsupported: list[Span]) -> str:

@@ -15,11 +15,11 @@ from bento.page.html import escape, status
 from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.long_document import excerpts
 from bento.page.messages import (
+    grounding_report,
     part_progress,
     queue_position,
     reading_progress,
     summary_report,
-    unsupported_report,
 )
 from bento.page.options import default_params, to_params
 from bento.page.readers.formats import DocumentError
@@ -154,7 +154,9 @@ class SingleText:
     async def _result(self, text: str, params: GenerationParams, done: Done, address: str, waited: bool) -> View:
         summary = done.summary.text
         evidence = await asyncio.to_thread(find_evidence, text, summary)
-        report = f"{summary_report(text, done, waited)} {unsupported_report(evidence.unsupported)}"
+        report = summary_report(text, done, waited)
+        if not (done.summary.already_short or done.summary.unsupported_language):
+            report = f"{report} {grounding_report(evidence)}"
         service = snippets.service_url(address)
         # Of a long document only what matters is sent to the browser a second time, and no request repeats it.
         is_long = len(text) > MAX_TEXT_CHARACTERS
@@ -163,7 +165,7 @@ class SingleText:
         python = TOO_LONG_FOR_API if is_long else snippets.as_python(service, text, params, self._needs_key)
         return View(
             summary=summary_html(summary, evidence.unsupported, done.sentences),
-            status=status(report.strip()),
+            status=status(report),
             source=source_html(shown, shown_evidence),
             curl=_code("As curl", curl),
             python=_code("As Python", python),

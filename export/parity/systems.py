@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from finetune.data.tokenizing import encode
 from finetune.evaluation.ranking import Ranking, rank, sentence_tokens
 from finetune.evaluation.scoring import generate
+from finetune.evaluation.sentence_ranker import SentenceRanker
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis import Engine, GenerationParams
@@ -52,10 +53,21 @@ class System(Protocol):
 
 
 class PyTorchSystem:
-    """A transformers model with its own `generate`, under the recipe's generation parameters."""
+    """A transformers model with its own `generate`, under the recipe's generation parameters.
 
-    def __init__(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
+    `ranker` is its sentence ranker, if it has one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        recipe: Recipe,
+        ranker: SentenceRanker | None = None,
+    ) -> None:
         self.name, self.model, self.tokenizer, self.recipe = name, model.eval(), tokenizer, recipe
+        self.ranker = ranker
 
     def generate(self, documents: list[str]) -> Outputs:
         if self.recipe.generation.mode == "extract":
@@ -65,7 +77,7 @@ class PyTorchSystem:
         return Outputs(tokens, [self.tokenizer.decode(row, skip_special_tokens=True) for row in tokens])
 
     def _extract(self, documents: list[str]) -> Outputs:
-        rankings = rank(self.model, self.tokenizer, documents, self.recipe, f"summaries: {self.name}")
+        rankings = rank(self.model, self.tokenizer, documents, self.recipe, f"summaries: {self.name}", self.ranker)
         tokens, extracted = [], []
         for ranking in rankings:
             best = [(ranking.candidates[index], ranking.scores[index]) for index in ranking.chosen]

@@ -6,6 +6,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 from finetune.data.tokenizing import encode
 from finetune.evaluation.ranking import rank
 from finetune.evaluation.rouge import lead_sentence, mean_interval, mean_scores, rouge_by_document, rounded_interval
+from finetune.evaluation.sentence_ranker import SentenceRanker
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis.bundle.reports import RougeReport
@@ -73,15 +74,21 @@ def _strip_padding(tokens: list[int], config: GenerationConfig) -> list[int]:
 
 
 def summarize(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    documents: list[str],
+    recipe: Recipe,
+    title: str,
+    ranker: SentenceRanker | None = None,
 ) -> list[str]:
     """The summary of each document, in the documents' order. `title` labels the progress bar.
 
-    The recipe's `generation.mode` says whether the model writes it or chooses sentences.
+    The recipe's `generation.mode` says whether the model writes it or chooses sentences; `ranker` is the model's
+    sentence ranker, if it has one.
     """
     model.eval()
     if recipe.generation.mode == "extract":
-        return [ranking.summary for ranking in rank(model, tokenizer, documents, recipe, title)]
+        return [ranking.summary for ranking in rank(model, tokenizer, documents, recipe, title, ranker)]
     tokens = generate(model, tokenizer, encode(tokenizer, documents, recipe), recipe, title)
     return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 

@@ -125,7 +125,7 @@ def test_file_can_be_dropped_anywhere(visit):
 @pytest.mark.slow
 def test_example_is_summarized_with_one_click(visit):
     page = visit()
-    page.get_by_role("button", name="School breakfast club").click()
+    page.get_by_role("button", name="Half-year results").click()
     expect(page.status).to_contain_text("words from")
     expect(page.text).not_to_have_value("")
     expect(page.locator("#count")).to_contain_text("words")
@@ -200,8 +200,8 @@ def test_newer_text_replaces_the_running_one(visit):
     page = visit()
     start_long(page)
     expect(page.stop).to_be_visible()
-    page.get_by_role("button", name="Farm ponds and amphibians").click()
-    expect(page.status).to_contain_text("words from 150")
+    page.get_by_role("button", name="An e-mail to parents").click()
+    expect(page.status).to_contain_text("words from")
 
 
 def test_two_visitors_at_once_each_get_their_own_summary(visit, served_engine):
@@ -219,7 +219,7 @@ def test_two_visitors_at_once_each_get_their_own_summary(visit, served_engine):
 def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
     """Without one the page has no such tab."""
     page = visit()
-    page.get_by_role("button", name="School breakfast club").click()
+    page.get_by_role("button", name="Half-year results").click()
     expect(page.status).to_contain_text("words from")
     tab = page.get_by_role("tab", name="Base model")
     folder = served_bundle.parent / "bundle-base-int8"
@@ -249,7 +249,7 @@ def start_long(page):
 @pytest.mark.slow
 def test_comparison_of_the_text_before_is_not_kept(visit, served_bundle):
     page = visit()
-    page.get_by_role("button", name="School breakfast club").click()
+    page.get_by_role("button", name="Half-year results").click()
     expect(page.status).to_contain_text("words from")
     if not (served_bundle.parent / "bundle-base-int8").is_dir():
         pytest.skip("no bundle of the base model")
@@ -307,7 +307,7 @@ def test_nothing_moves_while_the_page_is_read(visit):
              for (const shift of list.getEntries()) if (!shift.hadRecentInput) window.shifts += shift.value;
            }).observe({type: "layout-shift", buffered: true}); }"""
     )
-    page.get_by_role("button", name="Farm ponds and amphibians").click()
+    page.get_by_role("button", name="An e-mail to parents").click()
     expect(page.status).to_contain_text("words from")
     page.wait_for_timeout(600)
     assert page.evaluate("shifts") <= 0.1
