@@ -11,6 +11,7 @@ from bento.icon import LINK
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+html { background: light-dark(#fffdf9, #14171a); color: light-dark(#23211d, #e9e5dc); }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
 pre { padding: .8rem 1rem; white-space: pre-wrap; border: 1px solid #8886; border-radius: .4rem; }
@@ -18,7 +19,7 @@ table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; font-weight: 600; padding: .8rem 0 .2rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }
 td:first-child code { white-space: nowrap; }
-h2 { margin-top: 2.5rem; } h3 { font-size: 1rem; margin-bottom: 0; } a { color: LinkText; }
+h2 { margin-top: 2.5rem; } h3 { font-size: 1rem; margin-bottom: 0; } a { color: light-dark(#0e5a4c, #74cdb4); }
 nav ul { padding-left: 1.2rem; }
 @media (max-width: 40rem) {
   table, tbody, tr, td { display: block; }
@@ -162,8 +163,9 @@ def _type(field: dict[str, Any]) -> str:
     if "enum" in field or "const" in field:
         return " or ".join(f"`{json.dumps(value)}`" for value in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
-        item = _type(field["items"]).partition(",")[0]
-        number = f"{field['minItems']:,} to {field['maxItems']:,} " if "maxItems" in field else ""
+        item = _type(field["items"] if "items" in field else field["prefixItems"][0]).partition(",")[0]
+        low, high = field.get("minItems"), field.get("maxItems")
+        number = f"{low:,} " if low == high and low else f"{low:,} to {high:,} " if high else ""
         return f"array of {number}" + (f"{item}s" if item.isalpha() else f"({item})")
     low, high = field.get("minimum"), field.get("maximum")
     bounds = f", {low:,} to {high:,}" if low is not None and high is not None else ""

@@ -70,7 +70,7 @@ def test_examples_are_answered_by_the_served_model(service):
 
     for operation in ("summarize", "summarize_batch"):
         command, answer = (
-            html.unescape(text) for text in re.findall(r"<pre>(.*?)</pre>", section(page, operation))[:2]
+            html.unescape(text) for text in re.findall(r"<pre>(.*?)</pre>", section(page, operation), re.DOTALL)[:2]
         )
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
         assert json.loads(done.stdout) == json.loads(answer)

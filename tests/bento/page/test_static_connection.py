@@ -40,7 +40,7 @@ def own_service(served_bundle, tmp_path):
 def test_press_is_answered_before_the_server_is(visit):
     page = visit()
     held = []
-    page.route("**/queue/join*", held.append)
+    page.route("**/queue/join*", lambda route: held.append(route))
     page.text.fill(DOCUMENT)
     page.go.click()
     expect(page.notice).to_have_text("Sending…")
