@@ -69,6 +69,7 @@ class BatchRow:
     def remarks(self) -> list[str]:
         """What the table says about the row besides its summary."""
         remarks = [f"{self.seconds:.1f} s" if self.summary else "", self.note, self.grounding]
+        remarks = [remark.removesuffix(".") for remark in remarks]
         if self.chunks > 1:
             remarks.append(f"{self.chunks} chunks")
         if self.truncated_tokens:

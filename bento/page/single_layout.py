@@ -127,8 +127,8 @@ def _summary_panel(has_base: bool) -> tuple[_Output, gr.Button]:
             with gr.Row(elem_id="summary-actions"):
                 script_button("Copy summary", "copy", "() => precis.copySummary()")
                 script_button("Copy link", "link", "() => precis.copyLink()")
-                script_button("Save as txt", "save-text", "() => precis.saveText()")
-                script_button("Save as md", "save-markdown", "() => precis.saveMarkdown()")
+                script_button("Save txt", "save-text", "() => precis.saveText()")
+                script_button("Save md", "save-markdown", "() => precis.saveMarkdown()")
                 script_button("Read aloud", "read-aloud", "() => precis.readAloud()")
             with gr.Tabs(elem_id="details"):
                 with gr.Tab("Evidence"):

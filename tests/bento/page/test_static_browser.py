@@ -76,8 +76,8 @@ def test_summary_can_be_saved_and_read_aloud(visit):
     summarize(page)
     summary = page.gist.get_attribute("data-plain")
     for button, name, content in (
-        ("Save as txt", "summary.txt", f"{summary}\n"),
-        ("Save as md", "summary.md", f"# Summary\n\n{summary}\n"),
+        ("Save txt", "summary.txt", f"{summary}\n"),
+        ("Save md", "summary.md", f"# Summary\n\n{summary}\n"),
     ):
         with page.expect_download() as download:
             page.get_by_role("button", name=button).click()
