@@ -123,7 +123,7 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
         _check_scores(recipe.training.metric, result.log)
         if folder and recipe.lora:
             shutil.copytree(adapter, folder / "adapter")
-        merged, difference = _merge(result.model, tokenizer, documents, references, recipe)
+        merged, merge_figures = _merge(result.model, tokenizer, documents, references, recipe)
         fitted = fit_sentence_ranker(merged, examples, ranker) if examples else None
         title = "summaries of the fine-tuned model"
         summaries["finetuned"] = summarize(merged, tokenizer, documents, recipe, title, fitted)
@@ -134,7 +134,7 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
         if fitted:
             write_ranker(fitted, folder / "merged")
         seconds = round(time.perf_counter() - started, 1)
-        info = info.model_copy(update={"merge_max_logit_difference": difference, "total_seconds": seconds})
+        info = info.model_copy(update={**merge_figures, "total_seconds": seconds})
         rouge = _write_reports(info, documents, summaries, train_set, folder)
         shutil.copytree(checkpoint_folder / "tensorboard", folder / "tensorboard")
         for bundle in output.glob("bundle*"):
@@ -230,13 +230,14 @@ def _merge(
     documents: list[str],
     references: list[str],
     recipe: Recipe,
-) -> tuple[PreTrainedModel, float | None]:
-    """The merged model and the largest logit difference of the merge; None after full fine-tuning."""
-    difference: float | None = None
+) -> tuple[PreTrainedModel, dict[str, float | None]]:
+    """The merged model, and what run.json says of the merge: nothing after full fine-tuning."""
+    figures: dict[str, float | None] = {}
     if isinstance(model, PeftModel):
         model, difference = merge(model, tokenizer, documents, references, recipe)
+        figures = {"merge_max_logit_difference": difference.max_abs, "merge_max_logit": difference.max_logit}
     model.generation_config = generation_config(recipe, model)
-    return model, difference
+    return model, figures
 
 
 def _write_reports(

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode
 from finetune.evaluation.ranking import Ranking, rank, sentence_tokens
-from finetune.evaluation.scoring import generate
+from finetune.evaluation.scoring import generate, strip_padding
 from finetune.evaluation.sentence_ranker import SentenceRanker
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
@@ -109,8 +109,9 @@ class EngineSystem:
         self.name, self.engine = name, engine
 
     def generate(self, documents: list[str]) -> Outputs:
-        end = self.engine.bundle.generation_config["eos_token_id"]
-        end = end if isinstance(end, int) else end[0]
+        settings = self.engine.bundle.generation_config
+        ends, padding = settings["eos_token_id"], settings.get("pad_token_id")
+        end = ends if isinstance(ends, int) else ends[0]
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
         tokens: list[list[int]] = [[] for _ in documents]
         texts = [""] * len(documents)
@@ -121,7 +122,8 @@ class EngineSystem:
                 [documents[i] for i in batch], GenerationParams(long_text="truncate", passthrough=False)
             )
             for i, summary in zip(batch, summaries, strict=True):
-                tokens[i] = [*summary.token_ids, end] if summary.finish_reason == "end" else summary.token_ids
+                written = [*summary.token_ids, end] if summary.finish_reason == "end" else summary.token_ids
+                tokens[i] = strip_padding(written, ends, padding)
                 texts[i] = summary.text
                 extracted[i] = summary.extracted or []
         return Outputs(tokens, texts, extracted if any(extracted) else None)

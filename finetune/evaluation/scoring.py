@@ -50,7 +50,7 @@ def generate(
             **batch, generation_config=config, use_model_defaults=False
         )
         for i, tokens in zip(rows, generated.tolist(), strict=True):
-            outputs[i] = _strip_padding(tokens[1:], config)
+            outputs[i] = strip_padding(tokens[1:], config.eos_token_id, config.pad_token_id)
     if distributed:
         gathered: list[list[list[int]]] = [[]] * world
         torch.distributed.all_gather_object(gathered, outputs)
@@ -58,17 +58,17 @@ def generate(
     return outputs
 
 
-def _strip_padding(tokens: list[int], config: GenerationConfig) -> list[int]:
-    """`tokens` up to the end token.
+def strip_padding(tokens: list[int], end: int | list[int] | None, padding: int | None) -> list[int]:
+    """`tokens` up to the first `end` token, or without the `padding` tokens that they end with.
 
     Shorter rows of a batch are padded: by greedy search with the padding token and, in transformers 4.57, by beam
     search with the end token if the padding token is 0.
     """
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = end if isinstance(end, list) else [end]
     for index, token in enumerate(tokens):
         if token in ends:
             return tokens[: index + 1]
-    while tokens and tokens[-1] == config.pad_token_id:
+    while tokens and tokens[-1] == padding:
         tokens.pop()
     return tokens
 
