@@ -87,7 +87,7 @@ def _connect_session(page: gr.Blocks, inputs: _Input, outputs: _Output) -> None:
 def _input_panel(defaults: ResolvedParams) -> _Input:
     with gr.Column(elem_id="input-panel", min_width=300):
         text = gr.Textbox(
-            label="Your text", placeholder="Paste an article here.", lines=12, max_lines=16, elem_id="text"
+            label="Your text", placeholder="Paste an article here.", lines=14, max_lines=14, elem_id="text"
         )
         with gr.Row(elem_id="text-actions"):
             html('<span class="count"></span>', elem_id="count")

@@ -106,26 +106,26 @@ def test_silent_server_is_reported_until_it_goes_on(visit, own_service):
 
 def test_sixty_queued_visitors_leave_the_next_one_informed(visit, own_service):
     server = own_service()
-    page = visit(url=server.url)
+    page, second, third = (visit(url=server.url) for _ in range(3))
     with page.expect_request("**/queue/join*") as joined:
         start_long(page)
     event = json.loads(joined.value.post_data)
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=60, limits=httpx.Limits(max_connections=None)) as client:
 
         def press(number: int) -> None:
-            """Sends what the page sends, as another visitor."""
-            response = client.post("/ui/gradio_api/queue/join", json={**event, "session_hash": f"visitor{number}"})
+            """Sends what the page sends, as another visitor, who stays."""
+            session = f"visitor{number}"
+            client.send(client.build_request("GET", f"/ui/gradio_api/heartbeat/{session}"), stream=True)
+            response = client.post("/ui/gradio_api/queue/join", json={**event, "session_hash": session})
             assert response.status_code == 200
 
         for number in range(60):
             press(number)
-        second = visit(url=server.url)
         second.text.fill(DOCUMENT)
         second.go.click()
         expect(second.status).to_have_text("In line: 60 texts before yours.")
         for number in range(60, limits.MAX_WAITING_TEXTS_PER_VISITOR):
             press(number)
-        third = visit(url=server.url)
         third.text.fill(DOCUMENT)
         third.go.click()
         expect(third.status).to_have_text("Too many of your texts are waiting; please try again in a minute.")
