@@ -104,6 +104,7 @@ def test_silent_server_is_reported_until_it_goes_on(visit, own_service):
     expect(page.status).to_contain_text("Reading")
 
 
+@pytest.mark.slow
 def test_sixty_queued_visitors_leave_the_next_one_informed(visit, own_service):
     server = own_service()
     page, second, third = (visit(url=server.url) for _ in range(3))
