@@ -78,6 +78,8 @@ def from_engine_error(error: EngineError) -> ServiceError:
 
 def from_exception(error: Exception) -> ServiceError:
     """The error of one text among several, or of a stream that has begun, whatever was raised."""
+    if isinstance(error, ServiceError):
+        return error
     return from_engine_error(error) if isinstance(error, EngineError) else internal(error)
 
 

@@ -13,8 +13,9 @@ from bento import metrics
 from bento.errors import ServiceError, from_engine_error, from_exception
 from bento.middleware.caller import current_caller
 from bento.schema import BatchRequest, SummarizeOptions, SummarizeRequest, SummarizeResponse, parse_request
-from precis import Engine, EngineError, GenerationParams, Summary
+from precis import Engine, EngineError, GenerationError, GenerationParams, Summary
 from precis.grounding.evidence import find_evidence
+from precis.grounding.risk import trust
 from precis.text.workers import TextWorkers
 
 HEARTBEAT_SECONDS = 10.0  # without a delta, after which a stream sends a comment to keep its connection open
@@ -44,11 +45,11 @@ def with_error_responses(handler: Handler) -> Handler:
 class RequestHandler:
     """Answers the endpoints. Each method takes a request's body and returns its response, whatever goes wrong.
 
-    `max_seconds` is the server's own time limit for a request.
+    `max_seconds` is the server's own time limit for a request, `min_trust` its least trust of a written summary.
     """
 
-    def __init__(self, engine: Engine, max_seconds: float) -> None:
-        self.engine, self.max_seconds = engine, max_seconds
+    def __init__(self, engine: Engine, max_seconds: float, min_trust: float | None = None) -> None:
+        self.engine, self.max_seconds, self.min_trust = engine, max_seconds, min_trust
         self.model_name = str(engine.bundle.manifest.name)
         self.evidence_workers = TextWorkers()  # not the engine's, where texts wait to be tokenized
 
@@ -58,7 +59,7 @@ class RequestHandler:
         started = time.monotonic()
         request = parse_request(SummarizeRequest, body)
         deadline = started + self._seconds(request)
-        response = await self._summarize(request.text, request, request.generation_params(), deadline)
+        response = await self._summarize(request.text, request, self._params(request), deadline)
         return JSONResponse(response.as_json())
 
     @with_error_responses
@@ -67,12 +68,14 @@ class RequestHandler:
         started = time.monotonic()
         request = parse_request(BatchRequest, body)
         deadline = started + self._seconds(request)
-        params = request.generation_params()
-        self.engine.check_admission()
-        outcomes = await asyncio.gather(
-            *(self._summarize(text, request, params, deadline) for text in request.texts), return_exceptions=True
-        )
-        return JSONResponse({"results": [_batch_result(outcome) for outcome in outcomes]})
+        params = self._params(request)
+        self.engine.check_admission(current_caller.get().name)
+        async with asyncio.TaskGroup() as group:
+            tasks = []
+            for text in request.texts:
+                tasks.append(group.create_task(self._batch_result(text, request, params, deadline)))
+                await asyncio.sleep(0)  # a short text is tokenized at once: other requests come in between
+        return JSONResponse({"results": [task.result() for task in tasks]})
 
     @with_error_responses
     async def stream(self, body: bytes) -> Response:
@@ -83,28 +86,31 @@ class RequestHandler:
         started = time.monotonic()
         request = parse_request(SummarizeRequest, body)
         deadline = started + self._seconds(request)
-        params = request.generation_params()
-        deltas = self.engine.stream(
-            request.text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
+        params = self._params(request)
+        caller, seconds = current_caller.get(), deadline - time.monotonic()
+        deltas = self.engine.stream(request.text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
         items = with_heartbeats(deltas, HEARTBEAT_SECONDS)
         first = await anext(items)
-        events = self._events(request, deadline, items, first)
+        events = self._events(request, params, deadline, items, first)
         return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
 
     async def _events(
         self,
         request: SummarizeRequest,
+        params: GenerationParams,
         deadline: float,
         items: AsyncGenerator[str | Summary | None],
         item: str | Summary | None,
     ) -> AsyncGenerator[bytes]:
         metrics.open_streams.inc()
+        held_back = self._min_trust(request, params) is not None  # until it is known whether this is the answer
         try:
             while not isinstance(item, Summary):
-                yield b": alive\n\n" if item is None else _event("delta", {"text": item})
+                yield b": alive\n\n" if item is None or held_back else _event("delta", {"text": item})
                 item = await anext(items)
-            response = await self._response(request.text, request, item, deadline)
+            response = await self._trusted(request.text, request, params, item, deadline)
+            if held_back:
+                yield _event("delta", {"text": response.summary})
             yield _event("done", response.as_json())
         except Exception as error:  # the status has been sent, so that only an event can tell
             yield _event("error", from_exception(error).body())
@@ -115,31 +121,68 @@ class RequestHandler:
     async def _summarize(
         self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
     ) -> SummarizeResponse:
-        summary = await self.engine.summarize(
-            text, params, timeout=deadline - time.monotonic(), caller=current_caller.get()
-        )
-        return await self._response(text, options, summary, deadline)
+        summary = await self._summary(text, params, deadline)
+        return await self._trusted(text, options, params, summary, deadline)
+
+    async def _summary(self, text: str, params: GenerationParams, deadline: float) -> Summary:
+        caller, seconds = current_caller.get(), deadline - time.monotonic()
+        return await self.engine.summarize(text, params, timeout=seconds, caller=caller.name, weight=caller.weight)
+
+    async def _trusted(
+        self, text: str, options: SummarizeOptions, params: GenerationParams, summary: Summary, deadline: float
+    ) -> SummarizeResponse:
+        """The response for the summary, or what the request wants instead of one below its `min_trust`."""
+        response = await self._response(text, options, params, summary, deadline)
+        least = self._min_trust(options, params)
+        if least is None or response.trust is None or response.trust >= least:
+            return response
+        if options.below_trust == "refuse":
+            metrics.rejections.labels("below_trust").inc()
+            message = f"The summary has a trust of {response.trust:g}, and min_trust is {least:g}."
+            raise ServiceError(422, "below_trust", message, "min_trust")
+        instead = GenerationParams(mode="extract", sentences=1, passthrough=params.passthrough)
+        sentence = await self._summary(text, instead, deadline)
+        response = await self._response(text, options, instead, sentence, deadline)
+        return response.model_copy(update={"fallback": "extract"})
+
+    async def _batch_result(
+        self, text: str, options: SummarizeOptions, params: GenerationParams, deadline: float
+    ) -> dict[str, Any]:
+        try:
+            return (await self._summarize(text, options, params, deadline)).as_json()
+        except Exception as error:
+            return from_exception(error).body()
 
     async def _response(
-        self, text: str, options: SummarizeOptions, summary: Summary, deadline: float
+        self, text: str, options: SummarizeOptions, params: GenerationParams, summary: Summary, deadline: float
     ) -> SummarizeResponse:
+        certificate = self.engine.certificate(params) if summary.score is not None else None
         evidence = None
-        if options.evidence:
+        if options.evidence or certificate:
             search = functools.partial(find_evidence, text, summary.text)
-            evidence = await self.evidence_workers.run(text, deadline, search)
-        metrics.observe(summary, evidence)
-        return SummarizeResponse.from_summary(summary, self.model_name, evidence)
+            evidence = await self.evidence_workers.run(text, deadline, search, current_caller.get())
+        value = trust(certificate, summary, evidence) if certificate and evidence else None
+        shown = evidence if options.evidence else None
+        metrics.observe(summary, shown)
+        return SummarizeResponse.from_summary(summary, self.model_name, shown, value)
+
+    def _params(self, options: SummarizeOptions) -> GenerationParams:
+        """The engine's parameters. Raises GenerationError, also for a `min_trust` that no certificate covers."""
+        params = options.generation_params()
+        if options.min_trust is not None and self.engine.certificate(params) is None:
+            if self.engine.bundle.manifest.trust is None:
+                raise GenerationError("min_trust", "needs a certificate of trust, and this model's bundle has none.")
+            message = "holds for mode write with the bundle's own parameters only, which this request changes."
+            raise GenerationError("min_trust", message)
+        return params
+
+    def _min_trust(self, options: SummarizeOptions, params: GenerationParams) -> float | None:
+        """The least trust that the answer needs; None for what the certificate does not cover."""
+        least = self.min_trust if options.min_trust is None else options.min_trust
+        return least if self.engine.certificate(params) else None
 
     def _seconds(self, options: SummarizeOptions) -> float:
         return min(self.max_seconds, options.timeout_ms / 1000) if options.timeout_ms else self.max_seconds
-
-
-def _batch_result(outcome: SummarizeResponse | BaseException) -> dict[str, Any]:
-    if isinstance(outcome, SummarizeResponse):
-        return outcome.as_json()
-    if isinstance(outcome, Exception):
-        return from_exception(outcome).body()
-    raise outcome
 
 
 async def with_heartbeats(items: AsyncGenerator[Any], seconds: float) -> AsyncGenerator[Any]:

@@ -26,6 +26,7 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 TOKEN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 INPUT_TOKENS = tuple(2**power for power in range(4, 18))
 OUTPUT_TOKENS = INPUT_TOKENS[:6]
+RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.1, 1.33, 2, 4, 10)
 
 disable_created_metrics()
 registry = CollectorRegistry()
@@ -44,6 +45,9 @@ rejections = Counter("precis_rejections", "Requests without a summary, by reason
 queue_wait = _histogram("queue_wait_seconds", "Time in the engine's queue.", SECONDS)
 time_to_first_token = _histogram("time_to_first_token_seconds", "Time to the first token.", SECONDS)
 time_per_output_token = _histogram("time_per_output_token_seconds", "Time per token after the first.", TOKEN_SECONDS)
+admission_estimate_ratio = _histogram(
+    "admission_estimate_ratio", "Seconds expected when a request was admitted, divided by those it took.", RATIOS
+)
 input_tokens = _histogram("input_tokens", "Tokens of a text.", INPUT_TOKENS)
 output_tokens = _histogram("output_tokens", "Tokens of a summary.", OUTPUT_TOKENS)
 long_texts = Counter(
@@ -67,7 +71,11 @@ class EngineCollector(Collector):
             ("queue_tokens_limit", "Waiting tokens above which requests are refused.", stats.max_waiting_tokens),
             ("queue_requests", "Waiting requests.", stats.waiting_requests),
             ("queue_drain_tokens_per_second", "Rate at which the queue is processed.", stats.tokens_per_second),
-            ("rows_running", "Sequences being decoded.", stats.running_rows),
+            (
+                "rows_running",
+                "Sequences being decoded, and texts whose sentences are being ranked.",
+                stats.running_rows,
+            ),
             ("rows", "Sequences that can be decoded at once.", stats.rows),
             ("cache_bytes", "Memory of the KV caches when all rows are full.", stats.cache_bytes),
         ):
@@ -80,6 +88,8 @@ def observe(summary: Summary, evidence: Evidence | None) -> None:
     if not passed_through:
         queue_wait.observe(summary.waiting_seconds)
         time_to_first_token.observe(summary.first_token_seconds)
+        if summary.estimated_seconds is not None:
+            admission_estimate_ratio.observe(summary.estimated_seconds / summary.seconds)
     if summary.output_tokens > 1 and not passed_through:
         time_per_output_token.observe((summary.seconds - summary.first_token_seconds) / (summary.output_tokens - 1))
     input_tokens.observe(summary.input_tokens)

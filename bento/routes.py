@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bento import metrics
 from bento.api_reference import render
 from bento.icon import ICON_FILE
+from bento.memory import return_free_memory_regularly
 from bento.middleware.root_path import without_root_path
 from bento.openapi import answer_example, describe, with_answer
 from bento.process.state import get_engine
@@ -117,9 +118,11 @@ def make_site(settings: ServiceSettings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            task = asyncio.create_task(page.build(stack)) if settings.has_page else None
+            tasks = [asyncio.create_task(return_free_memory_regularly())]
+            if settings.has_page:
+                tasks.append(asyncio.create_task(page.build(stack)))
             yield
-            if task is not None:
+            for task in tasks:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

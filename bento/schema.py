@@ -27,6 +27,14 @@ class SummarizeOptions(RequestFields):
         "summary that do not occur in the text, and which of its words are copied from where. Words are compared, not "
         "meanings."
     )  # fmt: skip
+    min_trust: float | None = Field(
+        None, ge=0, le=1, description="Mode `write`: the least trust of a summary that is answered. It needs a bundle "
+        "with a certificate, and the bundle's own generation parameters. Default: the server's."
+    )  # fmt: skip
+    below_trust: Literal["extract", "refuse"] = Field(
+        "extract", description="Instead of a summary below `min_trust`: `extract` answers with the best sentence of "
+        "the text, `refuse` with an error."
+    )  # fmt: skip
     timeout_ms: int | None = Field(
         None, ge=1, le=MAX_TIMEOUT_MS, description="Answer 504 after so many milliseconds. The server's own limit "
         "applies as well."
@@ -147,13 +155,22 @@ class SummarizeResponse(BaseModel):
         description="The mean log-probability of the summary's tokens, its end included; null if nothing was generated."
     )
     min_token_score: float | None = Field(description="The log-probability of the least probable token, or null.")
+    trust: float | None = Field(
+        None, description="With a certificate in the bundle, for summaries that it covers: of those with a trust of at "
+        "least 1 - a, at most the share a is wrong. 0 where nothing is known."
+    )  # fmt: skip
+    fallback: Literal["extract"] | None = Field(
+        None, description="`extract` if the written summary was below `min_trust` and this is a sentence of the text."
+    )  # fmt: skip
     extracted: list[ExtractedSentence] | None = Field(
         None, description="With mode `extract`: the sentences of the text that the summary consists of, in order."
     )
     evidence: Evidence | None = Field(None, description="Present if the request asks for it.")
 
     @classmethod
-    def from_summary(cls, summary: Summary, model: str, evidence: grounding.Evidence | None) -> "SummarizeResponse":
+    def from_summary(
+        cls, summary: Summary, model: str, evidence: grounding.Evidence | None, trust: float | None = None
+    ) -> "SummarizeResponse":
         """The response for a summary by the model of the given name."""
         return cls(
             summary=summary.text,
@@ -166,6 +183,7 @@ class SummarizeResponse(BaseModel):
             finish_reason=summary.finish_reason,
             score=summary.score,
             min_token_score=summary.min_token_score,
+            trust=trust,
             extracted=None if summary.extracted is None else [asdict(item) for item in summary.extracted],
             already_short=summary.already_short,
             unsupported_language=summary.unsupported_language,

@@ -79,7 +79,7 @@ class Summarizer:
 
     def __init__(self) -> None:
         self.engine = start_loading().result()
-        self.handler = RequestHandler(self.engine, settings.timeout_seconds)
+        self.handler = RequestHandler(self.engine, settings.timeout_seconds, settings.min_trust)
         set_engine(self.engine)
         metrics.registry.register(metrics.EngineCollector(self.engine))
         metrics.requests_in_flight.set_function(lambda: len(lifecycle.requests))

@@ -62,11 +62,18 @@ class ServiceSettings(BaseSettings):
     max_waiting_tokens: int = Field(
         65_536,
         ge=1,
-        description="Tokens of waiting texts above which new requests get 429 with Retry-After; half of it for one "
-        "caller (API key, else address).",
+        description="Tokens of waiting texts above which new requests get 429 with Retry-After. One caller (API key, "
+        "else address) may have as many as it leaves to others.",
     )
     timeout_seconds: float = Field(
         60.0, ge=0.1, le=3600, description="Time limit of a request (504). Its `timeout_ms` can only shorten it."
+    )
+    min_trust: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least trust of a written summary (docs/trust.md); below it the best sentence of the text is "
+        "answered. A request's `min_trust` takes its place. The bundle needs a certificate of trust.",
     )
     max_body_bytes: int = Field(2 << 20, ge=1024, description="Size limit of a request's body (413).")
     body_seconds: float = Field(30.0, gt=0, le=3600, description="Time within which a body has to arrive (408).")
@@ -77,7 +84,9 @@ class ServiceSettings(BaseSettings):
         SecretStr(""), description="API keys, separated by commas. If any are set, requests without one get 401."
     )
     api_key_file: Path | None = Field(
-        None, description="File with one API key a line (`#` starts a comment). It is read again when it changes."
+        None,
+        description="File with one API key a line, which may be followed by `weight=2` (`#` starts a comment). It is "
+        "read again when it changes.",
     )
     page: bool | None = Field(
         None,
@@ -117,8 +126,11 @@ class ServiceSettings(BaseSettings):
 
     @field_validator("api_keys")
     @classmethod
-    def _check_length(cls, keys: SecretStr) -> SecretStr:
-        if any(len(key) < MIN_KEY_LENGTH for key in split(keys.get_secret_value())):
+    def _check_keys(cls, keys: SecretStr) -> SecretStr:
+        value = keys.get_secret_value()
+        if value and not split(value):  # the service would be open, which nobody wants who sets it
+            raise ValueError("has no key in it")
+        if any(len(key) < MIN_KEY_LENGTH for key in split(value)):
             raise ValueError(f"has a key of fewer than {MIN_KEY_LENGTH} characters")
         return keys
 

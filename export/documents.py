@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from export.trust.certificate import MAX_PAIRS
 from finetune.data.loading import Pairs
 from finetune.recipe import Export
 
@@ -10,11 +11,13 @@ CALIBRATION_DOCUMENTS = 64  # training documents that set the scales of int8 key
 
 @dataclass(frozen=True)
 class Documents:
-    """Texts with reference summaries for parity, and texts for calibration."""
+    """Texts with reference summaries for parity, texts for calibration, and the validation pairs, which the model has
+    not seen, for trust."""
 
     parity: list[str]
     references: list[str]
     calibration: list[str]
+    trust: tuple[list[str], list[str]]
 
 
 def select_documents(pairs: Pairs, export: Export) -> Documents:
@@ -26,4 +29,6 @@ def select_documents(pairs: Pairs, export: Export) -> Documents:
         selected = split.select(range(min(count - len(documents), len(split))))
         documents += list(selected["document"])
         references += list(selected["summary"])
-    return Documents(documents, references, list(pairs.train["document"][:CALIBRATION_DOCUMENTS]))
+    calibration = list(pairs.train["document"][:CALIBRATION_DOCUMENTS])
+    held_out = pairs.validation[:MAX_PAIRS]
+    return Documents(documents, references, calibration, (held_out["document"], held_out["summary"]))

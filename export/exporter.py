@@ -22,12 +22,14 @@ from export.parity.systems import EngineSystem, PyTorchSystem, System, Target
 from export.precision.activations import ActivationRange, measure_activations
 from export.precision.candidates import Candidate, fp16_candidates, int8_candidates
 from export.precision.sensitivity import rank_by_sensitivity
+from export.trust.certificate import certify
 from finetune.data.tokenizing import encode
 from finetune.errors import UserError
 from finetune.files import replaced_folder, write_json
 from finetune.reports.progress import console
 from precis.bundle.choose import bundle_folder
 from precis.bundle.manifest import Manifest
+from precis.bundle.reports import TrustCertificate
 from precis.text.familiarity import Familiarity
 
 FAILED_FOLDER = "parity-failed"  # in the run: the report of an export that failed
@@ -55,17 +57,21 @@ class BundleExporter:
         tokenizer = pytorch[-1].tokenizer
         inputs = encode(tokenizer, documents.parity, self.recipe)
         self.comparison = Comparison(self.recipe, inputs, documents.parity, documents.references)
+        self.held_out = documents.trust
+        self.certified = ""  # the precision whose bundle gets the certificate
+        self.certificate: TrustCertificate | None = None
         self.calibration = encode(tokenizer, documents.calibration, self.recipe)
         self.knows_language = Familiarity(tokenizer.backend_tokenizer).knows(documents.parity, inputs)
 
     def export(self, precisions: list[str]) -> list[Path]:
-        """Writes the bundles of `precisions`, fp32 first, and returns their folders.
+        """Writes the bundles of `precisions`, fp32 first, and returns their folders. The last one is certified.
 
         fp32 is always exported and proved, since the others are compared with it; without "fp32" among `precisions`
         this happens in a temporary folder and on the CPU. Raises UserError if parity fails, EngineError if a bundle
         cannot be loaded.
         """
         bundles = []
+        self.certified = "" if self.base else precisions[-1]
         with scratch_folder(self.run.folder, "fp32") as scratch:
             wanted = "fp32" in precisions
             folder = self._bundle_folder("fp32") if wanted else scratch / "bundle"
@@ -87,7 +93,7 @@ class BundleExporter:
             write_manifest(folder, manifest)
             with target.load("ONNX fp32", folder) as fp32:
                 links = self._exact_links(fp32)
-                manifest = with_placement(manifest, fp32.engine)
+                manifest = self._certify(with_placement(manifest, fp32.engine), fp32, links)
             self._finish(folder, manifest, links, links[-1])
         return links
 
@@ -107,7 +113,7 @@ class BundleExporter:
                     self.comparison.forget(converted)
                     pairs: list[tuple[System, System]] = [(fp32, converted), (self.pytorch[-1], converted)]
                     link, overall = self.comparison.compare(pairs, self.pytorch[-1], exact=False)
-                    manifest = with_placement(manifest, converted.engine)
+                    manifest = self._certify(with_placement(manifest, converted.engine), converted, [link])
                 if link.report.passed:
                     break
                 reasons = " and ".join(link.report.reasons)
@@ -144,6 +150,14 @@ class BundleExporter:
         tokens = self.comparison.forced_tokens(self.pytorch[-1])[:CALIBRATION_DOCUMENTS]
         start = self.pytorch[-1].model.generation_config.decoder_start_token_id
         return measure_activations(graphs, self.comparison.inputs[: len(tokens)], tokens, start)
+
+    def _certify(self, manifest: Manifest, system: EngineSystem, links: list[Link]) -> Manifest:
+        """The manifest with a certificate of trust, if the bundle is the one to certify and has passed."""
+        if manifest.precision != self.certified or not all(link.report.passed for link in links):
+            return manifest
+        console.print("calibrating trust on validation pairs")
+        self.certificate = certify(system.engine, *self.held_out)
+        return manifest.model_copy(update={"trust": self.certificate}) if self.certificate else manifest
 
     def _bundle_folder(self, precision: str) -> Path:
         if self.base:

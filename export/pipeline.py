@@ -14,6 +14,7 @@ from finetune.data.loading import load_pairs
 from finetune.errors import UserError
 from finetune.evaluation.scoring import generation_config
 from finetune.evaluation.sentence_ranker import read_ranker, write_ranker
+from finetune.reports.card import write_card
 from finetune.reports.progress import console
 from finetune.training.model import load_base
 
@@ -43,7 +44,9 @@ def _export_fine_tuned(run: Run, documents: Documents, target: Target, options: 
         adapted = load_adapted(run, tokenizer)
         pytorch.insert(0, PyTorchSystem("base + adapter", adapted, tokenizer, run.recipe, ranker))
     exporter = BundleExporter(run, run.folder / "merged", pytorch, documents, target)
-    return exporter.export(sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index))
+    bundles = exporter.export(sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index))
+    write_card(run.info, run.rouge, run.folder, exporter.certificate)
+    return bundles
 
 
 def _export_base(run: Run, documents: Documents, target: Target) -> list[Path]:

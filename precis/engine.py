@@ -1,6 +1,7 @@
 """The public front of the library: texts in, summaries out, from any thread or event loop."""
 
 import asyncio
+import itertools
 import logging
 import time
 import weakref
@@ -8,11 +9,12 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from precis.bundle.reports import TrustCertificate
 from precis.bundle.verify import Bundle, open_bundle
 from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, check_token_ids, resolve
 from precis.request import Request, Summary
@@ -25,10 +27,12 @@ from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
 from precis.text.detokenizer import IncrementalDetokenizer
+from precis.text.familiarity import READ_CHARACTERS
 from precis.text.tokenizer import TextTokenizer
-from precis.text.workers import Check, TextWorkers
+from precis.text.workers import LONGEST, Check, TextWorkers
 
 DEFAULT_ROWS = {"cpu": 32, "cuda": 128}  # fewer if their KV cache would be larger than MAX_CACHE_BYTES
+CERTIFIED_MODE: Literal["write"] = "write"  # extracted sentences stand in the text as they are
 MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
 
 log = logging.getLogger(__name__)
@@ -56,6 +60,7 @@ class Engine:
         log.info("%d threads, KV cache of %d rows of %.1f MB, at most %.0f MB", *sizes)
         self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit), max_waiting_tokens)
         self._text_workers = TextWorkers()
+        self._lists = itertools.count()
         weakref.finalize(self, self._scheduler.stop)
 
     @classmethod
@@ -108,13 +113,27 @@ class Engine:
         """How many nodes of each operator run where: {graph: {provider: {operator: nodes}}}."""
         return {graph: operator_counts(placement) for graph, placement in self._model.placement.items()}
 
+    def certificate(self, params: GenerationParams | None = None) -> TrustCertificate | None:
+        """The bundle's certificate of trust if it covers summaries by `params`: written as it was measured, else None.
+
+        Raises GenerationError.
+        """
+        certificate, config = self.bundle.manifest.trust, self.bundle.generation_config
+        if certificate is None or (params and params.long_text != "split"):
+            return None
+        measured = resolve(GenerationParams(mode=CERTIFIED_MODE), config)
+        return certificate if resolve(params or GenerationParams(), config) == measured else None
+
     def generate(self, texts: list[str], params: GenerationParams | None = None) -> list[Summary]:
         """The summaries of `texts` in their order; blocks until all are there. The queue has no limit for a list.
 
+        A list is a caller of its own, so that it takes turns with other lists and with what else is submitted.
+
         Raises TextError, GenerationError, EngineClosed or EngineError.
         """
+        caller = f"list {next(self._lists)}"
         requests = [
-            self._request(text, params, None, input_ids)
+            self._request(text, params, None, input_ids, caller=caller)
             for text, input_ids in zip(texts, self._tokenizer.encode_all(texts), strict=True)
         ]
         # Sorted, so that texts of similar length share a batch.
@@ -129,13 +148,14 @@ class Engine:
         *,
         timeout: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
     ) -> Future[Summary]:
         """Queues one text. Cancelling the future frees its rows at the next decode step.
 
-        After `timeout` seconds the future raises DeadlineExceeded. A `caller`, by any name, may hold a share of the
-        queue only. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed.
+        After `timeout` seconds the future raises DeadlineExceeded. Callers, by any names, are served in turn, each by
+        its `weight`. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed.
         """
-        request = self._request(text, params, timeout, caller=caller)
+        request = self._request(text, params, timeout, caller=caller, weight=weight)
         self._scheduler.submit(request, bounded=True)
         return request.future
 
@@ -146,9 +166,10 @@ class Engine:
         *,
         timeout: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
     ) -> Summary:
         """The summary of one text. Cancelling the task cancels the request. Raises what `submit` and its future do."""
-        request = await self._request_async(text, params, timeout, caller)
+        request = await self._request_async(text, params, timeout, caller, weight)
         self._scheduler.submit(request, bounded=True)
         return await asyncio.wrap_future(request.future)
 
@@ -159,11 +180,12 @@ class Engine:
         *,
         timeout: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
     ) -> AsyncGenerator[str | Summary, None]:
         """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
-        request = await self._request_async(text, params, timeout, caller)
+        request = await self._request_async(text, params, timeout, caller, weight)
 
         def publish(token_ids: list[int] | None) -> None:
             try:
@@ -195,9 +217,9 @@ class Engine:
         """Blocks until the engine is closed or has failed."""
         self._scheduler.thread.join()
 
-    def check_admission(self) -> None:
-        """Raises EngineFull if `submit` would, so that a caller need not read a text that is refused."""
-        self._scheduler.check_admission()
+    def check_admission(self, caller: str | None = None) -> None:
+        """Raises EngineFull if `submit` would for want of room, so that a text that is refused need not be read."""
+        self._scheduler.check_admission(caller)
 
     def stats(self) -> Stats:
         """What is running and waiting at present."""
@@ -230,17 +252,33 @@ class Engine:
         self._text_workers.close()
 
     async def _request_async(
-        self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None
+        self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None, weight: float
     ) -> Request:
-        self.check_admission()
+        self.check_admission(caller)
         submitted_at = time.monotonic()
         deadline = None if timeout is None else submitted_at + timeout
 
         def work(check: Check) -> Request:
-            self.check_admission()  # again, since the queue may have filled while this text waited for its turn
-            return self._request(text, params, timeout, submitted_at=submitted_at, caller=caller, check=check)
+            self.check_admission(caller)  # again, since the queue may have filled while this text waited for its turn
+            self._check_size(text, params or GenerationParams(), deadline)
+            return self._request(
+                text, params, timeout, submitted_at=submitted_at, caller=caller, weight=weight, check=check
+            )
 
-        return await self._text_workers.run(text, deadline, work)
+        return await self._text_workers.run(text, deadline, work, caller)
+
+    def _check_size(self, text: str, params: GenerationParams, deadline: float | None) -> None:
+        """Raises TooMuchWork, before it is encoded, for a text whose chunks cannot be prefilled until `deadline`.
+
+        Not known before are the chunks that an extraction reads: those with a sentence that no other chunk has.
+        """
+        is_split = params.long_text == "split" and resolve(params, self.bundle.generation_config).mode == "write"
+        if len(text) <= LONGEST or deadline is None or not is_split:
+            return
+        beginning = text[:READ_CHARACTERS]
+        if params.passthrough and self._tokenizer.is_unfamiliar(beginning, self._tokenizer.encode(beginning)):
+            return
+        self._scheduler.check_prefill(self._tokenizer.estimate_tokens(text), deadline)
 
     def _request(
         self,
@@ -250,6 +288,7 @@ class Engine:
         input_ids: list[int] | None = None,
         submitted_at: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
         check: Check = lambda: None,
     ) -> Request:
         params = params or GenerationParams()
@@ -263,6 +302,7 @@ class Engine:
             input_ids,
             submitted_at=submitted_at,
             caller=caller,
+            weight=weight,
             feature_weights=self.bundle.manifest.sentence_features,
             check=check,
         )

@@ -8,15 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from precis.errors import TextError
-from precis.extraction import ExtractedSentence, Extraction
+from precis.extraction import SCORE_DIGITS, ExtractedSentence, Extraction
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.sequence import Sequence
 from precis.text import is_blank
 from precis.text.passthrough import beginning, is_short
 from precis.text.tokenizer import TextTokenizer
 from precis.text.workers import Check
-
-TOKEN_SCORE_DIGITS = 4  # after the decimal point; further ones depend on what else is in the batch
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Summary:
         waiting_seconds: from the submission until the first chunk was prefilled.
         first_token_seconds: from the submission until the first token of the summary.
         seconds: from the submission until the summary was finished.
+        estimated_seconds: how long that was expected to take when the request was admitted; None if it was not judged.
     """
 
     text: str
@@ -58,6 +57,7 @@ class Summary:
     waiting_seconds: float = field(default=0.0, compare=False)
     first_token_seconds: float = field(default=0.0, compare=False)
     seconds: float = field(default=0.0, compare=False)
+    estimated_seconds: float | None = field(default=None, compare=False)
 
 
 class Request:
@@ -78,23 +78,25 @@ class Request:
         *,
         submitted_at: float | None = None,
         caller: str | None = None,
+        weight: float = 1.0,
         feature_weights: Mapping[str, float] | None = None,
         check: Check = lambda: None,
     ) -> None:
         """`timeout` is in seconds from `submitted_at`, by default now; `input_ids` are the text's tokens if the caller
-        has encoded it. `caller` names whose request it is, where callers are told apart. `feature_weights` are those
-        of the bundle's sentence ranker, if it has one. `check` is called now and then while a long text is encoded;
+        has encoded it. `caller` names whose request it is, where callers are told apart, and `weight` is the share of
+        the engine that the caller has where others have 1. `feature_weights` are those of the bundle's sentence ranker,
+        if it has one. `check` is called now and then while a long text is encoded;
         what it raises ends that.
 
         Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
         """
-        self._tokenizer, self._params, self.caller = tokenizer, resolved, caller
+        self._tokenizer, self._params, self.caller, self.weight = tokenizer, resolved, caller, weight
         self.submitted_at = time.monotonic() if submitted_at is None else submitted_at
         self.started_at = math.inf  # when its first sequence joined the batch
         self.deadline = None if timeout is None else self.submitted_at + timeout
         self.future: Future[Summary] = Future()
         self.on_tokens: Callable[[list[int]], None] | None = None  # see Sequence; of the last stage
-        self.waiting_tokens = 0  # counted by the scheduler
+        self.estimated_seconds: float | None = None  # set by the scheduler, where a request may be refused
         self.offline = False  # set by the scheduler: whether its caller waits for a list of summaries
         if is_blank(text):
             raise TextError("The text is empty.")
@@ -211,6 +213,7 @@ class Request:
             waiting_seconds=self.started_at - self.submitted_at,
             first_token_seconds=last.first_token_at - self.submitted_at,
             seconds=time.monotonic() - self.submitted_at,
+            estimated_seconds=self.estimated_seconds,
         )
         with suppress(InvalidStateError):  # cancelled meanwhile
             self.future.set_result(summary)
@@ -218,4 +221,4 @@ class Request:
 
 def _finite(score: float) -> float | None:
     """The score rounded; None if it is no number, which JSON does not have."""
-    return round(score, TOKEN_SCORE_DIGITS) if math.isfinite(score) else None
+    return round(score, SCORE_DIGITS) if math.isfinite(score) else None

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento import metrics
 from bento.errors import ServiceError, from_engine_error
-from bento.middleware.caller import caller_of, current_caller
+from bento.middleware.caller import Caller, caller_of, current_caller
 from bento.middleware.paths import STREAM_PATH, is_summarize_request
 from bento.process.state import get_engine
 from precis import EngineFull
@@ -23,28 +23,29 @@ class AdmissionMiddleware:
         if not is_summarize_request(scope):
             await self.app(scope, receive, send)
             return
-        current_caller.set(caller_of(scope))
+        caller = caller_of(scope)
+        current_caller.set(caller)
         if scope["path"] == STREAM_PATH:
-            await self._stream(caller_of(scope), scope, receive, send)
+            await self._stream(caller, scope, receive, send)
         else:
-            await self._admit(scope, receive, send)
+            await self._admit(caller, scope, receive, send)
 
-    async def _stream(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._streams[client] >= self.streams_per_client:
+    async def _stream(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._streams[caller.name] >= self.streams_per_client:
             metrics.rejections.labels("streams").inc()
             message = f"A client may have {self.streams_per_client} streams open at once."
             raise ServiceError(429, "too_many_streams", message, headers={"Retry-After": "1"})
-        self._streams[client] += 1
+        self._streams[caller.name] += 1
         try:
-            await self._admit(scope, receive, send)
+            await self._admit(caller, scope, receive, send)
         finally:
-            self._streams[client] -= 1
-            if not self._streams[client]:
-                del self._streams[client]
+            self._streams[caller.name] -= 1
+            if not self._streams[caller.name]:
+                del self._streams[caller.name]
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            get_engine().check_admission()
+            get_engine().check_admission(caller.name)
         except EngineFull as error:
             raise from_engine_error(error) from None
         await self.app(scope, receive, send)

@@ -15,7 +15,7 @@ from bento.middleware.caller import caller_of
 from bento.middleware.paths import is_summarize_request
 
 MIN_TOTAL_BYTES = 64 << 20  # of all bodies together
-UNCOUNTED_BYTES = 64 << 10  # of each body; that many the server has read before it asks
+UNCOUNTED_BYTES = 16 << 10  # of each body, so that short texts are taken whatever the long ones hold
 DISCARDED_BYTES = 4 << 20  # of a body that is too large, before the answer
 DISCARD_SECONDS = 1.0
 CALLER_SHARE = 0.5  # of the total, for one caller
@@ -38,7 +38,7 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         _check_encoding(scope)
-        caller = caller_of(scope)
+        caller = caller_of(scope).name
         chunks: list[bytes] = []
         size = 0
         try:
@@ -113,8 +113,8 @@ def _counted(size: int) -> int:
 
 def _check_encoding(scope: Scope) -> None:
     """Raises ServiceError (415) for a compressed body: it would be unpacked here, to any size."""
-    encoding = Headers(scope=scope).get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
+    encodings = ",".join(Headers(scope=scope).getlist("content-encoding")).split(",")
+    if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
         metrics.rejections.labels("invalid").inc()
         message = "The body has a Content-Encoding, and only bodies without one are read."
         raise ServiceError(415, "unsupported_encoding", message, headers={"Accept-Encoding": "identity"})

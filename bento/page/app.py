@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +16,6 @@ from gradio.routes import App
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from bento.memory import return_free_memory
 from bento.page import about, limits
 from bento.page.admission import AdmissionQueue
 from bento.page.batch import Batch
@@ -35,7 +33,6 @@ from bento.page.uploads import UploadStore
 from precis import Engine
 
 SWEEP_SECONDS = 2.0  # between two looks for ended visits
-TRIM_SECONDS = 20.0  # between two times that freed memory is returned to the system
 
 
 def mount(app: FastAPI, engine: Engine) -> FastAPI:
@@ -81,14 +78,10 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
 
 async def _sweep(memory: SessionMemory, uploads: UploadStore) -> None:
     """Frees what ended visits have left, until it is cancelled."""
-    ended, trimmed = 0, time.monotonic()
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        ended += await memory.sweep()
+        await memory.sweep()
         uploads.delete_old()
-        if ended and time.monotonic() - trimmed >= TRIM_SECONDS:
-            await asyncio.to_thread(return_free_memory)
-            ended, trimmed = 0, time.monotonic()
 
 
 def _build_page(engine: Engine, uploads: UploadStore) -> tuple[gr.Blocks, Options]:

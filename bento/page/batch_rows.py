@@ -94,21 +94,24 @@ def refused_rows(refused: Any) -> list[BatchRow]:
     return rows[:MAX_REFUSED]
 
 
-def to_csv(records: list[dict[str, Any]]) -> str:
-    """CSV (RFC 4180) with a byte order mark for Excel. An apostrophe keeps a cell from being run as a formula."""
+def to_csv(records: list[dict[str, Any]] | None) -> str:
+    """CSV (RFC 4180) with a byte order mark for Excel. An apostrophe keeps a cell from being run as a formula.
+
+    None stands for no records: the page has no batch yet.
+    """
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
-    for record in records:
+    for record in records or []:
         writer.writerow(
             {name: f"'{value}" if str(value).startswith(FORMULA_STARTS) else value for name, value in record.items()}
         )
     return "\ufeff" + file.getvalue()
 
 
-def to_jsonl(records: list[dict[str, Any]]) -> str:
-    """One JSON object a line."""
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+def to_jsonl(records: list[dict[str, Any]] | None) -> str:
+    """One JSON object a line. None is as for `to_csv`."""
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records or [])
 
 
 def table_html(rows: list[BatchRow]) -> str:

@@ -66,7 +66,9 @@ class PageRoutesMiddleware:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
-        response = await self._route(scope, receive, send)
+        # Gradio would take the page's address from these, whoever sends them; the browser knows it (head_tags).
+        headers = [(name, value) for name, value in scope["headers"] if not name.startswith(b"x-forwarded-")]
+        response = await self._route({**scope, "headers": headers}, receive, send)
         if response is not None:
             await response(scope, receive, send)
 

@@ -148,7 +148,7 @@ async def _summarize_text(
             yield Waiting(queue.ahead_of(ticket))
             poll_seconds = POLL_SECONDS
         yield Reading(chunks)
-        stream = engine.stream(text, params, timeout=limits.TEXT_TIMEOUT_SECONDS, caller="page")
+        stream = engine.stream(text, params, timeout=limits.TEXT_TIMEOUT_SECONDS, caller=visitor or "page")
         async with contextlib.aclosing(_growing(stream, started)) as states:
             async for state in states:
                 yield replace(state, sentences=_sentences(text, state.summary)) if isinstance(state, Done) else state

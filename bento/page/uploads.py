@@ -19,6 +19,7 @@ from bento.page.visitors import Budget
 PREFIX = "precis-uploads-"  # of the folder of one server process
 LOCK = ".lock"  # held as long as the process lives, so that a later one can tell that the folder is left over
 MAX_NAME_BYTES = 200
+FILE_OVERHEAD_BYTES = 16 << 10  # of a file's own folder and record, so that empty files are counted, too
 UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
@@ -72,7 +73,7 @@ class UploadStore:
 
     def add(self, path: Path, visitor: str) -> None:
         """Counts a saved file as the visitor's. Raises BudgetExceeded, and deletes it, where it would be too much."""
-        size = path.stat().st_size
+        size = path.stat().st_size + FILE_OVERHEAD_BYTES
         try:
             self.budget.take(visitor, size)
         except BaseException:

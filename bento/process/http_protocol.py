@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with bounds for headers, idle and half-sent requests and the number of connections.
+"""uvicorn's HTTP protocol with bounds for headers, half-sent requests, slow readers and the number of connections.
 
 httptools itself bounds neither the size nor the time of headers. Errors at this level have the service's form.
 """
@@ -14,14 +14,19 @@ from bento import metrics
 from bento.errors import ServiceError
 
 MAX_HEADER_BYTES = 32 << 10  # request line and headers, or trailers
+MAX_HEADERS = 100
 HEADER_SECONDS = 10.0  # from a connection, or the first byte of a further request, to the end of the headers
+WRITE_SECONDS = 30.0  # without a client taking enough of its response for more to be sent, or for the end
 MAX_CONNECTIONS = 4096
 SPARE_FILES = 256  # of the process's limit, for all that is no connection
 
 REFUSED = {
     400: ("bad_request", "The request is not valid HTTP."),
-    408: ("timeout", f"The request's headers did not arrive within {HEADER_SECONDS:g} s."),
-    431: ("headers_too_large", f"The request's headers are larger than {MAX_HEADER_BYTES:,} bytes."),
+    408: ("timeout", "The request did not arrive in time."),
+    431: (
+        "headers_too_large",
+        f"The request has more than {MAX_HEADERS} headers, or they are larger than {MAX_HEADER_BYTES:,} bytes.",
+    ),
     501: ("bad_request", "WebSocket connections are not supported."),
     503: ("full", "Too many connections are open; try again."),
 }
@@ -41,10 +46,11 @@ def connection_limit() -> int:
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. Those without a running request wait in `_waiting`, the one that has waited longest first.
+    """One connection. Those that wait for their client are in `_waiting`, the one that has waited longest first.
 
-    Where all connections are taken, the one that has waited longest gives its place to a new one, so that half-sent
-    requests keep nobody out. Without one that waits, the new one is refused.
+    A connection waits for its client until a request has arrived, body included, and while the client does not read
+    its response. Where all connections are taken, the one that has waited longest gives its place to a new one, so that
+    slow clients keep nobody out. Without one that waits, the new one is refused.
     """
 
     max_connections: ClassVar[int] = MAX_CONNECTIONS
@@ -56,6 +62,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
         self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -64,11 +71,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if longest is None:
                 self._refuse(503)
                 return
-            longest._refuse(408)
+            longest._give_place()
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -89,14 +97,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_headers:
             return  # a trailer, which is no header: it must not add a key or an address to the request
-        self._header_bytes += len(name) + len(value)
+        self._header_bytes += len(name) + len(value) + len(": \r\n")
         super().on_header(name, value)
+        if self._are_headers_too_large():
+            raise HeadersTooLarge
 
     def on_headers_complete(self) -> None:
         self._in_headers, self._unparsed = False, 0
-        if self._header_bytes + len(self.url) > MAX_HEADER_BYTES:
+        if self._are_headers_too_large():  # without any header, the address alone may be
             raise HeadersTooLarge
-        self._stop_waiting()
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -105,12 +115,33 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._unparsed = 0
+        if self.cycle is None or not self.cycle.response_complete:
+            self._stop_waiting()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self.pipeline and not self.transport.is_closing():
+        if self.transport.is_closing():
+            self._close()
+        elif not self.pipeline:
             self._waiting[self] = None
+
+    def pause_writing(self) -> None:
+        """Called by the transport when the client takes less than is sent."""
+        super().pause_writing()
+        self._waiting[self] = None
+        self._start_write_timer()
+
+    def resume_writing(self) -> None:
+        """Called by the transport when the client has taken most of it."""
+        super().resume_writing()
+        self._stop_write_timer()
+        if not self.cycle.response_complete:
+            self._waiting.pop(self, None)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called by uvicorn when an idle connection has had its time."""
+        self._close()
 
     def handle_websocket_upgrade(self) -> None:
         """Called by uvicorn instead of starting a request."""
@@ -118,8 +149,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn for what is not HTTP, and where a callback above has raised."""
-        too_large = self._header_bytes + len(getattr(self, "url", b"")) > MAX_HEADER_BYTES
-        self._refuse(431 if too_large else 400)
+        self._refuse(431 if self._in_headers and self._are_headers_too_large() else 400)
+
+    def _are_headers_too_large(self) -> bool:
+        headers, url = self.headers or (), getattr(self, "url", b"")
+        return len(headers) > MAX_HEADERS or self._header_bytes + len(url) > MAX_HEADER_BYTES
 
     def _await_headers(self) -> None:
         self._stop_waiting()
@@ -128,24 +162,56 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _stop_waiting(self) -> None:
         self._waiting.pop(self, None)
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _start_write_timer(self) -> None:
+        self._stop_write_timer()
+        self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _close(self) -> None:
+        """Closes the connection when all is sent; a client that does not read could put that off for ever."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._waiting[self] = None
+            self._start_write_timer()
+
+    def _give_place(self) -> None:
+        """Closes the connection at once, whatever its client has not read."""
+        if self.transport.get_write_buffer_size():
+            self._waiting.pop(self, None)
+            self.transport.abort()
+        else:
+            self._refuse(408)
+
     def _refuse(self, status: int) -> None:
         """Answers with an error and closes the connection.
 
-        There is no answer while another one is sent, nor where no byte of a request has come (an idle connection).
+        There is no answer in the middle of another one, nor where no byte of a request has come (an idle connection).
         """
         self._stop_waiting()
         if self.transport.is_closing():
             return
         metrics.rejections.labels("connection").inc()
-        is_idle = status == 408 and not self._unparsed
-        if not is_idle and (self.cycle is None or self.cycle.response_complete):
+        no_request = self.cycle is None or self.cycle.response_complete
+        is_idle = status == 408 and no_request and not self._unparsed
+        # A request of which the rest is missing, or wrong, has no response of the app yet.
+        is_unfinished = not no_request and self.cycle.more_body and not self.cycle.response_started
+        if not is_idle and (no_request or (is_unfinished and not self.pipeline)):
             type_, message = REFUSED[status]
             self.transport.write(_raw_response(ServiceError(status, type_, message)))
-        self.transport.close()
+        if is_unfinished:
+            self.cycle.disconnected = True  # the app may send nothing any more
+        self._close()
 
 
 class HeadersTooLarge(Exception):

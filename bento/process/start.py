@@ -10,8 +10,9 @@ from bento import logs
 from bento.process.failure import exit_with_error
 from bento.settings import ServiceSettings, SettingsError, settings, unknown_variables
 from precis.bundle.choose import check_precision
+from precis.bundle.manifest import Manifest
 from precis.bundle.verify import open_bundle
-from precis.errors import EngineError
+from precis.errors import BundleError, EngineError
 
 if TYPE_CHECKING:
     from precis import Engine
@@ -37,9 +38,15 @@ def check_bundle() -> None:
     try:
         check_precision(options.bundle, options.device)
         check_device(options.device)
-        open_bundle(options.bundle)
+        _check_trust(open_bundle(options.bundle).manifest, options)
     except EngineError as error:
         exit_with_error(str(error))
+
+
+def _check_trust(manifest: Manifest, options: ServiceSettings) -> None:
+    """Raises BundleError if the settings ask for trust that the bundle does not state."""
+    if options.min_trust is not None and manifest.trust is None:
+        raise BundleError(f"PRECIS_MIN_TRUST needs a certificate of trust, and {options.bundle} has none.")
 
 
 @cache
@@ -77,5 +84,6 @@ def _load_engine(options: ServiceSettings) -> "Engine":
         rows=options.rows,
         max_waiting_tokens=options.max_waiting_tokens,
     )
+    _check_trust(engine.bundle.manifest, options)
     engine.generate([WARM_UP_TEXT], GenerationParams(max_new_tokens=8, passthrough=False))
     return engine

@@ -8,15 +8,18 @@ from huggingface_hub import ModelCard, ModelCardData
 from finetune.evaluation.rouge import KINDS, TOKENIZATION, rouge_by_document
 from finetune.files import write_text
 from finetune.run_info import RunInfo
-from precis.bundle.reports import RougeReport
+from precis.bundle.reports import RougeReport, TrustCertificate
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 SAMPLES = 10
 SAMPLE_CHARACTERS = 400  # of each document
 
 
-def write_card(info: RunInfo, rouge: RougeReport, folder: Path) -> None:
-    """Writes the card as README.md into the run's `folder` and its adapter/ and merged/."""
+def write_card(info: RunInfo, rouge: RougeReport, folder: Path, certificate: TrustCertificate | None = None) -> None:
+    """Writes the card as README.md into the run's `folder` and its adapter/ and merged/.
+
+    The export writes it again, with the `certificate` of trust if there is one.
+    """
     metadata = ModelCardData(
         base_model=info.base_model.name,
         datasets=[info.data.name] if info.data.name else None,
@@ -26,7 +29,13 @@ def write_card(info: RunInfo, rouge: RougeReport, folder: Path) -> None:
         tags=["summarization", "t5", "lora" if info.recipe.lora else "full-fine-tuning"],
     )
     card = ModelCard.from_template(
-        metadata, str(TEMPLATE), info=info, rouge=rouge, kinds=KINDS, tokenization=TOKENIZATION
+        metadata,
+        str(TEMPLATE),
+        info=info,
+        rouge=rouge,
+        kinds=KINDS,
+        tokenization=TOKENIZATION,
+        certificate=certificate,
     )
     for path in (folder, folder / "adapter", folder / "merged"):
         if path.is_dir():

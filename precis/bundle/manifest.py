@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
-from precis.bundle.reports import ParityReport, Record, RougeReport
+from precis.bundle.reports import ParityReport, Record, RougeReport, TrustCertificate
 from precis.errors import BundleError
 from precis.text.sentence_features import FEATURES
 
@@ -55,11 +55,12 @@ class Manifest(Record):
     recipe: dict[str, object] = {}
     lora: dict[str, object] | None = None
     trained_on: str | None = None
-    training_seconds: float | None = None
+    training_seconds: float | None = Field(None, ge=0)
     git_commit: dict[str, str | None] = {}
     versions: dict[str, dict[str, str]] = {}
     rouge: RougeReport | None = None
     parity: ParityReport | None = None
+    trust: TrustCertificate | None = None
     kept_in_fp32: list[str] = []  # nodes of an int8 or fp16 bundle
     largest_activation: dict[str, dict[str, float | str]] = {}  # of an fp16 bundle, by graph: value and tensor
     execution_provider: str | None = None

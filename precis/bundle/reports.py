@@ -33,6 +33,40 @@ class RougeReport(Record):
     paired_difference_ci95: dict[str, Interval] = {}
 
 
+class TrustLevel(Record):
+    """Released are summaries whose risk is at most `max_risk`: of those at most the share `alpha` is wrong.
+
+    `released` and `wrong` are shares of the calibration pairs, the latter of those released. `max_risk` is None where
+    no threshold passed the test.
+    """
+
+    alpha: float
+    max_risk: float | None
+    released: float
+    wrong: float | None
+
+
+class TrustCertificate(Record):
+    """How far the bundle's written summaries can be trusted: a risk, and a tested threshold of it for each level.
+
+    The risk is a logistic regression with `weights` by feature and a `bias`. Each level holds with the given
+    `confidence` over the choice of calibration pairs. `wrong` is the share of wrong summaries among all of them, and
+    `curve` has (share released, share of those wrong) by growing risk.
+    """
+
+    mode: str
+    check: str
+    method: str
+    confidence: float
+    fitted_pairs: int
+    calibration_pairs: int
+    wrong: float
+    weights: dict[str, float]
+    bias: float
+    levels: list[TrustLevel]
+    curve: list[tuple[float, float]]
+
+
 class LinkReport(Record):
     """One link of the parity chain: two systems compared on the same documents.
 

@@ -1,6 +1,7 @@
 """Opens a bundle after checking that its files are, byte for byte, those of its manifest."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,18 @@ def open_bundle(folder: str | Path, public_key: Path | None = None) -> Bundle:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite)
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON.") from error
     if not isinstance(value, dict):
         raise BundleError(f"{path} does not hold a JSON object.")
+    return value
+
+
+def _finite(number: str) -> float:
+    """The number; raises ValueError for NaN and infinity, which Python would read and no JSON can hold."""
+    if not math.isfinite(value := float(number)):
+        raise ValueError(number)
     return value

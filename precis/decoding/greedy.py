@@ -1,5 +1,6 @@
 """Greedy search over one row (transformers `_sample` with `do_sample=False`)."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy.typing as npt
 
 from precis.decoding.logits_processors import apply_logits_processors
 from precis.params import ResolvedParams
+
+MAX_EXPONENT = 60.0  # a sum of exponentials of at most that is finite in float32
 
 
 class GreedySearch:
@@ -35,8 +38,7 @@ class GreedySearch:
         """
         scores = apply_logits_processors(np.array([self.sequence]), logits, self.params)[0]
         token = int(scores.argmax())
-        scores -= scores[token]
-        return self.append(token, -math.log(np.exp(scores, out=scores).sum()))
+        return self.append(token, _log_probability(scores, float(scores[token])))
 
     def append(self, token: int, log_probability: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Continues with `token`; returns what `advance` returns."""
@@ -61,3 +63,19 @@ class GreedySearch:
     def token_ids(self) -> list[int]:
         """The tokens so far without start, end and padding tokens."""
         return self.params.strip_special_tokens(self.sequence[1:])
+
+
+def _log_probability(scores: npt.NDArray[np.float32], largest: float) -> float:
+    """That of the token with the `largest` of `scores` (vocabulary,), which are overwritten.
+
+    Most scores are so small that their exponentials need no shift, and a dot product is faster than a sum.
+    """
+    if abs(largest) > MAX_EXPONENT:
+        scores -= np.float32(largest)
+        largest = 0.0
+    return largest - math.log(np.exp(scores, out=scores).dot(_ones(len(scores))))
+
+
+@functools.cache
+def _ones(size: int) -> npt.NDArray[np.float32]:
+    return np.ones(size, dtype=np.float32)

@@ -1,132 +1,150 @@
-"""The requests that are not finished, and their work: in all, of each caller, and what long texts hold back."""
+"""The work that is not finished: of each request and each caller, in seconds and in waiting tokens."""
 
-from collections import deque
+import math
+import time
 from dataclasses import dataclass, field
 
+from precis.errors import TooMuchWork
 from precis.request import Request
+from precis.scheduling.admission import Admission, CallerLoad, Newcomer, is_full
 from precis.scheduling.sequence import Sequence
 from precis.scheduling.work import Work, WorkCosts
+
+MAX_COUNTED_TOKENS = 8192  # of a request's waiting ones: it takes turns, so what else a long text has fills no queue
 
 
 @dataclass
 class _Unfinished:
-    """What is not finished of a request: the work of each sequence, and those that are not yet in the queue."""
+    """A request: the work of each sequence that is not finished, its sum, and the tokens of those that wait."""
 
-    work: dict[Sequence, Work] = field(default_factory=dict)
-    held_back: deque[Sequence] = field(default_factory=deque)
-    held_back_work: Work = field(default_factory=Work)
+    sequences: dict[Sequence, Work] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
+    tokens: int = 0
 
 
 @dataclass
 class _Caller:
-    """The requests of a caller and their work, without what is held back."""
+    """A caller's requests, those of several sequences among them, their work and counted tokens."""
 
+    weight: float = 1.0
     requests: set[Request] = field(default_factory=set)
+    long: set[Request] = field(default_factory=set)
     work: Work = field(default_factory=Work)
+    tokens: int = 0
 
 
 class RequestBacklog:
-    """Counts the work of requests as their sequences are queued and finished. Not thread-safe."""
+    """Counts the work of requests as their sequences are queued, started and finished. Not thread-safe."""
 
     def __init__(self) -> None:
         self.costs = WorkCosts()
+        self.waiting_tokens = 0  # in all
+        self._counted_tokens = 0
         self._requests: dict[Request, _Unfinished] = {}
-        self._long: dict[Request, _Unfinished] = {}  # those of which something is held back
         self._callers: dict[str | None, _Caller] = {}
-        self._work = Work()  # without what is held back
 
     @property
     def requests(self) -> list[Request]:
         """All unfinished requests."""
         return [*self._requests]
 
-    @property
-    def held_back_tokens(self) -> int:
-        """Tokens that are not yet in the queue."""
-        return int(sum(unfinished.held_back_work.tokens for unfinished in self._long.values()))
+    def is_full(self, name: str | None, max_tokens: int) -> bool:
+        """Whether too many tokens wait for a further request of that caller. May be called from any thread."""
+        caller = self._callers.get(name) if name is not None else None
+        return is_full(caller.tokens if caller else None, self._counted_tokens, max_tokens)
 
-    def add(self, request: Request) -> None:
-        """A new request, without sequences so far."""
-        self._requests[request] = _Unfinished()
-        self._callers.setdefault(request.caller, _Caller()).requests.add(request)
+    def add(self, request: Request, sequences: list[Sequence]) -> None:
+        """New sequences of `request` wait: its first ones, or those of its next stage."""
+        unfinished = self._requests.setdefault(request, _Unfinished())
+        caller = self._callers.setdefault(request.caller, _Caller())
+        caller.weight = request.weight
+        caller.requests.add(request)
+        for sequence in sequences:
+            unfinished.sequences[sequence] = work = self.costs.of(sequence)
+            unfinished.work.add(work)
+            caller.work.add(work)
+        if len(unfinished.sequences) > 1:
+            caller.long.add(request)
+        self._count_tokens(request, sum(sequence.tokens for sequence in sequences))
+
+    def start(self, request: Request, sequence: Sequence) -> None:
+        """A sequence of `request` waits no more."""
+        if request in self._requests:
+            self._count_tokens(request, -sequence.tokens)
+
+    def finish(self, request: Request, sequence: Sequence) -> None:
+        """A sequence of `request` is finished."""
+        self.costs.note_length(sequence)
+        unfinished = self._requests.get(request)
+        if unfinished is None or sequence not in unfinished.sequences:
+            return
+        caller, work = self._callers[request.caller], unfinished.sequences.pop(sequence)
+        unfinished.work.add(work, -1)
+        caller.work.add(work, -1)
+        if len(unfinished.sequences) <= 1:
+            caller.long.discard(request)
 
     def remove(self, request: Request) -> None:
         """A request that is done; again does nothing."""
-        unfinished = self._requests.pop(request, None)
+        unfinished = self._requests.get(request)
         if unfinished is None:
             return
-        self._long.pop(request, None)
+        self._count_tokens(request, -unfinished.tokens)
+        del self._requests[request]
         caller = self._callers[request.caller]
+        caller.work.add(unfinished.work, -1)
         caller.requests.discard(request)
-        counted = Work()
-        for work in unfinished.work.values():
-            counted.add(work)
-        counted.add(unfinished.held_back_work, -1)
-        self._work.add(counted, -1)
-        caller.work.add(counted, -1)
+        caller.long.discard(request)
         if not caller.requests:
             del self._callers[request.caller]
 
-    def hold_back(self, request: Request, sequences: list[Sequence], window: int) -> list[Sequence]:
-        """Counts new sequences of `request`; returns the first `window` of them, which are to be queued now."""
-        unfinished = self._requests[request]
-        for work in unfinished.work.values():  # of the stage before, whose last sequences were finished in one step
-            self._count(request, work, -1)
-        unfinished.work = {sequence: self.costs.of(sequence) for sequence in sequences}
-        for sequence in sequences[:window]:
-            self._count(request, unfinished.work[sequence])
-        unfinished.held_back = deque(sequences[window:])
-        unfinished.held_back_work = Work()
-        for sequence in unfinished.held_back:
-            unfinished.held_back_work.add(unfinished.work[sequence])
-        if unfinished.held_back:
-            self._long[request] = unfinished
-        return sequences[:window]
-
-    def finish(self, request: Request, sequence: Sequence) -> Sequence | None:
-        """Counts a finished sequence; returns one that was held back and is to be queued instead, if there is one."""
-        self.costs.note_length(sequence)
-        unfinished = self._requests.get(request)
-        if unfinished is None or sequence not in unfinished.work:
-            return None
-        self._count(request, unfinished.work.pop(sequence), -1)
-        if not unfinished.held_back:
-            return None
-        following = unfinished.held_back.popleft()
-        unfinished.held_back_work.add(unfinished.work[following], -1)
-        self._count(request, unfinished.work[following])
-        if not unfinished.held_back:
-            del self._long[request]
-        return following
-
-    def seconds_of(self, sequences: list[Sequence]) -> float:
-        """How long the sequences take alone."""
+    def judge(self, request: Request, sequences: list[Sequence], max_tokens: int) -> tuple[Admission, Newcomer]:
+        """What the admission policy decides by. Raises TooMuchWork if the request could never be finished in time."""
         total = Work()
         for sequence in sequences:
             total.add(self.costs.of(sequence))
-        return self.costs.seconds(total)
+        left = math.inf if request.deadline is None else request.deadline - time.monotonic()
+        newcomer = Newcomer(self.costs.rates()(total), left)
+        if not newcomer.is_possible:
+            raise TooMuchWork(newcomer.seconds, left)
+        return self.admission(request.caller, request.weight, len(sequences), max_tokens), newcomer
 
-    def seconds(self, newcomer: float = 0.0, caller: str | None = None) -> float:
-        """How long it takes until a request that takes `newcomer` seconds alone has only itself before it.
+    def check_prefill(self, tokens: int, deadline: float) -> None:
+        """Raises TooMuchWork if the prefill of `tokens` alone takes longer than until `deadline`."""
+        newcomer = Newcomer(self.costs.rates()(Work(tokens)), deadline - time.monotonic())
+        if not newcomer.is_possible:
+            raise TooMuchWork(newcomer.seconds, newcomer.seconds_left)
 
-        Of `caller`'s requests only, if one is given. What a long text holds back takes turns with the newcomer, and so
-        delays it by no more than it takes itself.
+    def admission(self, name: str | None, weight: float, sequences: int, max_tokens: int) -> Admission:
+        """The admission policy for a request of that caller and of so many sequences."""
+        seconds = self.costs.rates()
+        others = [
+            CallerLoad(caller.weight, seconds(caller.work), caller.tokens)
+            for key, caller in self._callers.items()
+            if key != name
+        ]
+        caller = self._callers.get(name, _Caller())
+        own = CallerLoad(weight, seconds(caller.work), caller.tokens, self._seconds_ahead(caller, sequences))
+        return Admission(own, others, max_tokens, shares=name is not None)
+
+    def _seconds_ahead(self, caller: _Caller, sequences: int) -> float:
+        """The work of the caller's requests that comes before a further one with so many sequences.
+
+        Requests take turns, so of a longer one only as many sequences are before it.
         """
-        work = self._work if caller is None else self._callers[caller].work
-        held_back = (
-            self.costs.seconds(unfinished.held_back_work)
-            for request, unfinished in self._long.items()
-            if caller is None or request.caller == caller
-        )
-        return self.costs.seconds(work) + sum(min(seconds, newcomer) for seconds in held_back)
+        seconds = self.costs.rates()
+        ahead = seconds(caller.work)
+        for request in caller.long:
+            unfinished = self._requests[request]
+            share = min(1.0, sequences / len(unfinished.sequences))
+            ahead -= (1 - share) * seconds(unfinished.work)
+        return max(0.0, ahead)
 
-    def of_caller(self, caller: str, newcomer: float) -> tuple[int, float]:
-        """The tokens of `caller` that wait in the queue, and `seconds` of its requests."""
-        if caller not in self._callers:
-            return 0, 0.0
-        tokens = sum(request.waiting_tokens for request in self._callers[caller].requests)
-        return tokens, self.seconds(newcomer, caller)
-
-    def _count(self, request: Request, work: Work, sign: int = 1) -> None:
-        self._work.add(work, sign)
-        self._callers[request.caller].work.add(work, sign)
+    def _count_tokens(self, request: Request, change: int) -> None:
+        unfinished, caller = self._requests[request], self._callers[request.caller]
+        before = min(unfinished.tokens, MAX_COUNTED_TOKENS)
+        unfinished.tokens += change
+        self.waiting_tokens += change
+        counted = min(unfinished.tokens, MAX_COUNTED_TOKENS) - before
+        caller.tokens += counted
+        self._counted_tokens += counted

@@ -5,7 +5,6 @@ Where the bundle has a sentence ranker the encoder scores them; elsewhere the de
 
 import functools
 import time
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +17,14 @@ from precis.scheduling.sequence import Sequence
 
 
 class RankingTurn(NamedTuple):
-    """How many tokens of sentences a turn scored, and in how many seconds."""
+    """How many tokens of sentences a turn scored for each ranking, and in how many seconds."""
 
-    tokens: int = 0
-    seconds: float = 0.0
+    tokens: dict[Sequence, int]
+    seconds: float
 
 
 class RankingQueue:
-    """Rankings that are encoded and wait for their turn; the first one is being scored. Not thread-safe.
+    """Rankings that are encoded and wait for their turn. Not thread-safe.
 
     By the encoder, a sentence's score is the mean of its tokens' scores. By the decoder it is the one by which beam
     search ranks finished sequences: the sum of the log-probabilities of its tokens and the end token, divided by their
@@ -36,9 +35,9 @@ class RankingQueue:
         """For sources of at most `max_source_tokens` tokens."""
         self._model, self._max_source_tokens = model, max_source_tokens
         self._ranked: list[Sequence] = []  # by the encoder, and not yet returned by `step`
-        self._waiting: deque[tuple[Sequence, Source]] = deque()
-        self.last_turn = RankingTurn()
-        self._current: Sequence | None = None  # the first one, once its source is in the scorer's cache
+        self._waiting: dict[Sequence, Source] = {}  # in the order in which they joined
+        self.last_turn = RankingTurn({}, 0.0)
+        self._current: Sequence | None = None  # the one whose source is in the scorer's cache
 
     @functools.cached_property
     def _scorer(self) -> SentenceScorer:
@@ -52,7 +51,7 @@ class RankingQueue:
     @property
     def sequences(self) -> list[Sequence]:
         """The rankings that are not finished, in the order in which they joined."""
-        return self._ranked + [sequence for sequence, _ in self._waiting]
+        return [*self._ranked, *self._waiting]
 
     def admit(self, sequences: list[Sequence]) -> dict[Sequence, Exception]:
         """Encodes the sources of `sequences`; returns those that could not be encoded with their exceptions."""
@@ -66,28 +65,36 @@ class RankingQueue:
             if isinstance(source, Exception):
                 failed[sequence] = source
             else:
-                self._waiting.append((sequence, source))
+                self._waiting[sequence] = source
         return failed
 
     def step(self) -> list[Sequence]:
-        """Scores sentences, oldest ranking first, until a turn's tokens are used up.
+        """Scores sentences of the ranking with the least priority until a turn's tokens are used up.
 
         Returns the rankings that left the queue: finished ones, and cancelled ones without a finish_reason.
         """
         start = time.perf_counter()
-        left = self._ranked + [sequence for sequence, _ in self._waiting if sequence.is_cancelled()]
-        self._ranked = []
-        self._waiting = deque(item for item in self._waiting if item[0] not in left)
-        tokens = 0
-        while self._waiting and tokens < self._scorer.max_ranked_tokens:
-            sequence, source = self._waiting[0]
+        cancelled = [sequence for sequence in self._waiting if sequence.is_cancelled()]
+        for sequence in cancelled:
+            del self._waiting[sequence]
+        left, self._ranked = self._ranked + cancelled, []
+        tokens: dict[Sequence, int] = {}
+        ready = self._in_turn()
+        remaining = self._scorer.max_ranked_tokens if ready else 0
+        # One ranking as far as it goes, not a sentence of each: the next one's source has to be copied into the cache.
+        for sequence in ready:
+            if remaining <= 0:
+                break
             if self._current is not sequence:
-                self._scorer.begin(source, max(map(len, sequence.sentences)))
+                self._scorer.begin(self._waiting[sequence], max(map(len, sequence.sentences)))
                 self._current = sequence
-            tokens += self._score_some(sequence)
+            tokens[sequence] = 0
+            while tokens[sequence] < remaining and len(sequence.scores) < len(sequence.sentences):
+                tokens[sequence] += self._score_some(sequence)
+            remaining -= tokens[sequence]
             if len(sequence.scores) == len(sequence.sentences):
                 sequence.finish_reason, sequence.first_token_at = "end", time.monotonic()
-                self._waiting.popleft()
+                del self._waiting[sequence]
                 left.append(sequence)
         self.last_turn = RankingTurn(tokens, time.perf_counter() - start)
         return left
@@ -97,6 +104,11 @@ class RankingQueue:
         self._ranked.clear()
         self._waiting.clear()
         self._current = None
+
+    def _in_turn(self) -> list[Sequence]:
+        priorities = {sequence: sequence.priority() for sequence in self._waiting}
+        ready = {sequence: value for sequence, value in priorities.items() if value is not None}
+        return sorted(ready, key=ready.__getitem__)
 
     def _rank_by_encoder(self, sequences: list[Sequence]) -> dict[Sequence, Exception]:
         failed = {}

@@ -1,27 +1,43 @@
 """The queue of waiting sequences, and the thread that admits them to the running batch and steps it."""
 
-import heapq
-import itertools
+import functools
 import logging
 import math
 import threading
 import time
-from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 
-from precis.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull, TooMuchWork
+from precis.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull
 from precis.request import Request, Summary
-from precis.scheduling.admission import Backlog, Newcomer, seconds_until_admitted
+from precis.scheduling.admission import Admission, Newcomer
 from precis.scheduling.backlog import RequestBacklog
+from precis.scheduling.deadlines import Deadlines
+from precis.scheduling.fair_queue import Caller, FairQueue
 from precis.scheduling.policy import BatchState, Candidate, may_join
+from precis.scheduling.ranking import RankingTurn
 from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.sequence import Sequence
 from precis.scheduling.throughput import ThroughputEstimate
+from precis.scheduling.work import Work
 from precis.stats import Stats
 
 MAX_WAITING_TOKENS = 1 << 18
+NO_RANKING = RankingTurn({}, 0.0)
 
 log = logging.getLogger(__name__)
+
+_Caller = Caller[Request, Sequence]
+
+
+@dataclass
+class _Running:
+    """A sequence in the batch: its request, its caller, and when it joined (infinite while it is prefilled)."""
+
+    request: Request
+    caller: _Caller
+    started_at: float = math.inf
 
 
 class Scheduler:
@@ -36,13 +52,10 @@ class Scheduler:
         self.batch, self.max_waiting_tokens = batch, max_waiting_tokens
         self.failed = False
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Request, Sequence]] = deque()
-        self._waiting_tokens = 0
-        self._running: dict[Sequence, Request] = {}  # the sequences in the batch
+        self._queue: FairQueue[Request, Sequence] = FairQueue(lambda sequence: sequence.is_cancelled())
+        self._running: dict[Sequence, _Running] = {}
         self._backlog = RequestBacklog()
-        # A heap of (deadline, order of arrival, request or nothing once it is done).
-        self._deadlines: list[tuple[float, int, list[Request]]] = []
-        self._arrivals = itertools.count()
+        self._deadlines = Deadlines()
         self._throughput = ThroughputEstimate()
         self._closed = False
         self.thread = threading.Thread(target=self._run, name="precis-scheduler", daemon=True)
@@ -54,7 +67,7 @@ class Scheduler:
         Raises EngineClosed, and if `bounded` is true EngineFull or TooMuchWork. A request that is not bounded is an
         offline one: its caller waits for a list of texts, not for the first tokens of one.
         """
-        entry = [request]
+        refused: tuple[Admission, Newcomer] | None = None
         with self._changed:
             if self._closed:
                 raise EngineClosed("The engine has failed." if self.failed else "The engine is closed.")
@@ -62,67 +75,49 @@ class Scheduler:
                 return
             sequences = request.start()
             if bounded:
-                self._check_admission(request, sequences)
-            request.offline = not bounded
-            self._backlog.add(request)
-            for sequence in self._backlog.hold_back(request, sequences, self._window(request, sequences)):
-                self._waiting.append((request, sequence))
-                self._count_waiting(request, sequence.tokens)
-            if request.deadline is not None:
-                heapq.heappush(self._deadlines, (request.deadline, next(self._arrivals), entry))
-            self._changed.notify()
+                admission, newcomer = self._backlog.judge(request, sequences, self.max_waiting_tokens)
+                if not admission.admits(newcomer):
+                    refused = admission, newcomer
+                request.estimated_seconds = admission.seconds_until_done(newcomer)
+            if refused is None:
+                request.offline = not bounded
+                self._backlog.add(request, sequences)
+                caller = self._queue.enter(request.caller, request.weight, time.monotonic())
+                caller.add(request, sequences)
+                self._deadlines.add(request)
+                self._changed.notify()
+        if refused is not None:  # outside the lock: it takes some time, and under overload there are many
+            raise EngineFull(refused[0].retry_after(refused[1]) or 1.0)
 
         def on_done(_: Future[Summary]) -> None:
             # A cancelled request stops counting at once; its sequences leave the queue when their turn comes.
-            entry.clear()
             with self._changed:
                 self._backlog.remove(request)
-                self._count_waiting(request, -request.waiting_tokens)
+                # A list that is done does not come back, and no rows are spared for it.
+                self._queue.leave(caller, -math.inf if request.offline else time.monotonic())
 
         request.future.add_done_callback(on_done)
 
-    def check_admission(self) -> None:
-        """Raises EngineFull if more than `max_waiting_tokens` tokens wait, which refuses every request."""
-        if self._waiting_tokens > self.max_waiting_tokens:
-            with self._changed:
-                everyone = Backlog(self._waiting_tokens, self._backlog.seconds())
-            wait = seconds_until_admitted(Newcomer(0.0, math.inf), everyone, None, self.max_waiting_tokens)
-            raise EngineFull(wait or 1.0)
+    def check_admission(self, caller: str | None = None) -> None:
+        """Raises EngineFull if so many tokens wait that every request of `caller` is refused; from any thread."""
+        if not self._backlog.is_full(caller, self.max_waiting_tokens):
+            return
+        with self._changed:
+            admission = self._backlog.admission(caller, 1.0, 1, self.max_waiting_tokens)
+        raise EngineFull(admission.retry_after(Newcomer(0.0, math.inf)) or 1.0)
 
-    def _check_admission(self, request: Request, sequences: list[Sequence]) -> None:
-        """Raises EngineFull or TooMuchWork where the admission policy refuses `request`."""
-        own = self._backlog.seconds_of(sequences)
-        left = math.inf if request.deadline is None else request.deadline - time.monotonic()
-        newcomer = Newcomer(own, left)
-        if not newcomer.is_possible:
-            raise TooMuchWork(own, left)
-        everyone = Backlog(self._waiting_tokens, self._backlog.seconds(own))
-        caller = None
-        if request.caller is not None:
-            tokens, seconds = self._backlog.of_caller(request.caller, own)
-            caller = Backlog(tokens, seconds)
-        wait = seconds_until_admitted(newcomer, everyone, caller, self.max_waiting_tokens)
-        if wait is not None:
-            raise EngineFull(wait)
-
-    def _window(self, request: Request, sequences: list[Sequence]) -> int:
-        """How many sequences of a request wait or run at a time: as many as make an efficient batch.
-
-        A long text's further chunks enter the queue at its end, one for each that is finished, so that other requests
-        get their turns. Nobody else waits for an offline request's.
-        """
-        if request.offline:
-            return len(sequences)
-        return max(1, self.batch.kv_cache.efficient_rows // max(1, sequences[0].rows))
+    def check_prefill(self, tokens: int, deadline: float) -> None:
+        """Raises TooMuchWork if the prefill of `tokens` alone takes longer than until `deadline`; from any thread."""
+        self._backlog.check_prefill(tokens, deadline)
 
     def stats(self, cache_bytes: int) -> Stats:
         """A snapshot; from any thread."""
         with self._changed:
             return Stats(
                 rows=self.batch.kv_cache.rows,
-                running_rows=self.batch.running_rows,
-                waiting_requests=len({id(request) for request, item in self._waiting if not item.is_cancelled()}),
-                waiting_tokens=self._waiting_tokens + self._backlog.held_back_tokens,
+                running_rows=self.batch.running_rows + self.batch.rankings,
+                waiting_requests=self._queue.waiting_requests,
+                waiting_tokens=self._backlog.waiting_tokens,
                 max_waiting_tokens=self.max_waiting_tokens,
                 tokens_per_second=self._throughput.per_second,
                 cache_bytes=cache_bytes,
@@ -133,10 +128,6 @@ class Scheduler:
         with self._changed:
             self._closed = True
             self._changed.notify()
-
-    def _count_waiting(self, request: Request, tokens: int) -> None:
-        request.waiting_tokens += tokens
-        self._waiting_tokens += tokens
 
     def _run(self) -> None:
         try:
@@ -154,7 +145,7 @@ class Scheduler:
             request.set_exception(EngineClosed(reason))
 
     def _work(self) -> None:
-        """Admits what may join the batch and runs a step, and measures both."""
+        """Admits what may join the batch and runs a step, measures both, and charges the callers for them."""
         start = time.perf_counter()
         costs = self._backlog.costs
         admitted = self._admit()
@@ -162,60 +153,86 @@ class Scheduler:
         if admitted:
             costs.prefill.add(sum(len(sequence.input_ids) for sequence in admitted), admitted_at - start)
         if not self._prefills_before_step():
-            rows = self.batch.running_rows
-            self._step()
-            ranked = self.batch.last_ranking
-            if ranked.tokens:
-                costs.ranking.add(ranked.tokens, ranked.seconds)
+            callers = [(running.caller, sequence.rows) for sequence, running in self._running.items()]
+            rows = sum(rows for _, rows in callers)
+            ranked = self._step()
+            seconds = time.perf_counter() - admitted_at - ranked.seconds
+            tokens = sum(ranked.tokens.values())
+            if tokens:
+                costs.ranking.add(tokens, ranked.seconds)
             if rows:  # a step of few rows takes about as long as an efficient one, so what counts is what it could do
-                row_steps = max(rows, self.batch.kv_cache.efficient_rows)
-                costs.decode.add(row_steps, time.perf_counter() - admitted_at - ranked.seconds)
+                costs.decode.add(max(rows, self.batch.kv_cache.efficient_rows), seconds)
+            with self._changed:
+                for caller, caller_rows in callers:
+                    self._queue.charge(caller, seconds * caller_rows / max(1, rows), time.monotonic())
         self._throughput.add(sum(sequence.tokens for sequence in admitted), time.perf_counter() - start)
 
     def _wait_for_work(self) -> bool:
         """Blocks until there is work; returns false when the engine is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._running or self._closed)
+            self._changed.wait_for(lambda: self._queue or self._running or self._closed)
             return not self._closed
 
     def _expire_deadlines(self) -> None:
-        now = time.monotonic()
-        while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2]):
-            with self._changed:
-                _, _, entry = heapq.heappop(self._deadlines)
-            for request in [*entry]:
-                request.set_exception(DeadlineExceeded("The summary was not ready in time."))
+        with self._changed:
+            expired = self._deadlines.pop_expired()
+        for request in expired:
+            request.set_exception(DeadlineExceeded("The summary was not ready in time."))
 
     def _admit(self) -> list[Sequence]:
         """Moves sequences from the queue to the batch; returns them."""
         admitted = self._dequeue()
         failed = self.batch.admit([*admitted])
-        for sequence, request in admitted.items():
+        for sequence, running in admitted.items():
             if sequence in failed:
-                request.set_exception(EngineError(f"This text could not be encoded: {failed[sequence]}"))
+                self._remove(sequence)
+                running.request.set_exception(EngineError(f"This text could not be encoded: {failed[sequence]}"))
             else:
-                self._running[sequence] = request
-                request.started_at = min(request.started_at, time.monotonic())
+                running.started_at = time.monotonic()
+                running.request.started_at = min(running.request.started_at, running.started_at)
         return [*admitted]
 
-    def _dequeue(self) -> dict[Sequence, Request]:
-        """Takes sequences from the queue, oldest first, while they may join the batch."""
-        admitted: dict[Sequence, Request] = {}
+    def _dequeue(self) -> dict[Sequence, _Running]:
+        """Takes sequences from the queue, in turn, while they may join the batch; they count as running from now on."""
+        admitted: dict[Sequence, _Running] = {}
         with self._changed:
-            if not self._waiting:
-                return admitted
-            batch = self._batch_state()
-            while self._waiting:
-                request, sequence = self._waiting[0]
-                if not sequence.is_cancelled():
-                    candidate = _candidate(request, sequence)
-                    if not may_join(candidate, batch):
-                        break
-                    batch = batch.admit(candidate)
-                    admitted[sequence] = request
-                    self._count_waiting(request, -candidate.tokens)
-                self._waiting.popleft()
+            rates = self._backlog.costs.rates()
+            for caller, request, sequence in self._joining():
+                caller.pop()
+                self._running[sequence] = admitted[sequence] = _Running(request, caller)
+                caller.rows += sequence.rows
+                caller.rankings += sequence.is_ranking
+                self._queue.charge(caller, rates(Work(len(sequence.input_ids))), time.monotonic())
+                self._backlog.start(request, sequence)
+                sequence.priority = functools.partial(self._ranking_priority, caller)
         return admitted
+
+    def _joining(self) -> Iterator[tuple[_Caller, Request, Sequence]]:
+        """The waiting sequences that may join the batch, in turn; one that is not popped is not replaced by another."""
+        if not self._queue:
+            return
+        batch, heavy = self._batch_state(), self._queue.heavy(time.monotonic())
+        for caller, request, sequence in self._queue.in_turn():
+            candidate = Candidate(
+                sequence.rows,
+                sequence.tokens,
+                request.submitted_at,
+                caller.rows,
+                caller.rankings,
+                is_streamed=sequence.on_tokens is not None,
+                is_ahead=caller in heavy and self._queue.is_ahead(caller),
+            )
+            if may_join(candidate, batch):
+                batch = batch.admit(candidate)
+                yield caller, request, sequence
+            elif not batch.has_room(candidate):
+                return
+
+    def _ranking_priority(self, caller: _Caller) -> float | None:
+        """A ranking waits while a caller is decoded that was served less: its turn delays every step."""
+        with self._changed:
+            waits = caller in self._queue.heavy(time.monotonic()) and self._queue.is_ahead(caller, of_rows=True)
+            return None if waits else caller.priority
 
     def _prefills_before_step(self) -> bool:
         """Whether more texts are prefilled before the next step.
@@ -224,12 +241,9 @@ class Scheduler:
         are inefficient.
         """
         with self._changed:
-            if not self._waiting:
-                return False
-            request, sequence = self._waiting[0]
-            if not all(item.offline for item in (request, *self._running.values())):
-                return False
-            return sequence.is_cancelled() or may_join(_candidate(request, sequence), self._batch_state())
+            head = next(self._joining(), None)
+            requests = [running.request for running in self._running.values()]
+            return head is not None and all(request.offline for request in [head[1], *requests])
 
     def _batch_state(self) -> BatchState:
         cache = self.batch.kv_cache
@@ -239,34 +253,45 @@ class Scheduler:
             rankings=self.batch.rankings,
             efficient_rows=cache.efficient_rows,
             max_prefill_tokens=cache.max_prefill_tokens,
-            oldest_start=min((request.started_at for request in self._running.values()), default=math.inf),
+            oldest_start=min((running.started_at for running in self._running.values()), default=math.inf),
+            most_rows=max((caller.rows for caller in self._queue.callers), default=0),
+            is_shared=self._queue.is_shared(time.monotonic()),
         )
 
-    def _step(self) -> None:
+    def _remove(self, sequence: Sequence) -> Request:
+        """A sequence left the batch; returns its request."""
+        with self._changed:
+            running = self._running.pop(sequence)
+            running.caller.rows -= sequence.rows
+            running.caller.rankings -= sequence.is_ranking
+        return running.request
+
+    def _step(self) -> RankingTurn:
+        """Runs a step and finishes what is done; returns what it scored."""
         try:
             done = self.batch.step()
         except Exception as error:
             for sequence in self.batch.clear():
-                self._running.pop(sequence).set_exception(EngineError(f"The decode step of this text failed: {error}"))
-            return
-        for sequence in done:
-            request = self._running.pop(sequence)
-            if sequence.finish_reason:
-                self._finish(request, sequence)
-                self._advance(request)
-        if not self._waiting:
-            self.batch.compact_if_sparse()
-
-    def _finish(self, request: Request, sequence: Sequence) -> None:
-        """Counts a finished sequence, and queues the next one that was held back."""
+                self._remove(sequence).set_exception(EngineError(f"The decode step of this text failed: {error}"))
+            return NO_RANKING
+        ranked, rates = self.batch.last_ranking, self._backlog.costs.rates()
+        now = time.monotonic()
         with self._changed:
-            following = self._backlog.finish(request, sequence)
-            if following is not None:
-                self._waiting.append((request, following))
-                self._count_waiting(request, following.tokens)
+            for sequence, tokens in ranked.tokens.items():
+                self._queue.charge(self._running[sequence].caller, rates(Work(ranked_tokens=tokens)), now)
+        for sequence in done:
+            caller = self._running[sequence].caller
+            request = self._remove(sequence)
+            if sequence.finish_reason:
+                with self._changed:
+                    self._backlog.finish(request, sequence)
+                self._advance(caller, request)
+        if not self._queue:
+            self.batch.compact_if_sparse()
+        return ranked
 
-    def _advance(self, request: Request) -> None:
-        """Queues the next stage of `request` first, because its caller has waited longest, or sets its result."""
+    def _advance(self, caller: _Caller, request: Request) -> None:
+        """Queues the next stage of `request` first, because it has waited longest, or sets its result."""
         try:
             sequences = request.advance()
         except Exception as error:
@@ -274,13 +299,6 @@ class Scheduler:
             return
         with self._changed:
             # The tokens of one that is done have been subtracted already and may not be counted again.
-            if not sequences or request.future.done():
-                return
-            window = self._window(request, sequences)
-            for sequence in reversed(self._backlog.hold_back(request, sequences, window)):
-                self._waiting.appendleft((request, sequence))
-                self._count_waiting(request, sequence.tokens)
-
-
-def _candidate(request: Request, sequence: Sequence) -> Candidate:
-    return Candidate(sequence.rows, sequence.tokens, request.submitted_at)
+            if sequences and not request.future.done():
+                self._backlog.add(request, sequences)
+                caller.add(request, sequences, first=True)

@@ -20,6 +20,8 @@ class Sequence:
         on_tokens: called after each step with all tokens that are certain so far.
         sentences: of a ranking by the decoder, the tokens of the sentences to score, with end tokens; else empty.
         sentence_spans: of a ranking by the encoder, each sentence's tokens in the source, first and past the last.
+        priority: of a ranking by the decoder; the one with the least is scored next, and None has to wait. Called
+            between steps.
         scores: of a ranking, the sentences' scores.
         token_ids: the generated tokens without special tokens.
         score: the mean log-probability of the generated tokens, end token included; that of the least probable one is
@@ -34,6 +36,7 @@ class Sequence:
     on_tokens: Callable[[list[int]], None] | None = None
     sentences: list[list[int]] = field(default_factory=list)
     sentence_spans: list[tuple[int, int]] = field(default_factory=list)
+    priority: Callable[[], float | None] = lambda: 0.0
     scores: list[float] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     score: float = math.nan

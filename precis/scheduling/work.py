@@ -1,5 +1,6 @@
 """Work that requests bring, counted in what is computed, and how long it takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from precis.scheduling.sequence import Sequence
@@ -46,13 +47,10 @@ class WorkCosts:
         steps = max(params.min_new_tokens, self.length * params.max_new_tokens)
         return Work(source, sequence.rows * steps)
 
-    def seconds(self, work: Work) -> float:
-        """How long `work` takes."""
-        return (
-            self.prefill.seconds_for(work.tokens)
-            + self.decode.seconds_for(work.row_steps)
-            + self.ranking.seconds_for(work.ranked_tokens)
-        )
+    def rates(self) -> Callable[[Work], float]:
+        """How long work takes, at the rates of this moment."""
+        prefill, decode, ranking = (rate.seconds_for(1.0) for rate in (self.prefill, self.decode, self.ranking))
+        return lambda work: work.tokens * prefill + work.row_steps * decode + work.ranked_tokens * ranking
 
     def note_length(self, sequence: Sequence) -> None:
         """Records the length of a finished sequence; a ranking generates none."""

@@ -19,6 +19,7 @@ from precis.text.slices import SLICE_CHARACTERS, slice_spans
 
 MAX_TEXT_TOKENS = 1 << 21  # of one text; a character can be dozens of tokens
 SENTENCES_AT_ONCE = 64  # encoded in one call
+SAMPLES, SAMPLE_CHARACTERS = 64, 128  # of a text whose tokens are estimated
 # What transformers replaces in a decoded text if the tokenizer has clean_up_tokenization_spaces, in its order.
 _SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 # The end of a text that may still become one of these, one replacement being able to lead to another.
@@ -92,6 +93,13 @@ class TextTokenizer:
             ids += self.tokenizer.encode_batch_fast([text[start:end]], add_special_tokens=False)[0].ids
             _check_length(len(ids))
         return ids + self._end
+
+    def estimate_tokens(self, text: str) -> int:
+        """About how many tokens `text` has, from SAMPLES pieces of it; in some milliseconds, however long it is."""
+        step = max(1, len(text) // SAMPLES)
+        pieces = [text[start : start + SAMPLE_CHARACTERS] for start in range(0, len(text), step)]
+        tokens = sum(map(len, self.tokenizer.encode_batch_fast(pieces, add_special_tokens=False)))
+        return tokens * len(text) // max(1, sum(map(len, pieces)))
 
     def token_offsets(self, text: str, check: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
         """The characters (start, end) of `text` that each token of `encode` stands for, without those of the end.

@@ -3,13 +3,24 @@
 import math
 import random
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from research.simulate.costs import LENGTHS, NEW_TOKENS, percentiles
-from research.simulate.queueing import MAX_REPLICAS, MIN_REPLICAS, Costs, Replica, autoscale, capacity, poisson, route
+from research.simulate.queueing import (
+    MAX_REPLICAS,
+    MIN_REPLICAS,
+    Costs,
+    Replica,
+    Text,
+    autoscale,
+    capacity,
+    poisson,
+    route,
+)
 
 ROWS = 4  # running, which an autoscaler could aim at for each replica
 START = 20.0  # seconds from the autoscaler's decision to a pod's first answer, if the node has the image
@@ -20,6 +31,8 @@ def predict(costs: Costs) -> dict:
     """Capacity, latencies of many replicas by load, running rows by load, and a burst with two autoscaling rules."""
     most = capacity(costs, LENGTHS, NEW_TOKENS)
     return {
+        "callers": callers(costs),
+        "first_token": first_token(costs, most),
         "texts_per_second": round(most, 2),
         "tails": tails(costs, most),
         "rows_running": rows_by_load(costs, most),
@@ -38,6 +51,56 @@ def tails(costs: Costs, most: float) -> dict[str, dict[str, float]]:
             route(texts, [Replica(costs) for _ in range(count)], choices, random.Random(4))
             row[str(load)] = percentiles([text.latency for text in texts])["p95"]
     return results
+
+
+def callers(costs: Costs, seconds: int = 30) -> dict[str, dict[str, float]]:
+    """A caller that sends a text a second, alone and beside a heavy one: its p95, and all texts a second.
+
+    The heavy one has ten thousand chunks of a long text waiting, or 64 requests under way all the time. It begins two
+    seconds before the other.
+    """
+    results = {}
+    for name, chunks, parallel in (("alone", 0, 0), ("long text", 10_000, 0), ("64 requests", 0, 64)):
+        draw, replica = random.Random(8), Replica(replace(costs, max_waiting=1 << 60))
+        light = [
+            Text(2 + i + draw.random(), draw.randint(200, 350), draw.randint(30, 60), "light") for i in range(seconds)
+        ]
+        heavy = [Text(0.0, max(LENGTHS), 40, "heavy") for _ in range(chunks)]
+        current = [_heavy_text(0.0, draw) for _ in range(parallel)]
+        for text in heavy + current:
+            replica.submit(text)
+        for text in light:
+            while replica.clock < text.at and replica.outstanding:
+                replica.step()
+                for i, done in enumerate(current):
+                    if not math.isnan(done.done):
+                        heavy.append(done)
+                        current[i] = _heavy_text(replica.clock, draw)
+                        replica.submit(current[i])
+            replica.submit(text)
+        replica.advance(seconds + 4.0)
+        finished = sum(text.done <= seconds + 2 for text in light + heavy)
+        p95 = percentiles([text.latency for text in light])["p95"]
+        results[name] = {"p95": p95, "texts_per_second": round(finished / (seconds + 2), 1)}
+    return results
+
+
+def first_token(costs: Costs, most: float) -> dict[str, dict[str, float]]:
+    """p95 in seconds to the first token and to the answer at 80% of capacity, streamed and not."""
+    results = {}
+    for streamed in (False, True):
+        texts = list(poisson(0.8 * most, 120, random.Random(3), LENGTHS, NEW_TOKENS))
+        for text in texts:
+            text.streamed = streamed
+        route(texts, [Replica(costs)], 1, random.Random(4))
+        first = percentiles([text.first - text.at for text in texts])["p95"]
+        answer = percentiles([text.latency for text in texts])["p95"]
+        results["streamed" if streamed else "not streamed"] = {"first_token": first, "answer": answer}
+    return results
+
+
+def _heavy_text(at: float, draw: random.Random) -> Text:
+    return Text(at, draw.randint(*LENGTHS), draw.randint(*NEW_TOKENS), "heavy")
 
 
 def rows_by_load(costs: Costs, most: float) -> dict[str, float]:

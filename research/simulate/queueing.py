@@ -1,8 +1,8 @@
 """A discrete-event simulation of engines behind a load balancer and an autoscaler; it knows costs, not models.
 
-A replica follows precis/scheduling: before every step waiting texts join in the order of arrival, as long as the
-scheduler's joining policy lets them; then a step gives every running sequence a token. The seconds that this takes are
-measured (costs.py).
+A replica has the scheduler's queue and joining policy: before every step waiting texts join, callers in turn, as long
+as the policy lets them; then a step gives every running sequence a token. The seconds that this takes are measured
+(costs.py).
 """
 
 import bisect
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 # The only imports of the scheduler's policy and constants in research/.
 from precis.runtime.kv_cache import EFFICIENT_BATCH_ROWS, MAX_PREFILL_TOKENS
+from precis.scheduling.fair_queue import Caller, FairQueue
 from precis.scheduling.policy import BatchState, Candidate, may_join
 
 # deploy/kubernetes/base/autoscaler.yaml
@@ -51,11 +52,17 @@ class Costs:
 
 @dataclass(slots=True)
 class Text:
-    """One request: its arrival, input tokens, new tokens, and when it is answered (nan: refused)."""
+    """One request: its arrival, input tokens, new tokens, caller, and whether it is streamed.
+
+    `first` is when it has its first token and `done` when it is answered (nan: refused).
+    """
 
     at: float
     tokens: int
     new: int
+    caller: str | None = None
+    streamed: bool = False
+    first: float = math.nan
     done: float = math.nan
 
     @property
@@ -69,6 +76,7 @@ class Running:
     """A text in the running batch."""
 
     text: Text
+    caller: Caller[Text, Text]
     remaining: int  # tokens
     joined: float
 
@@ -78,14 +86,14 @@ class Replica:
 
     def __init__(self, costs: Costs, ready: float = 0.0) -> None:
         self.costs, self.clock, self.ready = costs, ready, ready
-        self.waiting: deque[Text] = deque()
-        self.waiting_tokens = 0
+        self.queue: FairQueue[Text, Text] = FairQueue()
+        self.waiting, self.waiting_tokens = 0, 0
         self.running: list[Running] = []
 
     @property
     def outstanding(self) -> int:
         """Texts that wait or run."""
-        return len(self.waiting) + len(self.running)
+        return self.waiting + len(self.running)
 
     def submit(self, text: Text) -> None:
         """Queues a text, or refuses it if the queue is full. `advance` has to be called before with its arrival."""
@@ -93,15 +101,17 @@ class Replica:
             return
         if not self.outstanding:
             self.clock = max(self.clock, text.at)
-        self.waiting.append(text)
+        self.queue.enter(text.caller, 1.0, text.at).add(text, [text])
+        self.waiting += 1
         self.waiting_tokens += text.tokens
 
     def advance(self, until: float) -> None:
         """Works until the time `until`, or until nothing is outstanding."""
         while self.clock < until and self.outstanding:
-            self._step()
+            self.step()
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Lets waiting texts join, and gives every running one a token."""
         costs, seconds = self.costs, 0.0
         batch = BatchState(
             free_rows=costs.rows - len(self.running),
@@ -109,22 +119,38 @@ class Replica:
             efficient_rows=EFFICIENT_BATCH_ROWS,
             max_prefill_tokens=MAX_PREFILL_TOKENS * costs.encoders,
             oldest_start=min((running.joined for running in self.running), default=math.inf),
+            most_rows=max((caller.rows for caller in self.queue.callers), default=0),
+            is_shared=self.queue.is_shared(self.clock),
         )
-        while self.waiting and may_join(candidate := _candidate(self.waiting[0]), batch):
-            batch, text = batch.admit(candidate), self.waiting.popleft()
+        heavy = self.queue.heavy(self.clock)
+        for caller, text, _ in self.queue.in_turn():  # as in Scheduler._joining
+            is_ahead = caller in heavy and self.queue.is_ahead(caller)
+            candidate = Candidate(1, text.tokens, text.at, caller.rows, is_streamed=text.streamed, is_ahead=is_ahead)
+            if not may_join(candidate, batch):
+                if not batch.has_room(candidate):
+                    break
+                continue
+            batch = batch.admit(candidate)
+            caller.pop()
+            caller.rows += 1
+            prefill = costs.prefill_text + costs.prefill_token * text.tokens
+            self.queue.charge(caller, prefill, self.clock)
+            seconds += prefill
+            self.waiting -= 1
             self.waiting_tokens -= text.tokens
-            seconds += costs.prefill_text + costs.prefill_token * text.tokens
-            self.running.append(Running(text, text.new, self.clock + seconds))
-        self.clock += seconds + costs.step(len(self.running))
+            self.running.append(Running(text, caller, text.new, self.clock + seconds))
+        step = costs.step(len(self.running))
+        self.clock += seconds + step
         for running in self.running:
+            self.queue.charge(running.caller, step / len(self.running), self.clock)
+            if running.remaining == running.text.new:
+                running.text.first = self.clock + costs.overhead
             running.remaining -= 1
             if not running.remaining:
                 running.text.done = self.clock + costs.overhead
+                running.caller.rows -= 1
+                self.queue.leave(running.caller, self.clock)
         self.running = [running for running in self.running if running.remaining]
-
-
-def _candidate(text: Text) -> Candidate:
-    return Candidate(rows=1, tokens=text.tokens, submitted_at=text.at)
 
 
 def poisson(
@@ -143,7 +169,7 @@ def capacity(costs: Costs, lengths: tuple[int, int], new_tokens: tuple[int, int]
     for text in poisson(1e6, 1e-3, random.Random(1), lengths, new_tokens):
         text.at = 0.0
         replica.submit(text)
-    count = len(replica.waiting)
+    count = replica.waiting
     replica.advance(math.inf)
     return count / replica.clock
 

@@ -57,6 +57,30 @@ def test_batch_returns_a_summary_or_an_error_per_text_in_order(client, engine):
             assert result["summary"] == engine.generate([text], generation)[0].text
 
 
+def test_batch_of_short_texts_leaves_the_event_loop_to_others(engine):
+    """Short texts are tokenized in the event loop: one of them at a time, not all of a batch."""
+    texts = [f"Day {number}. " + " ".join(DOCUMENTS)[:3900] for number in range(64)]
+    body = json.dumps({"texts": [text.encode("ascii", "ignore").decode() for text in texts]}).encode()
+    pauses = []
+
+    async def tick() -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            pauses.append(now - last)
+            last = now
+
+    async def run() -> None:
+        ticking = asyncio.create_task(tick())
+        await RequestHandler(engine, 60).summarize_batch(body)
+        ticking.cancel()
+
+    asyncio.run(run())
+    longest = sorted(pauses)[-64:]
+    assert max(longest) < sum(longest) / 8
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
@@ -273,6 +297,7 @@ def test_metrics_count_requests_with_few_labels(client):
     assert grown("precis_rejections_total", "invalid") == 1
     for name in (
         "queue_wait_seconds",
+        "admission_estimate_ratio",
         "time_to_first_token_seconds",
         "time_per_output_token_seconds",
         "input_tokens",

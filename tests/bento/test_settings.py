@@ -39,6 +39,7 @@ def test_defaults_serve_the_embedded_bundle_and_the_page(read):
         ("THREADS", "0", "PRECIS_THREADS should be greater than or equal to 1"),
         ("LOG_FORMAT", "xml", "PRECIS_LOG_FORMAT should be 'json' or 'text'"),
         ("API_KEYS", f"{KEY},short", "PRECIS_API_KEYS has a key of fewer than 16 characters"),
+        ("API_KEYS", " , ", "PRECIS_API_KEYS has no key in it"),
         ("API_KEY_FILE", "/nonexistent", "PRECIS_API_KEY_FILE names no file"),
         ("OTLP_ENDPOINT", "collector:4318", "PRECIS_OTLP_ENDPOINT should begin with http:// or https://"),
         ("TIMEOUT_SECONDS", "nan", "PRECIS_TIMEOUT_SECONDS should be"),

@@ -11,7 +11,9 @@ from transformers import AutoModelForSeq2SeqLM
 from export import exporter
 from export.__main__ import main
 from export.graphs.trace import trace
+from export.trust import certificate
 from precis.bundle.names import DECODER, ENCODER
+from precis.bundle.verify import open_bundle
 from tests.export.support import edit_run
 
 
@@ -54,6 +56,18 @@ def test_failed_parity_keeps_the_previous_bundle(tiny_run, tmp_path):
     edit_run(run, lambda info: info["recipe"]["export"].update(tolerance=1e-12))
     assert main([str(run), "--precision", "fp32"]) == 1
     assert (run / "bundle/manifest.json").read_bytes() == before
+
+
+def test_the_last_precision_gets_a_certificate_of_trust(run, monkeypatch):
+    """The tiny run has 24 validation pairs, of which none was trained on; that is too few elsewhere."""
+    monkeypatch.setattr(certificate, "MIN_PAIRS", 20)
+    edit_run(run, lambda info: info["recipe"]["export"].update({"rouge_tolerance": 3.0, "rouge_interval": 6.0}))
+    assert main([str(run), "--precision", "int8", "fp32"]) == 0
+    assert open_bundle(run / "bundle").manifest.trust is None
+    trust = open_bundle(run / "bundle-int8").manifest.trust
+    assert trust.fitted_pairs + trust.calibration_pairs == 24
+    assert trust.curve[-1][0] == 1.0
+    assert "## Trust" in (run / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from precis import BundleError, Engine, EngineClosed, GenerationParams
-from tests.conftest import ROOT
+from precis import BundleError, Engine, EngineClosed, GenerationParams, TooMuchWork
+from tests.conftest import ROOT, gazette
 from tests.support.engines import LIMIT, SETTINGS, TEXTS, reference, seal
 
 
@@ -108,6 +108,25 @@ def test_program_that_does_not_close_its_engine_ends(bundle):
     code = f"from precis import Engine; e = Engine.load({str(bundle)!r}); print(e.generate(['A text.'])[0].text)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, text=True)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_text_whose_chunks_cannot_be_prefilled_in_time_is_refused_before_it_is_encoded(bundle):
+    text = " ".join(row["document"] for row in gazette("train")[:200])
+    with Engine.load(bundle) as engine:
+        began = time.thread_time()
+        engine._tokenizer.encode(text)
+        encoding = time.thread_time() - began
+        assert abs(engine._tokenizer.estimate_tokens(text) / len(engine._tokenizer.encode(text)) - 1) < 0.1
+        engine._scheduler._backlog.costs.prefill.add(1000, 100)  # measured: ten tokens a second
+        for params, is_refused in ((GenerationParams(), True), (GenerationParams(long_text="truncate"), False)):
+            refusing = time.process_time()
+            try:
+                summary = asyncio.run(engine.summarize(text, params, timeout=60))
+            except TooMuchWork:
+                summary = None
+                assert time.process_time() - refusing < encoding / 2
+            assert (summary is None) == is_refused
+            assert is_refused or summary.truncated_tokens
 
 
 @pytest.mark.parametrize("name", ["encoder_model.onnx", "decoder_model_merged.onnx", "tokenizer.json", "config.json"])

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from research.simulate.costs import measure_costs
+from research.simulate.predict import callers, first_token
 from research.simulate.queueing import EFFICIENT_BATCH_ROWS, Costs, Replica, Text, autoscale, capacity, poisson, route
 
+# t5-small's shape in int8 on two EPYC cores (docs/log.md#joining-policy).
+EPYC = Costs(prefill_text=0.0, prefill_token=0.055 / 512, steps=((1, 0.0024), (8, 0.0052), (16, 0.008), (32, 0.0141)))
 ONE_AT_A_TIME = Costs(prefill_text=0.0, prefill_token=0.0, steps=((1, 0.1),), rows=1)
 
 
@@ -74,6 +77,19 @@ def test_autoscaler_adds_replicas_for_a_burst_and_removes_them_one_by_one():
     falls = [time for (time, count), (_, before) in zip(history[1:], history, strict=False) if count < before]
     assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(falls))
     assert falls[0] > 420 + 200
+
+
+def test_a_light_caller_takes_at_most_twice_its_time_beside_a_heavy_one():
+    result = callers(EPYC)
+    for name in ("long text", "64 requests"):
+        assert result["alone"]["p95"] < result[name]["p95"] < 2 * result["alone"]["p95"]
+        assert result[name]["texts_per_second"] > 10 * result["alone"]["texts_per_second"]
+
+
+def test_streamed_texts_have_their_first_token_sooner():
+    result = first_token(EPYC, capacity(EPYC, (50, 450), (8, 64)))
+    assert result["streamed"]["first_token"] < 0.3
+    assert result["streamed"]["first_token"] < 0.6 * result["not streamed"]["first_token"]
 
 
 def test_costs_are_measured_in_the_engine(bundle):

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import uvicorn
@@ -17,12 +18,16 @@ HOP_BY_HOP = {"host", "connection", "transfer-encoding", "keep-alive"}
 
 
 @contextlib.contextmanager
-def reverse_proxy(upstream: str, prefix: str = "", keeps_host: bool = False) -> Iterator[str]:
+def reverse_proxy(
+    upstream: str, prefix: str = "", keeps_host: bool = False, certificate: Path | None = None
+) -> Iterator[str]:
     """The URL of a proxy for the server at `upstream`.
 
     It serves below `prefix`, which it strips. Without `keeps_host` it does as nginx does by default: the upstream's
-    address is the Host, and no header names the browser's. With it X-Forwarded-For, -Host and -Proto are sent.
+    address is the Host, and no header names the browser's. With it X-Forwarded-For, -Host and -Proto are sent. With a
+    `certificate` (a PEM file that holds its key, too) it speaks https.
     """
+    scheme = "https" if certificate else "http"
     client = httpx.AsyncClient(base_url=upstream, timeout=None)
 
     async def forward(request: Request) -> Response:
@@ -35,7 +40,7 @@ def reverse_proxy(upstream: str, prefix: str = "", keeps_host: bool = False) -> 
             headers |= {
                 "host": host,
                 "x-forwarded-host": host,
-                "x-forwarded-proto": "http",
+                "x-forwarded-proto": scheme,
                 "x-forwarded-for": "192.0.2.9",
             }
         url = httpx.URL(path=path.removeprefix(prefix), query=request.url.query.encode())
@@ -46,11 +51,12 @@ def reverse_proxy(upstream: str, prefix: str = "", keeps_host: bool = False) -> 
 
     app = Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "HEAD", "POST"])])
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, ssl_certfile=certificate)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        yield f"http://localhost:{listening.getsockname()[1]}{prefix}"
+        yield f"{scheme}://localhost:{listening.getsockname()[1]}{prefix}"
     finally:
         server.should_exit = True
         thread.join(5)

@@ -298,6 +298,22 @@ def test_work_that_cannot_be_done_in_time_is_refused(limited, client):
     assert all(retry is None or 1 <= int(retry) <= 11 for _, retry in refused)
 
 
+def test_texts_of_one_caller_keep_no_other_caller_from_the_tokenizer(limited, client):
+    """Texts that take a second each wait for a thread; that of another caller takes its turn."""
+    other = "a-key-for-somebody-else"
+    (limited.home / "keys").write_text(f"{KEY}\n{other}\n")
+    slow = json.dumps({"text": "\ufdfa" * 20_000, "long_text": "truncate", "max_new_tokens": 1}).encode()
+    waiting = [send_raw(limited, slow) for _ in range(30)]
+    until(lambda: metric(client, "requests_in_flight") >= 30)
+    with livez_within_a_second(limited):
+        body = {"text": TEXT * 4, "long_text": "truncate", "max_new_tokens": 1}
+        response = httpx.post(limited.url + "/summarize", json=body, headers={"X-API-Key": other}, timeout=150)
+    assert response.status_code == 200
+    assert metric(client, "requests_in_flight") > 15, "the others still wait"
+    for connection in waiting:
+        connection.close()
+
+
 def test_endless_headers_are_cut_off(limited):
     before = limited.worker.memory_info().rss
     block = b"".join(b"x-%06d: %s\r\n" % (number, b"a" * 1000) for number in range(1000))

@@ -1,5 +1,12 @@
-"""The page behind a reverse proxy, in headless Chromium: each of the ways in which people set one up."""
+"""The service behind a reverse proxy, its page in headless Chromium: each of the ways in which people set one up."""
 
+import contextlib
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -9,22 +16,35 @@ from tests.support.proxy import reverse_proxy
 TEXT = "The ferry to Lund is late for the third day. Anna Berg says 40 cars wait at the quay since Monday."
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> Path:
+    """A self-signed certificate with its key."""
+    path = tmp_path_factory.mktemp("certificate") / "localhost.pem"
+    certificate = path.with_suffix(".crt")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", path, "-out", certificate], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + certificate.read_bytes())
+    return path
+
+
 @pytest.mark.parametrize(
-    ("prefix", "keeps_host"),
+    ("prefix", "keeps_host", "https"),
     [
-        pytest.param("", False, id="nginx's default Host"),
-        pytest.param("/precis", True, id="prefix and Host kept"),
-        # What these two add to the others is little, and each opens a browser's page.
-        pytest.param("", True, id="Host kept", marks=pytest.mark.slow),
-        pytest.param("/precis", False, id="prefix", marks=pytest.mark.slow),
+        pytest.param("", False, False, id="nginx's default Host"),
+        pytest.param("/precis", True, True, id="https, prefix and Host kept"),
+        # What these add to the others is little, and each opens a browser's page.
+        pytest.param("", True, False, id="Host kept", marks=pytest.mark.slow),
+        pytest.param("/precis", True, False, id="prefix and Host kept", marks=pytest.mark.slow),
+        pytest.param("/precis", False, False, id="prefix", marks=pytest.mark.slow),
+        pytest.param("", False, True, id="https", marks=pytest.mark.slow),
     ],
 )
-def test_page_works_behind_a_proxy(browser, service, prefix, keeps_host, tmp_path):
+def test_page_works_behind_a_proxy(browser, service, certificate, prefix, keeps_host, https, tmp_path):
     document = tmp_path / "a.txt"
     document.write_text(TEXT)
     requested, problems = [], []
-    with reverse_proxy(service.url, prefix, keeps_host) as url:
-        context = browser.new_context()
+    with reverse_proxy(service.url, prefix, keeps_host, certificate if https else None) as url:
+        context = browser.new_context(ignore_https_errors=https)
         page = context.new_page()
         page.set_default_timeout(TIMEOUT_SECONDS * 1000)
         page.on("request", lambda request: requested.append(request.url))
@@ -46,3 +66,23 @@ def test_page_works_behind_a_proxy(browser, service, prefix, keeps_host, tmp_pat
         context.close()
     assert [each for each in requested if not each.startswith((url, "data:", "blob:"))] == []
     assert problems == []
+
+
+def test_clients_behind_a_trusted_proxy_are_told_apart(service):
+    """Streams whose bodies never come fill the share of one client, and not that of another."""
+    unfinished = (
+        b"POST /summarize_stream HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 99\r\n\r\n"
+    )
+
+    def status(client: str) -> int:
+        url, headers = f"{service.url}/summarize_stream", {"X-Forwarded-For": client}
+        return httpx.post(url, json={"text": TEXT}, headers=headers, timeout=60).status_code
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            connection.sendall(unfinished)
+        end = time.monotonic() + 20
+        while status("192.0.2.1") != 429:
+            assert time.monotonic() < end
+        assert status("192.0.2.2") == 200

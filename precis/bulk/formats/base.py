@@ -15,6 +15,7 @@ from precis.text import is_blank
 MAX_RECORD = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
 SHOWN = 1 << 20  # of such a record, in the rejects file
 EXTRACTED = "extracted"  # the column with the places of extracted sentences
+SCORE_DIGITS = 4  # after the decimal point of a log-probability; further ones depend on what else is in the batch
 # The columns beside the summary, each a value of `Summary` or made of one, and their types.
 COUNTS: dict[str, type] = {
     "input_tokens": int,
@@ -84,6 +85,8 @@ class Columns:
         """The added columns of one row."""
         truncated = summary.truncated_tokens > 0
         counts = {name: truncated if name == "truncated" else getattr(summary, name) for name in COUNTS}
+        for name in ("score", "min_token_score"):
+            counts[name] = None if counts[name] is None else round(counts[name], SCORE_DIGITS)
         values = {self.summary: summary.text, **counts}
         return values | {EXTRACTED: list(map(asdict, summary.extracted or []))} if self.extracts else values
 

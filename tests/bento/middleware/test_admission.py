@@ -18,7 +18,7 @@ class FakeEngine:
 
     full = False
 
-    def check_admission(self) -> None:
+    def check_admission(self, caller: str) -> None:
         if self.full:
             raise EngineFull(2.4)
 

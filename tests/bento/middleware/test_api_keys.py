@@ -31,3 +31,20 @@ def test_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
     keys = ApiKeys(ServiceSettings(api_key_file=file))
     assert keys.identify(OTHER)
     assert keys.identify(KEY)
+
+
+def test_weights_of_the_file_and_lines_as_they_were(tmp_path, caplog):
+    file = tmp_path / "keys"
+    file.write_text(
+        f"{OTHER} weight=4  # the shop's\n{KEY}\n{'p' * 16} with a blank\n{'w' * 16}\tweight=0.5\n"
+        + "".join(
+            f"{letter * 16} weight={weight}\n"
+            for letter, weight in zip("abcd", ("0", "much", "nan", "1e9"), strict=True)
+        )
+    )
+    keys = ApiKeys(ServiceSettings(api_key_file=file))
+    weights = [keys.identify(key).weight for key in (OTHER, KEY, "p" * 16 + " with a blank", "w" * 16)]
+    assert weights == [4, 1, 1, 0.5]
+    assert {keys.identify(letter * 16).weight for letter in "abcd"} == {1}
+    assert caplog.text.count("counts as 1") == 4
+    assert keys.identify(f"{OTHER} weight=4") is None

@@ -61,6 +61,16 @@ def test_compressed_body_gets_415_and_is_not_read(encoding):
     assert send(b"a", **{"Content-Encoding": "identity"}).status_code == 200
 
 
+def test_second_content_encoding_counts_as_well():
+    headers = [("Content-Encoding", "identity"), ("Content-Encoding", "gzip")]
+
+    async def run():
+        async with client(app_with(Middleware(BodyLimitMiddleware, max_bytes=1024, max_seconds=0.2))) as http:
+            return await http.post("/summarize", content=b"a", headers=headers)
+
+    assert asyncio.run(run()).status_code == 415
+
+
 def test_bodies_are_bounded_in_sum_and_by_caller(monkeypatch):
     monkeypatch.setattr(body_limit, "MIN_TOTAL_BYTES", 4000)
     monkeypatch.setattr(body_limit, "UNCOUNTED_BYTES", 100)

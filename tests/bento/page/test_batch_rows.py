@@ -31,3 +31,8 @@ def test_refused_files_become_rows_that_are_escaped():
 @pytest.mark.parametrize("sent", [None, 7, "", "{", "[1]", '{"name": "a"}', '[{"name": "a"}]', "[" * 100_000, "null"])
 def test_other_forms_of_refused_files_make_no_rows(sent):
     assert refused_rows(sent) == []
+
+
+def test_before_the_first_batch_the_downloads_are_empty():
+    assert to_jsonl(None) == ""
+    assert list(csv.DictReader(io.StringIO(to_csv(None)))) == []

@@ -77,6 +77,20 @@ def test_only_the_routes_of_the_page_are_open(mounted_page):
     assert mounted_page.run(scenario(mounted_page)) == {}
 
 
+@pytest.mark.parametrize("host", ["[::1", "a:b:c", "evil.example"])
+def test_forwarded_headers_of_strangers_change_nothing(mounted_page, host):
+    """Gradio made an address of them: the page failed, or named another host."""
+    headers = {"X-Forwarded-Host": host, "X-Forwarded-Proto": "javascript", "X-Forwarded-Prefix": "//x"}
+
+    async def scenario(page):
+        return [await page.client.get("/ui/", headers=sent) for sent in ({}, headers)]
+
+    plain, forged = mounted_page.run(scenario(mounted_page))
+    assert forged.status_code == 200
+    assert host not in forged.text
+    assert len(forged.text) == len(plain.text)
+
+
 def get(path: str) -> dict:
     """The scope of a request."""
     return {

@@ -57,7 +57,8 @@ def test_same_file_of_two_visitors_is_two_files(store):
     assert second.read_bytes() == b"The ferry is late."
 
 
-def test_visitor_may_hold_half_of_the_sum(store):
+def test_visitor_may_hold_half_of_the_sum(store, monkeypatch):
+    monkeypatch.setattr(uploads, "FILE_OVERHEAD_BYTES", 0)
     store.budget.total, store.budget.share = 1000, 500
     first = upload(store, bytes(400))
     with pytest.raises(BudgetExceeded):
@@ -67,6 +68,14 @@ def test_visitor_may_hold_half_of_the_sum(store):
     store.delete(first)
     upload(store, bytes(500))
     assert store.budget.held == 1000
+
+
+def test_empty_files_are_bounded_too(store):
+    store.budget.total, store.budget.share = 200_000, 100_000
+    for _ in range(100_000 // uploads.FILE_OVERHEAD_BYTES):
+        upload(store, b"")
+    with pytest.raises(BudgetExceeded):
+        upload(store, b"")
 
 
 def test_files_are_deleted_with_their_session_and_by_age(store, monkeypatch):

@@ -1,5 +1,7 @@
 """Connections by themselves: a small app behind the protocol, spoken to through sockets."""
 
+import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -9,19 +11,25 @@ import pytest
 import uvicorn
 
 from bento.process import http_protocol
-from bento.process.http_protocol import MAX_HEADER_BYTES, BoundedHttpProtocol
+from bento.process.http_protocol import MAX_HEADER_BYTES, MAX_HEADERS, BoundedHttpProtocol
 
+LARGE = 64_000_000
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n"
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def app(scope, receive, send) -> None:
-    """Answers with the headers it got and the length of the body; /slow takes a while."""
+    """Answers with the headers it got and the length of the body; /slow takes a while, /large sends 64 MB."""
     size, more = 0, True
     while more and scope["path"] != "/ignore":
         message = await receive()
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
     headers = {name.decode(): value.decode() for name, value in scope["headers"]}
     body = json.dumps({"headers": headers, "size": size}).encode()
+    if scope["path"] == "/slow":
+        await asyncio.sleep(2)
+    if scope["path"] == "/large":
+        body = b"a" * LARGE
     head = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": body})
@@ -29,8 +37,9 @@ async def app(scope, receive, send) -> None:
 
 @pytest.fixture
 def address(monkeypatch):
-    """A server whose headers have a second to arrive, and that takes four connections."""
+    """A server whose headers have a second to arrive, its responses to be read, and that takes four connections."""
     monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 1.0)
+    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 1.0)
     monkeypatch.setattr(BoundedHttpProtocol, "max_connections", 4)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -95,10 +104,11 @@ def test_requests_on_one_connection_are_answered(address):
         GET + b"X-A: " + b"a" * (2 * MAX_HEADER_BYTES),
         GET + b"X-A: " + b"a" * MAX_HEADER_BYTES + b"\r\n\r\n",
         GET + b"".join(b"X-%04d: %s\r\n" % (number, b"a" * 50) for number in range(2000)),
+        GET + b"a:\r\n" * (MAX_HEADERS + 1) + b"\r\n",
         b"GET /" + b"a" * 2 * MAX_HEADER_BYTES,
         b"GET /" + b"a" * MAX_HEADER_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
-    ids=["one, unfinished", "one, finished", "many", "path, unfinished", "path, finished"],
+    ids=["one, unfinished", "one, finished", "many", "many empty", "path, unfinished", "path, finished"],
 )
 def test_large_headers_get_431(address, head):
     with opened(address, head) as connection:
@@ -155,16 +165,59 @@ def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest(address
         connection.close()
 
 
+def test_unfinished_bodies_and_unread_responses_keep_nobody_out(address):
+    slow = [opened(address, GET + b"Content-Length: 5\r\n\r\nab"), unread(address)]
+    time.sleep(0.2)
+    slow += [opened(address, SLOW), opened(address, SLOW)]
+    for _ in range(2):
+        with opened(address, GET + b"\r\n") as new:
+            assert answer(new)[0] == 200
+            slow.append(opened(address, SLOW))
+    assert answer(slow[0])[0] == 408
+    assert [answer(connection)[0] for connection in slow[2:]] == [200] * 4
+    for connection in slow:
+        connection.close()
+
+
+def unread(address) -> socket.socket:
+    """A connection on which a large response was asked for, with little room for it."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(10)
+    connection.connect(address)
+    connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    return connection
+
+
+def test_response_that_is_not_read_ends_its_connection(address):
+    with unread(address) as connection:
+        time.sleep(3)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while block := connection.recv(1 << 20):
+                received += len(block)
+        assert received < LARGE
+
+
 def test_no_more_connections_than_the_bound(address):
-    running = [opened(address, GET + b"Content-Length: 5\r\n\r\n") for _ in range(4)]
+    running = [opened(address, SLOW) for _ in range(4)]
     time.sleep(0.2)
     with opened(address) as new:
         status, body = answer(new)
         assert (status, body["error"]["type"]) == (503, "full")
-    running[0].sendall(b"a" * 5)
-    assert answer(running[0])[0] == 200
+    assert [answer(connection)[0] for connection in running] == [200] * 4
     for connection in running:
         connection.close()
+
+
+def test_body_that_is_no_http_gets_400(address):
+    chunked = GET + b"Transfer-Encoding: chunked\r\n\r\n"
+    for first, broken in ((chunked, b"ffffffffffffffffff\r\n"), (chunked + b"2\r\nab\r\n", b"no chunk\r\n")):
+        with opened(address, first) as connection:
+            time.sleep(0.1)
+            connection.sendall(broken)
+            assert answer(connection)[0] == 400
+            assert is_closed(connection)
 
 
 def test_websockets_and_what_is_not_http_are_refused_in_the_form_of_errors(address):

@@ -52,6 +52,14 @@ def test_unknown_device(tiny_run):
     assert start_error(START, environment) == "The device is 'tpu'; it should be one of cpu, cuda."
 
 
+@pytest.mark.parametrize("command", [START, BENTOML_SERVE], ids=["ours", "bentoml"])
+def test_least_trust_without_a_certificate(command, embedded):
+    """The fp32 bundle has none: it is not the one that a run's folder is served by."""
+    environment = {"PRECIS_BUNDLE": str(embedded / "bundle"), "PRECIS_MIN_TRUST": "0.8"}
+    message = f"PRECIS_MIN_TRUST needs a certificate of trust, and {embedded / 'bundle'} has none."
+    assert start_error(command, environment) == message
+
+
 def altered(bundle: Path, folder: Path, **manifest: str | int) -> Path:
     """A copy of the bundle with other values in its manifest."""
     copy = shutil.copytree(bundle, folder / "bundle")

@@ -4,7 +4,9 @@ import json
 
 import yaml
 
-from finetune.reports.card import write_samples
+from finetune.reports.card import write_card, write_samples
+from finetune.run_info import read_rouge, read_run
+from precis.bundle.reports import TrustCertificate
 
 
 def test_card_states_what_the_run_measured(tiny_run):
@@ -29,6 +31,30 @@ def test_card_states_what_the_run_measured(tiny_run):
         assert fact in body, fact
     for folder in ("adapter", "merged"):
         assert (tiny_run / folder / "README.md").read_text() == text
+
+
+def test_card_of_a_certified_run_has_the_shares_of_wrong_summaries(embedded, tmp_path):
+    level = {"alpha": 0.2, "max_risk": 0.3, "released": 0.92, "wrong": 0.106}
+    nothing = {"alpha": 0.1, "max_risk": None, "released": 0.0, "wrong": None}
+    certificate = TrustCertificate(
+        mode="write",
+        check="wrong: told by hand",
+        method="by hand",
+        confidence=0.9,
+        fitted_pairs=62,
+        calibration_pairs=123,
+        wrong=0.18,
+        weights={},
+        bias=0.0,
+        levels=[nothing, level],
+        curve=[(0.5, 0.1), (1.0, 0.18)],
+    )
+    write_card(read_run(embedded), read_rouge(embedded), tmp_path, certificate)
+    text = (tmp_path / "README.md").read_text()
+    section = text.split("## Trust\n")[1].split("## Limits")[0]
+    assert "123 validation pairs" in section
+    for row in ("| 10% | 0% | – |", "| 20% | 92% | 10.6% |", "| 50% | 10.0% |", "| 100% | 18.0% |"):
+        assert row in section.splitlines(), row
 
 
 def test_samples_are_sorted_from_largest_loss_to_largest_gain(tmp_path):

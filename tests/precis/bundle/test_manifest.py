@@ -17,6 +17,7 @@ CONTENT = {"format": FORMAT, "prefix": "summarize: ", "max_input_tokens": 96, "f
         ({"format": 1}, r"has format 1; this version of Precis reads format 2\."),
         ({"format": None}, "has format None"),
         ({"prefix": None}, r"prefix: should be a valid string\."),
+        ({"training_seconds": -1.0}, r"training_seconds: should be greater than or equal to 0\."),
         ({"max_input_tokens": "many"}, r"max_input_tokens: should be a valid integer"),
         ({"max_input_tokens": 0}, r"max_input_tokens: should be greater than or equal to 16\."),
         ({"max_input_tokens": -512}, r"max_input_tokens: should be greater than or equal to 16\."),

@@ -54,7 +54,17 @@ def test_a_manifest_may_not_list_files_outside_the_bundle(folder, outside):
         open_bundle(folder)
 
 
-@pytest.mark.parametrize(("content", "reason"), [("{", "is not valid JSON"), ("[1]", "does not hold a JSON object")])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "is not valid JSON"),
+        ("[1]", "does not hold a JSON object"),
+        ('{"a": NaN}', "is not valid JSON"),
+        ('{"a": [-1e999]}', "is not valid JSON"),
+        ('{"a": ' + "[" * 100_000, "is not valid JSON"),
+    ],
+    ids=["unfinished", "list", "NaN", "infinity", "deep"],
+)
 def test_settings_that_are_no_json_object_are_named(folder, content, reason):
     (folder / "config.json").write_text(content)
     seal(folder)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from precis.grounding.alignment import align
 from precis.grounding.evidence import find_evidence
+from tests.conftest import ROOT
 
 FIRM = (
     "Anna Bell joined the firm of Moss and Pargeter in 1957 and retired in 1990. Her sister Clara Lowe ran it until "
@@ -101,6 +102,22 @@ def test_a_negation_that_the_summary_has_or_that_follows_is_no_seam():
     document = "They came by train and did not stay. He never said that she had come."
     assert align(document, "They came by train.").seams == []
     assert align(document, "He never said that she had come.").seams == []
+
+
+def documented() -> list[list[str]]:
+    """The rows of the table of examples in docs/trust.md: text, summary, what is marked."""
+    lines = (ROOT / "docs/trust.md").read_text(encoding="utf-8").split("| what is marked |\n")[1].split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(("document", "summary", "marked"), documented())
+def test_the_examples_of_the_documentation(document, summary, marked):
+    grounding = find_evidence(document, summary).grounding
+    assert (len(grounding.seams), len(grounding.novel)) == (("seam" in marked), ("novel" in marked))
+    for word in grounding.novel:
+        assert marked == f"novel: {word.text}"
+    for seam in grounding.seams:
+        assert " before " not in marked or summary[seam.at :].startswith(marked.split(" before ")[1])
 
 
 @pytest.mark.parametrize(

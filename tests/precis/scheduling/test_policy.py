@@ -1,10 +1,18 @@
 """The joining policy, without an engine."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from precis.scheduling.policy import MAX_RANKINGS, BatchState, Candidate, may_join
+from precis.scheduling.policy import (
+    FEW_ROWS,
+    MAX_RANKINGS,
+    MAX_RANKINGS_PER_CALLER,
+    BatchState,
+    Candidate,
+    may_join,
+)
 
 EMPTY = BatchState(free_rows=32, running_rows=0, efficient_rows=10, max_prefill_tokens=1000)
 
@@ -67,3 +75,57 @@ def test_a_ranking_takes_no_row_and_few_are_encoded_ahead():
         full = full.admit(ranking)
     assert not may_join(ranking, full)
     assert not may_join(ranking, running(10, oldest_start=5.0))
+
+
+def test_a_caller_has_few_rankings_ahead_and_leaves_room_for_others():
+    busy = replace(candidate(rows=0, tokens=1), caller_rankings=MAX_RANKINGS_PER_CALLER)
+    assert not may_join(busy, EMPTY)
+    assert may_join(candidate(rows=0, tokens=1), EMPTY)
+
+
+def test_caller_ahead_of_its_share_adds_nothing():
+    assert may_join(candidate(), EMPTY)
+    assert not may_join(replace(candidate(), is_ahead=True), EMPTY)
+
+
+@pytest.mark.parametrize(("caller_rows", "most_rows", "joins"), [(0, 10, True), (8, 10, True), (9, 10, False)])
+def test_who_has_fewer_rows_than_another_joins_an_efficient_batch(caller_rows, most_rows, joins):
+    batch = replace(running(10, oldest_start=5.0), most_rows=most_rows)
+    newer = replace(candidate(submitted_at=9.0), caller_rows=caller_rows)
+    assert may_join(newer, batch) is joins
+
+
+@pytest.mark.parametrize(("is_shared", "caller_rows", "joins"), [(False, 20, True), (True, 9, True), (True, 10, False)])
+def test_one_caller_fills_all_rows_only_while_it_is_alone(is_shared, caller_rows, joins):
+    batch = replace(running(20, oldest_start=5.0), most_rows=caller_rows, is_shared=is_shared)
+    assert may_join(replace(candidate(submitted_at=4.0), caller_rows=caller_rows), batch) is joins
+
+
+@pytest.mark.parametrize(
+    ("is_shared", "caller_rows", "joins"),
+    [(True, FEW_ROWS, True), (True, FEW_ROWS + 1, False), (False, FEW_ROWS + 1, True)],
+)
+def test_busy_caller_prefills_one_text_at_a_time_beside_others(is_shared, caller_rows, joins):
+    batch = replace(running(5), is_shared=is_shared).admit(candidate(tokens=10))
+    assert may_join(replace(candidate(tokens=10), caller_rows=caller_rows), batch) is joins
+
+
+def test_where_rows_cost_nothing_a_busy_caller_prefills_as_many_as_fit():
+    gpu = BatchState(32, 5, efficient_rows=37, max_prefill_tokens=1000, prefill_tokens=10, is_shared=True)
+    assert may_join(replace(candidate(tokens=10), caller_rows=5), gpu)
+
+
+def test_joining_counts_the_rows_of_the_caller_that_has_most():
+    batch = EMPTY.admit(replace(candidate(rows=4, tokens=10), caller_rows=3)).admit(candidate(rows=2, tokens=10))
+    assert batch.most_rows == 7
+
+
+@pytest.mark.parametrize(("rows", "joins"), [(10, True), (31, True), (32, False)])
+def test_streamed_text_joins_at_once(rows, joins):
+    streamed = replace(candidate(submitted_at=9.0), is_streamed=True)
+    assert may_join(streamed, running(rows, oldest_start=5.0)) is joins
+
+
+def test_streams_of_a_busy_caller_leave_rows_to_others():
+    streamed = replace(candidate(submitted_at=9.0), is_streamed=True, caller_rows=10)
+    assert not may_join(streamed, replace(running(10), most_rows=10, is_shared=True))

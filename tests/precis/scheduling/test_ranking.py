@@ -5,6 +5,7 @@ import pytest
 from precis import GenerationParams
 from precis.params import resolve
 from precis.runtime.sentence_scorer import Source
+from precis.scheduling import ranking as ranking_module
 from precis.scheduling.ranking import RankingQueue
 from precis.scheduling.sequence import Sequence
 
@@ -41,8 +42,9 @@ def scorer():
 
 
 @pytest.fixture
-def queue(scorer):
-    return RankingQueue(lambda: scorer)
+def queue(scorer, monkeypatch):
+    monkeypatch.setattr(ranking_module, "new_sentence_scorer", lambda *_: scorer)
+    return RankingQueue(None, 0)
 
 
 def test_a_turn_ends_when_its_tokens_are_used_up(queue, scorer):
@@ -83,13 +85,27 @@ def test_a_text_that_cannot_be_encoded_fails_alone(queue):
     assert queue.step() == [good]
 
 
-def test_scorer_is_made_only_for_a_ranking():
+def test_scorer_is_made_only_for_a_ranking(monkeypatch):
     made = []
-    queue = RankingQueue(lambda: made.append(1) or CountingScorer())
+    monkeypatch.setattr(ranking_module, "new_sentence_scorer", lambda *_: made.append(1) or CountingScorer())
+    queue = RankingQueue(None, 0)
     assert queue.step() == []
     assert not made
     queue.admit([ranking([5], [[2, 1]])])
     assert made == [1]
+
+
+def test_the_ranking_of_the_least_served_caller_is_scored_first(queue, scorer):
+    first, second, third = (ranking([i], [[2, 1]] * 4) for i in range(3))
+    first.priority, second.priority, third.priority = lambda: 2.0, lambda: None, lambda: 1.0
+    queue.admit([first, second, third])
+    assert queue.step() == [third]
+    assert queue.last_turn.tokens == {third: 8, first: 4}
+    assert queue.step() == [first]
+    assert queue.step() == []
+    assert queue.last_turn.tokens == {}, "the second one has to wait"
+    second.priority = lambda: 0.0
+    assert queue.step() == [second]
 
 
 def test_cleared_queue_begins_anew(queue, scorer):

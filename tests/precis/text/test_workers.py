@@ -49,6 +49,46 @@ def test_one_of_the_longest_texts_at_a_time_and_others_go_on(workers):
     assert order[0] == "moderate"
 
 
+def test_callers_take_turns(workers):
+    order = []
+
+    async def both() -> None:
+        text = "a" * 10_000
+        many = [workers.run(text, None, lambda _: order.append("many"), "many") for _ in range(5)]
+        one = [workers.run(text, None, lambda _: order.append("one"), "one") for _ in range(2)]
+        block = workers.run(text, None, lambda _: time.sleep(0.2), "other")  # until all of them wait
+        await asyncio.gather(block, *many, *one)
+
+    run(both())
+    assert order == ["many", "one", "many", "one", "many", "many", "many"]
+
+
+def test_a_text_of_characters_that_become_many_is_one_of_the_longest(workers):
+    name = run(workers.run("\ufdfa" * (LONGEST // 10), None, lambda _: threading.current_thread().name))
+    assert name.startswith("precis-long-text")
+    name = run(workers.run("会" * (LONGEST // 10), None, lambda _: threading.current_thread().name))
+    assert name.startswith("precis-text")
+
+
+def test_closing_ends_the_wait(workers):
+    began = threading.Event()
+
+    def block(_) -> None:
+        began.set()
+        time.sleep(0.3)
+
+    async def close() -> None:
+        first = asyncio.create_task(workers.run("a" * 10_000, None, block))
+        second = asyncio.create_task(workers.run("a" * 10_000, None, block))
+        await asyncio.to_thread(began.wait, 5)
+        workers.close()
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+
+    run(close())
+
+
 def test_deadline_ends_the_wait_and_the_work(workers):
     ended = threading.Event()
 

@@ -1,0 +1,100 @@
+"""Trust: how well the risk of a bundle's certificate tells corrupted summaries from sound ones.
+
+    python -m benchmarks.grounding
+
+Corrupts 200 texts of Gazette validation, sentences and reference summaries: a name or number for another one of the
+document, or halves of two sentences. Prints areas under the ROC curve of the embedded bundle's risk, of the marks alone
+(seams, new words, unsupported spans) and of the word check (unsupported spans).
+"""
+
+import functools
+import json
+import random
+import re
+
+import numpy as np
+
+from benchmarks.quality import GAZETTE, read
+from benchmarks.server import ROOT
+from precis import Engine, Summary
+from precis.grounding.evidence import find_evidence
+from precis.grounding.risk import features, risk
+from precis.text.candidates import candidate_sentences
+from precis.text.tokenizer import TextTokenizer
+
+NAME, NUMBER = re.compile(r"(?<=[a-z,] )[A-Z]\w+(?: [A-Z]\w+)*"), re.compile(r"\d(?:[\d.,]*\d)?")
+CORRUPTED, BATCH = 200, 16
+
+
+def swapped(pattern: re.Pattern[str], text: str, document: str, rng: random.Random) -> str | None:
+    """The text with one match of the pattern for another one of the document; None if there is none."""
+    matches = list(pattern.finditer(text))
+    match = rng.choice(matches) if matches else None
+    others = sorted({*pattern.findall(document)} - {match.group()}) if match else []
+    return text[: match.start()] + rng.choice(others) + text[match.end() :] if match and others else None
+
+
+def spliced(text: str, document: str, rng: random.Random) -> str | None:
+    """The first half of the text with the second half of another sentence of the document."""
+    others = [item.text.split() for item in candidate_sentences(document) if item.text != text] or [[]]
+    words, other = text.split(), rng.choice(others)
+    return " ".join(words[: len(words) // 2] + other[len(other) // 2 :]) if other else None
+
+
+KINDS = {"name": functools.partial(swapped, NAME), "number": functools.partial(swapped, NUMBER), "halves": spliced}
+
+GROUPS = [source + kind for source in ("sentence", "reference") for kind in ("", *(f", {kind}" for kind in KINDS))]
+
+
+def cases(rows: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """(group, document, text): each corrupted text, its group its source and kind, follows its sound one, group ""."""
+    rng, made = random.Random(0), list[tuple[str, str, str]]()
+    for number in range(10 * CORRUPTED):
+        document, reference = rows[number % len(rows)]
+        kind, source = list(KINDS)[number % 3], ("sentence", "reference")[number % 2]
+        text = reference if source == "reference" else rng.choice(candidate_sentences(document)).text
+        if len(made) < 2 * CORRUPTED and (corrupted := KINDS[kind](text, document, rng)):
+            made += [("", document, text), (f"{source}, {kind}", document, corrupted)]
+    return made
+
+
+def auroc(sound: list[float], corrupted: list[float]) -> float:
+    """The probability that a corrupted text has the larger value, ties counting half (Mann-Whitney)."""
+    return round(float(np.sign(np.subtract.outer(corrupted, sound)).mean() / 2 + 0.5), 3)
+
+
+def scored(engine: Engine, texts: list[tuple[str, str, str]]) -> list[Summary]:
+    """Each text as if the model had written it, with the model's log-probabilities."""
+    tokenizer, summaries = TextTokenizer.load(engine.bundle), list[Summary]()
+    for first in range(0, len(texts), BATCH):
+        batch = texts[first : first + BATCH]
+        tokens = tokenizer.encode_sentences([text for _, _, text in batch])
+        inputs = [tokenizer.truncate(tokenizer.encode(document)) for _, document, _ in batch]
+        for (_, _, text), own, logits in zip(batch, tokens, engine.teacher_forced_logits(inputs, tokens), strict=True):
+            values = logits[np.arange(len(own)), own] - np.logaddexp.reduce(logits, axis=1)
+            scores = {"score": float(values.mean()), "min_token_score": float(values.min())}
+            summaries.append(Summary(text, own, 0, len(own), 1, 0, "end", **scores))
+    return summaries
+
+
+def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, float]]:
+    """The area under the ROC curve of each measure, by group of corrupted texts."""
+    certificate, texts = engine.bundle.manifest.trust, cases(rows)
+    assert certificate
+    evidence = [find_evidence(document, text) for _, document, text in texts]
+    values = [features(*pair) for pair in zip(scored(engine, texts), evidence, strict=True)]
+    measures = {
+        "risk": [risk(certificate.weights, certificate.bias, value) for value in values],
+        "marks": [sum(value[name] for name in ("seams", "novel", "unsupported")) for value in values],
+        "word check": [float(len(item.unsupported)) for item in evidence],
+    }
+    groups = {group: [i for i, case in enumerate(texts) if case[0].startswith(group)] for group in GROUPS}
+    return {
+        group: {name: auroc([row[i - 1] for i in places], [row[i] for i in places]) for name, row in measures.items()}
+        for group, places in groups.items()
+    }
+
+
+if __name__ == "__main__":
+    with Engine.load(ROOT / "artifacts/embedded/bundle-int8") as engine:
+        print(json.dumps(areas(engine, read(GAZETTE)), indent=1))

@@ -1,0 +1,114 @@
+"""Makes a bundle's certificate of trust from validation pairs that it summarizes."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from export.trust.check import CHECK, wrong_summaries
+from export.trust.thresholds import Floats, certified_threshold, grid
+from precis import Engine, GenerationParams
+from precis.bundle.reports import TrustCertificate, TrustLevel
+from precis.engine import CERTIFIED_MODE
+from precis.grounding.evidence import find_evidence
+from precis.grounding.risk import features, risk
+
+MAX_PAIRS = 500  # to be summarized; more would take long
+MIN_PAIRS = 60  # fewer prove nothing
+ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+CONFIDENCE = 0.9
+FITTED = 3  # every third pair is for the risk, the others for its thresholds
+PENALTY = 1.0  # of the regression's squared weights, as scikit-learn's default
+RISKIER = {"score": -1, "min_token_score": -1, "seams": 1, "novel": 1, "unsupported": 1}  # the sign of each feature
+METHOD = "Learn-then-Test (Angelopoulos et al. 2021), exact binomial p-values, fixed sequences from several starts"
+
+
+def certify(engine: Engine, documents: list[str], references: list[str]) -> TrustCertificate | None:
+    """The certificate of what `engine` writes by its bundle's parameters; None if there are too few pairs."""
+    values, wrong = measure(engine, documents, references) if len(documents) >= MIN_PAIRS else ([], np.empty(0, bool))
+    return calibrate(values, wrong) if len(values) >= MIN_PAIRS else None
+
+
+def measure(
+    engine: Engine, documents: list[str], references: list[str]
+) -> tuple[list[dict[str, float]], npt.NDArray[np.bool_]]:
+    """The features of each summary that `engine` generates of `documents`, and whether it is wrong by CHECK."""
+    summaries = engine.generate(documents, GenerationParams(mode=CERTIFIED_MODE))
+    rows = [row for row in zip(documents, references, summaries, strict=True) if row[2].score is not None]
+    evidence = [find_evidence(document, summary.text) for document, _, summary in rows]
+    values = [features(summary, item) for (_, _, summary), item in zip(rows, evidence, strict=True)]
+    texts = [summary.text for _, _, summary in rows]
+    return values, wrong_summaries([row[0] for row in rows], texts, [row[1] for row in rows], evidence)
+
+
+def calibrate(values: list[dict[str, float]], wrong: npt.NDArray[np.bool_]) -> TrustCertificate:
+    """The certificate from the features of summaries and whether each is wrong, (pairs,)."""
+    fitted = np.arange(len(values)) % FITTED == 0
+    names = list(values[0])
+    signs = np.array([RISKIER[name] for name in names])
+    table = np.array([[value[name] for name in names] for value in values])
+    weights, bias = fit_logistic(signs * table[fitted], wrong[fitted])
+    by_name = dict(zip(names, (signs * weights).tolist(), strict=True))
+    risks = np.array([risk(by_name, bias, value) for value in values])
+    thresholds = grid(risks[fitted])
+    risks, wrong = risks[~fitted], wrong[~fitted]
+    return TrustCertificate(
+        mode=CERTIFIED_MODE,
+        check=CHECK,
+        method=METHOD,
+        confidence=CONFIDENCE,
+        fitted_pairs=int(fitted.sum()),
+        calibration_pairs=len(risks),
+        wrong=round(float(wrong.mean()), 4),
+        weights=by_name,
+        bias=bias,
+        levels=_levels(thresholds, risks, wrong),
+        curve=[_released(threshold, risks, wrong) for threshold in thresholds if (risks <= threshold).any()],
+    )
+
+
+def _levels(thresholds: list[float], risks: Floats, wrong: npt.NDArray[np.bool_]) -> list[TrustLevel]:
+    levels, largest = [], -1.0
+    for alpha in ALPHAS:
+        certified = certified_threshold(thresholds, risks, wrong, alpha, CONFIDENCE)
+        largest = max(largest, -1.0 if certified is None else certified)  # what holds for less holds for more
+        if largest < 0:
+            levels.append(TrustLevel(alpha=alpha, max_risk=None, released=0.0, wrong=None))
+        else:
+            released, share = _released(largest, risks, wrong)
+            levels.append(TrustLevel(alpha=alpha, max_risk=largest, released=released, wrong=share))
+    return levels
+
+
+def _released(threshold: float, risks: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """The share of summaries at or below the threshold, and the share of wrong ones among them."""
+    released = risks <= threshold
+    return round(float(released.mean()), 4), round(float(wrong[released].mean()), 4)
+
+
+def fit_logistic(table: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
+    """Weights (features,), none below zero, and bias of an L2-penalized logistic regression of `wrong` (pairs,).
+
+    `table` (pairs, features) has what makes a summary riskier: few pairs would otherwise give some of it the wrong sign
+    by chance. The penalty is on the weights of standardized features; what is returned is for the features as they are.
+    """
+    mean, deviation = table.mean(axis=0), table.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    inputs = torch.tensor((table - mean) / deviation)
+    targets = torch.tensor(wrong, dtype=torch.float64)
+    roots = torch.full((inputs.shape[1] + 1,), 0.5, dtype=torch.float64, requires_grad=True)  # of the weights
+    optimizer = torch.optim.LBFGS([roots], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        weights = roots[:-1] ** 2
+        logits = inputs @ weights + roots[-1]
+        likelihood = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+        total = likelihood + PENALTY / 2 * (weights**2).sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    fitted = roots.detach().numpy()
+    weights = fitted[:-1] ** 2 / deviation
+    return weights, float(fitted[-1] - weights @ mean)

@@ -1,0 +1,82 @@
+"""The work that is not finished, counted as sequences wait, start and finish."""
+
+import math
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from precis import GenerationParams, TooMuchWork
+from precis.params import resolve
+from precis.scheduling.backlog import MAX_COUNTED_TOKENS, RequestBacklog
+from precis.scheduling.sequence import Sequence
+
+CONFIG = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+
+
+def sequences(count: int, tokens: int = 100, new: int = 10) -> list[Sequence]:
+    params = resolve(GenerationParams(max_new_tokens=new, min_new_tokens=new), CONFIG)
+    return [Sequence([3] * tokens, params, lambda: False) for _ in range(count)]
+
+
+class Request(SimpleNamespace):
+    """Hashable by identity, as requests are."""
+
+    __hash__ = object.__hash__
+
+
+@pytest.fixture
+def backlog() -> RequestBacklog:
+    """A row step takes 0.1 s, and prefilling next to nothing."""
+    backlog = RequestBacklog()
+    backlog.costs.decode.add(1000, 100.0)
+    return backlog
+
+
+def new_request(caller: str | None, deadline: float | None = None) -> Request:
+    return Request(caller=caller, weight=1.0, deadline=deadline)
+
+
+def test_counts_return_to_nothing(backlog):
+    one, other = new_request("a"), new_request("b")
+    work = {one: sequences(3), other: sequences(1)}
+    for item, waiting in work.items():
+        backlog.add(item, waiting)
+    assert backlog.waiting_tokens == 400
+    backlog.start(one, work[one][0])
+    assert backlog.waiting_tokens == 300
+    backlog.finish(one, work[one][0])
+    backlog.add(one, sequences(1, tokens=50))  # a further stage
+    assert backlog.waiting_tokens == 350
+    backlog.remove(one)
+    backlog.remove(one)
+    assert (backlog.requests, backlog.waiting_tokens) == ([other], 100)
+    backlog.remove(other)
+    assert (backlog.waiting_tokens, backlog._counted_tokens, backlog._callers) == (0, 0, {})
+
+
+def test_time_until_done_counts_a_long_text_only_as_far_as_it_goes_first(backlog):
+    backlog.add(new_request("a"), sequences(100))  # 100 s
+    backlog.add(new_request("a"), sequences(1))
+    admission, newcomer = backlog.judge(new_request("a"), sequences(1), 10**6)
+    assert newcomer.seconds == pytest.approx(1, rel=0.05)
+    assert admission.seconds_until_done(newcomer) == pytest.approx(1 + 1 + 1, rel=0.05)
+    other, _ = backlog.judge(new_request("b"), sequences(1), 10**6)
+    assert other.seconds_until_done(newcomer) == pytest.approx(2, rel=0.05)
+
+
+def test_of_a_long_text_a_part_counts_against_the_queue(backlog):
+    backlog.add(new_request("heavy"), sequences(1000))
+    assert backlog.waiting_tokens == 100_000
+    assert not backlog.is_full("light", 3 * MAX_COUNTED_TOKENS)
+    assert not backlog.is_full("heavy", 2 * MAX_COUNTED_TOKENS)
+    assert backlog.is_full("heavy", 2 * MAX_COUNTED_TOKENS - 1)
+    assert not backlog.is_full(None, MAX_COUNTED_TOKENS)
+
+
+def test_work_that_is_never_done_in_time_is_refused(backlog):
+    with pytest.raises(TooMuchWork):
+        backlog.judge(new_request("a", time.monotonic() + 60), sequences(100), 10**6)
+    admission, newcomer = backlog.judge(new_request("a"), sequences(100), 10**6)
+    assert newcomer.seconds_left == math.inf
+    assert admission.admits(newcomer)
