@@ -3,6 +3,8 @@
 BentoML's own description has neither our errors nor examples.
 """
 
+import copy
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import yaml
 from pydantic.json_schema import models_json_schema
 
 from bento.schema import BatchRequest, BatchResponse, ErrorResponse, SummarizeRequest, SummarizeResponse
+from precis import Engine, EngineError
 
 DESCRIPTION_FILE = Path(__file__).with_name("openapi.yaml")
+EXAMPLE_SECONDS = 10.0  # for the answer to the example; the server may be busy
 MODELS = (SummarizeRequest, BatchRequest, SummarizeResponse, BatchResponse, ErrorResponse)
 
 
@@ -34,4 +38,32 @@ def describe(keys: bool) -> dict[str, Any]:
             for operation in path.values():
                 if "401" in operation["responses"]:
                     operation["security"] = [{"bearer": []}, {"key": []}]
+    return api
+
+
+async def answer_example(engine: Engine) -> dict[str, Any] | None:
+    """The answer of the served model to the description's example; None if the engine has none to give at present."""
+    content = describe(False)["paths"]["/summarize"]["post"]["requestBody"]["content"]["application/json"]
+    request = SummarizeRequest.model_validate(content["example"])
+    try:
+        summary = await engine.summarize(request.text, request.generation_params(), timeout=EXAMPLE_SECONDS)
+    except EngineError:
+        return None
+    return SummarizeResponse.from_summary(summary, str(engine.bundle.manifest.name), None).as_json()
+
+
+def with_answer(api: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the description whose examples have `answer`, see `answer_example`."""
+    api = copy.deepcopy(api)
+
+    def content(path: str, media_type: str) -> dict[str, Any]:
+        return api["paths"][path]["post"]["responses"]["200"]["content"][media_type]
+
+    content("/summarize", "application/json")["example"] = answer
+    batch = content("/summarize_batch", "application/json")
+    batch["example"] = {"results": [answer, *batch["example"]["results"][1:]]}
+    events = (("delta", {"text": answer["summary"]}), ("done", answer))
+    content("/summarize_stream", "text/event-stream")["example"] = "".join(
+        f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n" for name, data in events
+    )
     return api

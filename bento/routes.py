@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,9 +20,11 @@ from bento.api_reference import render
 from bento.icon import ICON_FILE
 from bento.memory import return_free_memory_regularly
 from bento.middleware.root_path import without_root_path
-from bento.openapi import describe
+from bento.openapi import answer_example, describe, with_answer
 from bento.process.state import get_engine
 from bento.settings import ServiceSettings
+from precis import GenerationParams
+from precis.params import GenerationFields, resolve
 
 log = logging.getLogger("precis.page")
 
@@ -94,12 +97,23 @@ def make_site(settings: ServiceSettings) -> Starlette:
     """The app that is mounted at /. It comes before BentoML's own page there, which loads scripts of a third party."""
     page = LazyPage(settings.root_path)
 
+    answer: dict[str, Any] | None = None
+
+    async def description() -> dict[str, Any]:
+        """The API's description with the served model's own answer to the example, which is asked for once."""
+        nonlocal answer
+        answer = answer or await answer_example(get_engine())
+        api = describe(settings.asks_for_keys)
+        return with_answer(api, answer) if answer else api
+
     async def openapi(_: Request) -> JSONResponse:
-        return JSONResponse({**describe(settings.asks_for_keys), "servers": [{"url": settings.root_path or "/"}]})
+        return JSONResponse({**await description(), "servers": [{"url": settings.root_path or "/"}]})
 
     async def documentation(request: Request) -> HTMLResponse:
         address = str(request.base_url).rstrip("/")
-        return HTMLResponse(render(describe(settings.asks_for_keys), address, settings.has_page))
+        resolved = resolve(GenerationParams(), get_engine().bundle.generation_config)
+        defaults = {name: getattr(resolved, name) for name in GenerationFields.model_fields}
+        return HTMLResponse(render(await description(), address, settings.has_page, defaults))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

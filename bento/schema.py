@@ -68,36 +68,36 @@ class BatchRequest(SummarizeOptions):
 class SourceSentence(BaseModel):
     """A sentence of the text that supports the summary: text[start:end] in Unicode characters; `score` is 0 to 1."""
 
-    text: str
-    start: int
-    end: int
-    score: float
+    text: str = Field(description="The sentence.")
+    start: int = Field(description="Where it begins in the text, in Unicode characters.")
+    end: int = Field(description="Where it ends.")
+    score: float = Field(description="0 to 1: the share of a summary sentence's words that it covers.")
 
 
 class ExtractedSentence(BaseModel):
     """A sentence of the summary: text[start:end] in Unicode characters; a higher `score` is better."""
 
-    start: int
-    end: int
-    score: float
+    start: int = Field(description="Where it begins in the text, in Unicode characters.")
+    end: int = Field(description="Where it ends.")
+    score: float = Field(description="Log-probability by length; higher is better.")
 
 
 class UnsupportedSpan(BaseModel):
     """A number or name at summary[start:end] that does not occur in the text."""
 
-    text: str
-    start: int
-    end: int
-    kind: Literal["number", "name"]
+    text: str = Field(description="The number or name.")
+    start: int = Field(description="Where it begins in the summary, in Unicode characters.")
+    end: int = Field(description="Where it ends.")
+    kind: Literal["number", "name"] = Field(description="What it looks like.")
 
 
 class CopiedSpan(BaseModel):
     """Words that the summary has from the text: summary[start:end] is text[source_start:source_end]."""
 
-    start: int
-    end: int
-    source_start: int
-    source_end: int
+    start: int = Field(description="Where they begin in the summary, in Unicode characters.")
+    end: int = Field(description="Where they end.")
+    source_start: int = Field(description="Where they begin in the text.")
+    source_end: int = Field(description="Where they end.")
 
 
 class Seam(BaseModel):
@@ -113,9 +113,9 @@ class Seam(BaseModel):
 class NovelWord(BaseModel):
     """A word, number or name at summary[start:end] that occurs in the text in no form."""
 
-    start: int
-    end: int
-    text: str
+    start: int = Field(description="Where it begins in the summary, in Unicode characters.")
+    end: int = Field(description="Where it ends.")
+    text: str = Field(description="The word.")
 
 
 class Grounding(BaseModel):
@@ -123,26 +123,26 @@ class Grounding(BaseModel):
 
     verbatim: bool = Field(description="Whether each sentence of the summary stands in the text as it is.")
     copied_share: float = Field(description="The share of the summary's words that are copied, 0 to 1.")
-    seams: list[Seam]
-    novel: list[NovelWord]
-    spans: list[CopiedSpan]
+    seams: list[Seam] = Field(description="Where the summary joins two places of the text.")
+    novel: list[NovelWord] = Field(description="Words of the summary that the text has in no form.")
+    spans: list[CopiedSpan] = Field(description="Runs of words that are copied.")
 
 
 class Evidence(BaseModel):
     """What in the text supports the summary, and what in the summary has no support; by comparing words."""
 
-    sentences: list[SourceSentence]
-    unsupported: list[UnsupportedSpan]
+    sentences: list[SourceSentence] = Field(description="Sentences of the text that support the summary, best first.")
+    unsupported: list[UnsupportedSpan] = Field(description="Numbers and names of the summary that the text lacks.")
     grounding: Grounding
 
 
 class SummarizeResponse(BaseModel):
     """A summary, and how much of the text was read for it."""
 
-    summary: str
+    summary: str = Field(description="The summary.")
     model: str = Field(description="Name of the model; GET /model describes it.")
     input_tokens: int = Field(description="Tokens of the whole text with the model's prefix.")
-    output_tokens: int
+    output_tokens: int = Field(description="Tokens of the summary.")
     truncated: bool = Field(description="Whether a part of the text was not read.")
     truncated_tokens: int = Field(description="Number of tokens that were not read.")
     chunks: int = Field(description="Number of parts the text was split into; 1 if it was read at once.")

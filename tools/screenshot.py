@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = "A winter road opens late"
+EXAMPLE = "A cup semi-final"
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -50,7 +50,7 @@ def batch_page(browser: Browser, url: str) -> Page:
     page = open_page(browser, url, DESKTOP)
     page.get_by_role("tab", name="Several texts").click()
     examples = json.loads((ROOT / "bento/page/static/examples.json").read_text(encoding="utf-8"))
-    page.locator("#files input[type=file]").set_input_files(
+    page.locator("#batch-actions input[type=file]").set_input_files(
         [
             {"name": f"{example['title']}.txt", "mimeType": "text/plain", "buffer": example["document"].encode()}
             for example in examples
@@ -62,7 +62,7 @@ def batch_page(browser: Browser, url: str) -> Page:
 
 def about_page(browser: Browser, url: str) -> Page:
     page = open_page(browser, url, DESKTOP)
-    page.get_by_role("tab", name="About this model").click()
+    page.get_by_role("tab", name="About").click()
     page.wait_for_timeout(500)
     return page
 

@@ -11,11 +11,18 @@ METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 FEW_PAIRS = 20_000  # a model trained on fewer gets a warning
 
 
-def model_label(manifest: Manifest) -> str:
-    """The model in a few words, for the page's header."""
-    scores = manifest.rouge.finetuned if manifest.rouge else None
-    parts = [manifest.name or "a model", manifest.precision, f"ROUGE-L {scores.rougeL:.1f}" if scores else None]
-    return " · ".join(filter(None, parts))
+def model_description(bundle: Bundle) -> str:
+    """The model's size and kind in one sentence, for the page's header."""
+    pairs = bundle.manifest.data.train_pairs
+    megabytes = sum(path.stat().st_size for path in bundle.folder.glob("*.onnx*")) / 1e6
+    kind = "A small demo model" if pairs and pairs < FEW_PAIRS else "A model"
+    facts = ["T5", f"{megabytes:,.0f} MB", f"fine-tuned on {pairs:,} texts" if pairs else ""]
+    deed = (
+        "it chooses sentences of your text and writes nothing new"
+        if bundle.generation_config.get("mode") == "extract"
+        else "it copies more than it writes, and what it writes can be wrong"
+    )
+    return f"{kind} ({', '.join(filter(None, facts))}): {deed}."
 
 
 def about_html(bundle: Bundle) -> str:

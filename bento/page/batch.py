@@ -10,7 +10,7 @@ import gradio as gr
 
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
-from bento.page.batch_rows import BatchRow, progress, table_html
+from bento.page.batch_rows import BatchRow, progress, refused_rows, table_html
 from bento.page.html import status
 from bento.page.messages import error_message
 from bento.page.options import default_params, to_params
@@ -21,7 +21,6 @@ from bento.page.summarizing import Done, summarize
 from bento.page.upload_components import paths_of
 from bento.page.visitors import visitor_of
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import find_evidence
 
 FRAME_SECONDS = 0.25  # between two updates of the table
 
@@ -40,27 +39,34 @@ class Batch:
     def __init__(self, engine: Engine, queue: AdmissionQueue) -> None:
         self._engine, self._queue = engine, queue
         self._defaults = default_params(engine)
-        self.tasks = SessionTasks(lambda line: View(status=line))
+        self.tasks: SessionTasks[View] = SessionTasks()
 
-    async def run(self, request: gr.Request, files: Any, *options: Any) -> AsyncGenerator[View, None]:
-        """Reads and summarizes the uploaded files; `options` are the values of `Options`."""
+    async def run(self, request: gr.Request, files: Any, refused: Any, *options: Any) -> AsyncGenerator[View, None]:
+        """Reads and summarizes the uploaded files; `options` are the values of `Options`.
+
+        `refused` are the files that the browser has not sent, as JSON.
+        """
         paths = paths_of(files)
         if not 0 < len(paths) <= limits.MAX_FILES:
             too_many = f"At most {limits.MAX_FILES} files at once; these are {len(paths)}."
             yield View(status=status(too_many if paths else "Choose some files first.", "error"))
             return
-        rows = [BatchRow(Path(path).name) for path in paths]
-        views = self._views(visitor_of(request), paths, rows, options)
-        views = self.tasks.run(request, views, lambda: _last_view(rows, "Stopped. "))
+        read = [BatchRow(Path(path).name) for path in paths]
+        rows = [*read, *refused_rows(refused)]
+
+        def ended_early(sentence: str, kind: str) -> View:
+            return _last_view(rows, sentence, kind)
+
+        views = self.tasks.run(request, self._views(visitor_of(request), paths, read, rows, options), ended_early)
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
 
     async def _views(
-        self, visitor: str, paths: list[str], rows: list[BatchRow], options: tuple[Any, ...]
+        self, visitor: str, paths: list[str], read: list[BatchRow], rows: list[BatchRow], options: tuple[Any, ...]
     ) -> AsyncGenerator[View, None]:
         params = to_params(self._defaults, *options)
-        remaining = iter(zip(paths, rows, strict=True))
+        remaining = iter(zip(paths, read, strict=True))
 
         async def work() -> None:
             for path, row in remaining:
@@ -82,16 +88,17 @@ class Batch:
         """Fills `row`. An error is written into the row and stops no other document."""
         try:
             document = await read_document(path, visitor)
-            row.words, row.note = len(document.text.split()), document.note
+            row.note = document.note
             states = summarize(self._engine, self._queue, document.text, params, visitor)
             async with contextlib.aclosing(states):
                 async for state in states:
                     if isinstance(state, Done):
-                        row.fill(state, await asyncio.to_thread(find_evidence, document.text, state.summary.text))
+                        await asyncio.to_thread(row.fill, document.text, state)
         except Exception as error:
             row.error = error_message(error)
 
 
-def _last_view(rows: list[BatchRow], prefix: str = "") -> View:
+def _last_view(rows: list[BatchRow], sentence: str = "", kind: str = "quiet") -> View:
     finished = [row.as_record() for row in rows if row.summary or row.error]
-    return View(table_html(rows), status(prefix + progress(rows), "done" if finished else "quiet"), finished)
+    line = f"{sentence} {progress(rows)}".strip()
+    return View(table_html(rows), status(line, "done" if finished and kind == "quiet" else kind), finished)

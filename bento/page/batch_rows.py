@@ -4,15 +4,23 @@ import csv
 import dataclasses
 import io
 import json
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from bento.page.grounding_view import summary_html
+from markupsafe import Markup
+
+from bento.page.grounding_view import source_html, summary_html
 from bento.page.html import plural, render
+from bento.page.long_document import excerpts
+from bento.page.messages import grounding_report
 from bento.page.summarizing import Done
-from precis.grounding.evidence import Evidence, Span
+from precis.grounding.evidence import find_evidence
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that starts with one of these
+
+
+MAX_REFUSED, MAX_NAME = 200, 300  # rows of files that were not sent; characters of their names and reasons
 
 
 @dataclass
@@ -30,11 +38,16 @@ class BatchRow:
     not_in_text: str = ""
     error: str = ""
     note: str = ""
-    unsupported: list[Span] = dataclasses.field(default_factory=list)
+    grounding: str = ""
+    key: str = dataclasses.field(default_factory=lambda: secrets.token_hex(4))  # unique on the page
+    summary_html: Markup = dataclasses.field(default_factory=Markup)
+    source_html: Markup = dataclasses.field(default_factory=Markup)
 
-    def fill(self, done: Done, evidence: Evidence) -> None:
-        """Sets the fields from the finished summary and its evidence."""
+    def fill(self, text: str, done: Done) -> None:
+        """Sets the fields from the finished summary of `text`, and finds its evidence, which takes a while."""
         summary = done.summary
+        evidence = find_evidence(text, summary.text)
+        self.words = len(text.split())
         self.summary, self.seconds = summary.text, round(done.seconds, 2)
         self.input_tokens, self.output_tokens = summary.input_tokens, summary.output_tokens
         self.chunks, self.truncated_tokens = summary.chunks, summary.truncated_tokens
@@ -42,7 +55,11 @@ class BatchRow:
             self.note = f"{self.note} Already short.".strip()
         if summary.unsupported_language:
             self.note = f"{self.note} Language not learned: its beginning.".strip()
-        self.unsupported = evidence.unsupported
+        self.summary_html = summary_html(summary.text, evidence.unsupported, done.sentences)
+        # Excerpts, since all of fifty documents would be too much for one table.
+        self.source_html = source_html(*excerpts(text, evidence), f"evidence-{self.key}")
+        if not (summary.already_short or summary.unsupported_language):
+            self.grounding = grounding_report(evidence)
         self.not_in_text = ", ".join(dict.fromkeys(span.text for span in evidence.unsupported))
 
     def as_record(self) -> dict[str, Any]:
@@ -51,7 +68,8 @@ class BatchRow:
 
     def remarks(self) -> list[str]:
         """What the table says about the row besides its summary."""
-        remarks = [f"{self.seconds:.1f} s" if self.summary else "", self.note]
+        remarks = [f"{self.seconds:.1f} s" if self.summary else "", self.note, self.grounding]
+        remarks = [remark.removesuffix(".") for remark in remarks]
         if self.chunks > 1:
             remarks.append(f"{self.chunks} chunks")
         if self.truncated_tokens:
@@ -59,7 +77,21 @@ class BatchRow:
         return list(filter(None, remarks))
 
 
-COLUMNS = [field.name for field in dataclasses.fields(BatchRow) if field.name != "unsupported"]
+_FIELDS = [field.name for field in dataclasses.fields(BatchRow)]
+COLUMNS = _FIELDS[: _FIELDS.index("note") + 1]
+
+
+def refused_rows(refused: Any) -> list[BatchRow]:
+    """The rows of the files that the browser has not sent: a JSON list of objects with `name` and `reason`.
+
+    It comes from the visitor and goes back to nobody else; what has another form makes no row.
+    """
+    try:
+        files = json.loads(refused)
+        rows = [BatchRow(str(file["name"])[:MAX_NAME], error=str(file["reason"])[:MAX_NAME]) for file in files]
+    except (TypeError, ValueError, KeyError, RecursionError):
+        return []
+    return rows[:MAX_REFUSED]
 
 
 def to_csv(records: list[dict[str, Any]] | None) -> str:
@@ -84,7 +116,7 @@ def to_jsonl(records: list[dict[str, Any]] | None) -> str:
 
 def table_html(rows: list[BatchRow]) -> str:
     """The table on the page."""
-    return render("batch_table.html", rows=rows, summary_html=summary_html)
+    return render("batch_table.html", rows=rows)
 
 
 def progress(rows: list[BatchRow]) -> str:

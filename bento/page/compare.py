@@ -10,7 +10,7 @@ import gradio as gr
 from bento.page.admission import ENGINE_ROWS, AdmissionQueue
 from bento.page.grounding_view import growing_html, summary_html
 from bento.page.html import render, status
-from bento.page.messages import summary_report, unsupported_report
+from bento.page.messages import grounding_report, summary_report
 from bento.page.sessions import SessionTasks
 from bento.page.single import LastResult
 from bento.page.summarizing import Done, Writing, summarize
@@ -34,17 +34,21 @@ class BaseComparison:
         self._engine: Engine | None = None
         self._loading = asyncio.Lock()
         self._queue = AdmissionQueue()
-        self._tasks = SessionTasks(str)
+        self._tasks: SessionTasks[str] = SessionTasks()
 
     async def run(self, request: gr.Request, last_result: LastResult | None) -> AsyncGenerator[str, None]:
         """The base model's growing summary beside the last one, as HTML."""
         if last_result is None:
-            yield status("Summarize a text first.", "error")
+            yield status("Summarize the text anew to compare; the server has forgotten it.", "error")
             return
-        views = self._tasks.run(request, self._views(visitor_of(request), last_result))
+        views = self._tasks.run(request, self._views(visitor_of(request), last_result), status)
         async with contextlib.aclosing(views):
             async for view in views:
                 yield view
+
+    def stop(self, request: gr.Request) -> None:
+        """Ends the visitor's comparison, which is of a text that is replaced."""
+        self._tasks.stop(request)
 
     async def _views(self, visitor: str, tuned: LastResult) -> AsyncGenerator[str, None]:
         yield status("Loading the base model…" if self._engine is None else "Reading…", "busy")
@@ -56,9 +60,9 @@ class BaseComparison:
                     yield render("comparison.html", base=growing_html(state.text), base_status="", tuned=tuned.summary)
                 elif isinstance(state, Done):
                     evidence = await asyncio.to_thread(find_evidence, tuned.text, state.summary.text)
-                    report = f"{summary_report(tuned.text, state)} {unsupported_report(evidence.unsupported)}"
-                    base = summary_html(state.summary.text, evidence.unsupported)
-                    yield render("comparison.html", base=base, base_status=status(report.strip()), tuned=tuned.summary)
+                    report = f"{summary_report(tuned.text, state)} {grounding_report(evidence)}"
+                    base = summary_html(state.summary.text, evidence.unsupported, state.sentences)
+                    yield render("comparison.html", base=base, base_status=status(report), tuned=tuned.summary)
 
     async def _load(self) -> Engine:
         async with self._loading:

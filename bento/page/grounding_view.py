@@ -20,8 +20,16 @@ def growing_html(summary: str) -> Markup:
     )
 
 
-def summary_html(summary: str, unsupported: list[Span]) -> Markup:
-    """The summary; numbers and names that the text lacks are marked, also for screen readers."""
+def unfinished_html(summary: str) -> Markup:
+    """What was written of a summary that will not be finished; "" if nothing was."""
+    return Markup(f'<p class="gist">{escape(summary)}</p>' if summary else "")
+
+
+def summary_html(summary: str, unsupported: list[Span], sentences: Sequence[str] = ()) -> Markup:
+    """The summary; numbers and names that the text lacks are marked, also for screen readers.
+
+    Several `sentences`, which the summary consists of, make a list.
+    """
 
     def mark(span: Span) -> str:
         remark = f"this {span.kind} is not in the text"
@@ -30,29 +38,42 @@ def summary_html(summary: str, unsupported: list[Span]) -> Markup:
             f'<span class="screen-reader-only"> ({remark})</span></mark>'
         )
 
-    marked_text = _with_marks(summary, unsupported, mark)
-    return Markup(f'<p class="gist" data-plain="{escape(summary)}">{marked_text}</p>')
+    if len(sentences) < 2 or " ".join(sentences) != summary:
+        marked_text = _with_marks(summary, unsupported, mark)
+        return Markup(f'<p class="gist" data-plain="{escape(summary)}">{marked_text}</p>')
+    items, start = [], 0
+    for sentence in sentences:
+        own = [span for span in unsupported if start <= span.start and span.end <= start + len(sentence)]
+        marked_text = _with_marks(summary, own, mark, start, start + len(sentence))
+        items.append(f'<li data-plain="{escape(sentence)}">{marked_text}</li>')
+        start += len(sentence) + 1
+    return Markup(f'<ul class="gist" data-plain="{escape(summary)}">{"".join(items)}</ul>')
 
 
-def source_html(document: str, evidence: Evidence) -> Markup:
-    """The document with its supporting sentences marked and numbered, the best first, and links to them."""
+def source_html(document: str, evidence: Evidence, prefix: str = "evidence") -> Markup:
+    """The document with its supporting sentences marked and numbered, the best first, and links to them.
+
+    The marks' ids are `prefix` and their numbers.
+    """
     ranks = {id(sentence): rank for rank, sentence in enumerate(evidence.sentences, 1)}
 
     def mark(sentence: Sentence) -> str:
         rank, strength = ranks[id(sentence)], "strong" if sentence.score >= STRONG_SCORE else "weak"
         text = escape(document[sentence.start : sentence.end])
-        return f'<mark class="evidence {strength}" id="evidence-{rank}">{text}<sup>{rank}</sup></mark>'
+        return f'<mark class="evidence {strength}" id="{prefix}-{rank}">{text}<sup>{rank}</sup></mark>'
 
     marked_text = _with_marks(document, evidence.sentences, mark)
-    return render("source.html", marked_text=marked_text, ranks=list(ranks.values()))
+    return render("source.html", marked_text=marked_text, ranks=list(ranks.values()), prefix=prefix)
 
 
-def _with_marks(text: str, spans: Sequence[Marked], mark: Callable[[Marked], str]) -> Markup:
-    """`text` as HTML with each span as `mark` renders it; a span that overlaps the one before is left out."""
+def _with_marks(
+    text: str, spans: Sequence[Marked], mark: Callable[[Marked], str], first: int = 0, last: int | None = None
+) -> Markup:
+    """text[first:last] as HTML with each span as `mark` renders it; one that overlaps the one before is left out."""
     parts: list[str] = []
-    end = 0
+    end = first
     for span in sorted(spans, key=lambda span: span.start):
         if span.start >= end:
             parts += [escape(text[end : span.start]), mark(span)]
             end = span.end
-    return Markup("".join([*parts, escape(text[end:])]))
+    return Markup("".join([*parts, escape(text[end:last])]))

@@ -8,11 +8,12 @@ from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.readers.formats import DocumentError
 from bento.page.summarizing import Done, ReadingPart
 from precis import EngineError
-from precis.grounding.evidence import Span
+from precis.grounding.evidence import Evidence, Span
 
 log = logging.getLogger("precis.page")
 
 INTERNAL_ERROR = "Something went wrong here; the server's log has the details."
+MANY_CHUNKS = 6  # a text of so many is worth a word about how it is read
 MAX_NAMED_SPANS = 6  # unsupported words that are named in a sentence; the rest are counted
 
 
@@ -32,6 +33,11 @@ def queue_position(ahead: int) -> str:
     return "You are next; the engine is busy." if ahead == 0 else f"In line: {plural(ahead, 'text')} before yours."
 
 
+def reading_progress(chunks: int) -> str:
+    """What the engine is doing before the first words come."""
+    return f"Reading about {chunks} chunks of a long text…" if chunks >= MANY_CHUNKS else "Reading…"
+
+
 def part_progress(state: ReadingPart) -> str:
     """How far the reading of a long document is."""
     done = f" {plural(state.chunks, 'chunk')} summarized." if state.chunks else ""
@@ -46,23 +52,38 @@ def summary_report(text: str, done: Done, waited: bool = False) -> str:
         return "Already short: this text is its own summary."
     if summary.unsupported_language:
         return "The model has not learned the language of this text, so its beginning is shown."
-    sentences = [
-        f"{plural(written, 'word')} from {read:,} in {done.seconds:.1f} s"
-        f"{', waiting included' if waited else ''}; the first after {done.first_seconds:.2f} s."
-    ]
-    if summary.chunks > 1:
+    first_words = "" if summary.extracted else f"; the first after {done.first_seconds:.2f} s"
+    waiting = ", waiting included" if waited else ""
+    sentences = [f"{plural(written, 'word')} from {read:,} in {done.seconds:.1f} s{waiting}{first_words}."]
+    if summary.chunks >= MANY_CHUNKS:
         sentences.append(
-            f"The text is longer than the model reads at once, so it was summarized in {summary.chunks} chunks, "
-            "and their summaries once more."
+            f"The text was read in {summary.chunks} chunks, and the best sentences of the chunks were ranked once more."
+            if summary.extracted
+            else f"The text was summarized in {summary.chunks} chunks, and their summaries once more."
         )
     if summary.truncated_tokens:
         about = "about " if len(text) > MAX_TEXT_CHARACTERS else ""
         sentences.append(f"The last {about}{plural(summary.truncated_tokens, 'token')} of it were not read.")
-    elif summary.chunks == 1:
+    else:
         sentences.append("All of the text was read.")
     if summary.finish_reason == "length":
         sentences.append("The summary was cut at the longest length you allow.")
     return " ".join(sentences)
+
+
+def grounding_report(evidence: Evidence) -> str:
+    """How far the summary can be trusted to say what the text says, in a sentence or two."""
+    grounding = evidence.grounding
+    if grounding.verbatim:
+        sentence = "Word for word from the text."
+    elif grounding.seams:
+        places = "two places" if len(grounding.seams) == 1 else f"{len(grounding.seams) + 1} places"
+        sentence = f"Joined from {places} of the text: check that they belong together."
+    elif grounding.novel:
+        sentence = f"{plural(len(grounding.novel), 'word')} not in the text: check."
+    else:
+        sentence = "Its words are those of the text, in another order."
+    return f"{sentence} {unsupported_report(evidence.unsupported)}".strip()
 
 
 def unsupported_report(unsupported: list[Span]) -> str:

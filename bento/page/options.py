@@ -4,10 +4,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from bento.page.html import plural
 from precis import Engine, GenerationError, GenerationParams
 from precis.params import GenerationFields, ResolvedParams, bounds, resolve
 
-MODE_CHOICES = {"Choose sentences of the text": "extract", "Write a summary": "write"}
+LENGTHS = {1: "Short", 3: "Medium", 5: "Long"}  # by the number of sentences that are chosen
+WRITTEN = "write"  # the length that stands for a summary in the model's own words
 LONG_TEXT_CHOICES = {"Chunk by chunk": "split", "Read its beginning only": "truncate", "Refuse it": "refuse"}
 
 # Narrower than what the API allows, so that a slider can be set by hand: no summary worth reading has fewer than 8
@@ -19,8 +21,7 @@ MAX_LENGTH_PENALTY = 3
 class Options(NamedTuple):
     """The components, in the order in which `to_params` takes their values."""
 
-    mode: gr.Radio
-    sentences: gr.Slider
+    length: gr.Radio
     max_new_tokens: gr.Slider
     min_new_tokens: gr.Slider
     num_beams: gr.Slider
@@ -33,21 +34,36 @@ def default_params(engine: Engine) -> ResolvedParams:
     return resolve(GenerationParams(), engine.bundle.generation_config)
 
 
-def build_options(defaults: ResolvedParams) -> Options:
-    """Creates the components in the current Gradio container."""
+def build_length(defaults: ResolvedParams) -> gr.Radio:
+    """Creates the choice of the summary's length in the current Gradio container."""
+    counts = sorted({*LENGTHS, defaults.sentences})
+    choices = [(f"{LENGTHS.get(count, 'Other')}: {plural(count, 'sentence')}", str(count)) for count in counts]
+    return gr.Radio(
+        [*choices, ("In its own words", WRITTEN)],
+        value=WRITTEN if defaults.mode == "write" else str(defaults.sentences),
+        label="Length",
+        elem_id="length",
+    )
+
+
+def build_advanced(defaults: ResolvedParams) -> tuple[gr.Slider, gr.Slider, gr.Slider, gr.Slider, gr.Radio]:
+    """Creates the other components in the current Gradio container, in the order of `Options`."""
     longest = max(MAX_LONGEST, defaults.max_new_tokens)
 
-    def slider(name: str, label: str, low: float, high: float, step: float = 1) -> gr.Slider:
-        info = GenerationFields.model_fields[name].description
+    def slider(name: str, label: str, low: float, high: float, step: float = 1, warning: str = "") -> gr.Slider:
+        info = f"{GenerationFields.model_fields[name].description} {warning}".strip()
         return gr.Slider(low, high, getattr(defaults, name), step=step, label=label, info=info)
 
-    mode = next(label for label, mode in MODE_CHOICES.items() if mode == defaults.mode)
-    return Options(
-        gr.Radio(list(MODE_CHOICES), value=mode, label="How to summarize"),
-        slider("sentences", "Sentences", *bounds("sentences")),
-        slider("max_new_tokens", "Longest", MIN_LONGEST, longest),
-        slider("min_new_tokens", "Shortest", bounds("min_new_tokens")[0], longest // 2),
-        slider("num_beams", "Beams", *bounds("num_beams")),
+    return (
+        slider("max_new_tokens", "Longest", MIN_LONGEST, longest, warning="It is cut there, even within a sentence."),
+        slider(
+            "min_new_tokens",
+            "Shortest",
+            bounds("min_new_tokens")[0],
+            longest // 2,
+            warning="Forced to go on, a small model invents.",
+        ),
+        slider("num_beams", "Beams", *bounds("num_beams"), warning="More are slower."),
         slider("length_penalty", "Favour length", 0, MAX_LENGTH_PENALTY, step=0.1),
         gr.Radio(list(LONG_TEXT_CHOICES), value="Chunk by chunk", label="A text longer than the model reads"),
     )
@@ -58,11 +74,11 @@ def to_params(defaults: ResolvedParams, *values: Any) -> GenerationParams:
 
     Raises GenerationError: a request need not come from our sliders, so their bounds do not count as checked.
     """
-    mode, sentences, longest, shortest, beams, length_penalty, long_text = values
+    length, longest, shortest, beams, length_penalty, long_text = values
     try:
         requested: dict[str, Any] = {
-            "mode": MODE_CHOICES.get(mode, defaults.mode),
-            "sentences": int(sentences),
+            "mode": "write" if length == WRITTEN else "extract",
+            "sentences": defaults.sentences if length == WRITTEN else int(length),
             "max_new_tokens": int(longest),
             "min_new_tokens": int(shortest),
             "num_beams": int(beams),

@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 
 import gradio as gr
 
-from bento.page.html import status
 from bento.page.messages import error_message
 
 HEARTBEAT_SECONDS = 0.5  # the last view is repeated after so long: Gradio notices only then that a visitor has left
@@ -16,16 +15,18 @@ View = TypeVar("View")
 
 
 class SessionTasks(Generic[View]):
-    """The running tasks of one tab of the page, by Gradio's session. `status_view` makes a view of a status line."""
+    """The running tasks of one tab of the page, by Gradio's session."""
 
-    def __init__(self, status_view: Callable[[str], View]) -> None:
-        self._status_view = status_view
+    def __init__(self) -> None:
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
 
     async def run(
-        self, request: gr.Request, views: AsyncGenerator[View, None], stopped_view: Callable[[], View] | None = None
+        self, request: gr.Request, views: AsyncGenerator[View, None], ended_early: Callable[[str, str], View]
     ) -> AsyncGenerator[View, None]:
-        """Iterates over `views` in a task. An error ends as a status line, Stop as `stopped_view` or "Stopped."."""
+        """Iterates over `views` in a task. After Stop or an error, `ended_early` makes the last view.
+
+        Its arguments are a sentence and the kind of its status line.
+        """
         self.stop(request)
         updates: asyncio.Queue[View | None] = asyncio.Queue()
         session, task = request.session_hash, asyncio.create_task(_put_all(views, updates))
@@ -43,9 +44,9 @@ class SessionTasks(Generic[View]):
                     yield view
             if task.cancelled():
                 if self._tasks.get(session) is task:  # else the tab shows a newer task by now
-                    yield stopped_view() if stopped_view else self._status_view(status("Stopped."))
+                    yield ended_early("Stopped.", "quiet")
             elif isinstance(error := task.exception(), Exception):
-                yield self._status_view(status(error_message(error), "error"))
+                yield ended_early(error_message(error), "error")
         finally:
             task.cancel()
             await asyncio.wait({task})

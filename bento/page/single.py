@@ -3,17 +3,24 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from bento.page import snippets
 from bento.page.admission import AdmissionQueue
-from bento.page.grounding_view import growing_html, source_html, summary_html
+from bento.page.grounding_view import growing_html, source_html, summary_html, unfinished_html
 from bento.page.html import escape, status
 from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.long_document import excerpts
-from bento.page.messages import part_progress, queue_position, summary_report, unsupported_report
+from bento.page.messages import (
+    grounding_report,
+    part_progress,
+    queue_position,
+    reading_progress,
+    summary_report,
+)
 from bento.page.options import default_params, to_params
 from bento.page.readers.formats import DocumentError
 from bento.page.readers.sandbox import read_document
@@ -53,17 +60,24 @@ class SingleText:
     """The tab's handlers. `address` is the page's URL in the visitor's browser, `options` the values of `Options`."""
 
     def __init__(
-        self, engine: Engine, queue: AdmissionQueue, needs_key: bool, delete_upload: Callable[[str], None]
+        self,
+        engine: Engine,
+        queue: AdmissionQueue,
+        needs_key: bool,
+        delete_upload: Callable[[str], None],
+        stop_comparison: Callable[[gr.Request], None] | None = None,
     ) -> None:
         self._engine, self._queue, self._needs_key, self._delete_upload = engine, queue, needs_key, delete_upload
+        self._stop_comparison = stop_comparison
         self._defaults = default_params(engine)
-        self.tasks = SessionTasks(lambda line: View(status=line))
+        self.tasks: SessionTasks[View] = SessionTasks()
 
     async def run(self, request: gr.Request, text: str, address: str, *options: Any) -> AsyncGenerator[View, None]:
         """Summarizes the text in the box."""
-        views = self.tasks.run(request, self._views(request, _as_text(text), _as_text(address), options))
-        async with contextlib.aclosing(views):
-            async for view in views:
+        draft = _Draft()
+        views = self._views(request, draft, _as_text(text), _as_text(address), options)
+        async with contextlib.aclosing(self._run(request, draft, views)) as running:
+            async for view in running:
                 yield view
 
     async def run_example(
@@ -77,13 +91,28 @@ class SingleText:
 
     async def run_file(self, request: gr.Request, file: Any, address: str, *options: Any) -> AsyncGenerator[View, None]:
         """Reads an uploaded file into the box, deletes it, and summarizes its text."""
-        views = self.tasks.run(request, self._file_views(request, paths_of(file), address, options))
-        async with contextlib.aclosing(views):
-            async for view in views:
+        draft = _Draft()
+        views = self._file_views(request, draft, paths_of(file), _as_text(address), options)
+        async with contextlib.aclosing(self._run(request, draft, views)) as running:
+            async for view in running:
+                yield view
+
+    async def _run(
+        self, request: gr.Request, draft: "_Draft", views: AsyncGenerator[View, None]
+    ) -> AsyncGenerator[View, None]:
+        """Runs `views` as the visitor's only task. After Stop or an error, what was written of the summary stays."""
+        if self._stop_comparison:
+            self._stop_comparison(request)
+
+        def ended_early(sentence: str, kind: str) -> View:
+            return View(summary=unfinished_html(draft.text), status=status(sentence, kind), base="", last_result=None)
+
+        async with contextlib.aclosing(self.tasks.run(request, views, ended_early)) as running:
+            async for view in running:
                 yield view
 
     async def _file_views(
-        self, request: gr.Request, paths: list[str], address: str, options: tuple[Any, ...]
+        self, request: gr.Request, draft: "_Draft", paths: list[str], address: str, options: tuple[Any, ...]
     ) -> AsyncGenerator[View, None]:
         yield View(status=status("Opening the file…", "busy"))
         if not paths:
@@ -93,24 +122,14 @@ class SingleText:
         finally:
             self._delete_upload(paths[0])
         yield View(text=document.text)
-        async with contextlib.aclosing(self._views(request, document.text, address, options)) as views:
+        async with contextlib.aclosing(self._views(request, draft, document.text, address, options)) as views:
             async for view in views:
                 if document.note and isinstance(view.last_result, LastResult):
                     view = view._replace(status=status(document.note) + view.status)
                 yield view
 
-    async def run_link(self, request: gr.Request, address: str, *options: Any) -> AsyncGenerator[View, None]:
-        """Summarizes the text of a shared link (?text=), where the page was opened with one."""
-        text = request.query_params.get("text", "")
-        if not text:
-            yield View()
-            return
-        async with contextlib.aclosing(self.run_example(request, text, address, *options)) as views:
-            async for view in views:
-                yield view
-
     async def _views(
-        self, request: gr.Request, text: str, address: str, options: tuple[Any, ...]
+        self, request: gr.Request, draft: "_Draft", text: str, address: str, options: tuple[Any, ...]
     ) -> AsyncGenerator[View, None]:
         params = to_params(self._defaults, *options)
         waited = False
@@ -122,12 +141,12 @@ class SingleText:
                     case Waiting(ahead):
                         waited = True
                         yield View(status=status(queue_position(ahead), "busy"))
-                    case Reading(chunked):
-                        reason = " A long text is summarized chunk by chunk first." if chunked else ""
-                        yield View(status=status(f"Reading…{reason}", "busy"))
+                    case Reading(chunks):
+                        yield View(status=status(reading_progress(chunks), "busy"))
                     case ReadingPart():
                         yield View(status=status(part_progress(state), "busy"))
                     case Writing(so_far):
+                        draft.text = so_far
                         yield View(summary=growing_html(so_far), status=status("Writing…", "busy"))
                     case Done():
                         yield await self._result(text, params, state, address, waited)
@@ -135,7 +154,9 @@ class SingleText:
     async def _result(self, text: str, params: GenerationParams, done: Done, address: str, waited: bool) -> View:
         summary = done.summary.text
         evidence = await asyncio.to_thread(find_evidence, text, summary)
-        report = f"{summary_report(text, done, waited)} {unsupported_report(evidence.unsupported)}"
+        report = summary_report(text, done, waited)
+        if not (done.summary.already_short or done.summary.unsupported_language):
+            report = f"{report} {grounding_report(evidence)}"
         service = snippets.service_url(address)
         # Of a long document only what matters is sent to the browser a second time, and no request repeats it.
         is_long = len(text) > MAX_TEXT_CHARACTERS
@@ -143,13 +164,20 @@ class SingleText:
         curl = TOO_LONG_FOR_API if is_long else snippets.as_curl(service, text, params, self._needs_key)
         python = TOO_LONG_FOR_API if is_long else snippets.as_python(service, text, params, self._needs_key)
         return View(
-            summary=summary_html(summary, evidence.unsupported),
-            status=status(report.strip()),
+            summary=summary_html(summary, evidence.unsupported, done.sentences),
+            status=status(report),
             source=source_html(shown, shown_evidence),
             curl=_code("As curl", curl),
             python=_code("As Python", python),
             last_result=LastResult(text, params, summary),
         )
+
+
+@dataclass
+class _Draft:
+    """What has been written of a summary so far."""
+
+    text: str = ""
 
 
 def _as_text(value: object) -> str:

@@ -5,6 +5,7 @@ A document that is longer than one text may be is summarized in parts, and then 
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from precis import Engine, GenerationParams, Summary, TextError
 from precis.params import resolve
 
 POLL_SECONDS = 0.5  # between two reports of the place in the queue
+AT_ONCE_SECONDS = 0.05  # a text that is admitted within this time reports no place
 FRAME_SECONDS = 0.05  # shortest time between two states of a growing summary
 
 
@@ -29,9 +31,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Reading:
-    """The engine has the text and has written nothing yet; `chunked` says that the text is read chunk by chunk."""
+    """The engine has the text and has written nothing yet; the text is read in about `chunks` chunks."""
 
-    chunked: bool
+    chunks: int
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,15 @@ class Writing:
 
 @dataclass(frozen=True)
 class Done:
-    """The summary, with the seconds from the request to its end and to its first words."""
+    """The summary, with the seconds from the request to its end and to its first words.
+
+    `sentences` are those that an extraction chose, as they stand in the summary; empty for a written summary.
+    """
 
     summary: Summary
     seconds: float
     first_seconds: float
+    sentences: tuple[str, ...] = ()
 
 
 State = Waiting | Reading | ReadingPart | Writing | Done
@@ -106,7 +112,8 @@ async def _summarize_document(
             if isinstance(state, Done):
                 summary = _of_document(state.summary, summaries, len(text) / len(parts[0]))
                 now = time.perf_counter()
-                state = Done(summary, now - started, last_started - started + state.first_seconds)
+                first_seconds = last_started - started + state.first_seconds
+                state = replace(state, summary=summary, seconds=now - started, first_seconds=first_seconds)
             yield state
 
 
@@ -131,18 +138,27 @@ async def _summarize_text(
     started = time.perf_counter()
     resolved = resolve(params, engine.bundle.generation_config)
     rows = 1 if resolved.mode == "extract" else resolved.num_beams
-    is_long = await count_tokens(engine, text) > limits.SHORT_TEXT_TOKENS
+    tokens = await count_tokens(engine, text)
+    is_long = tokens > limits.SHORT_TEXT_TOKENS
+    chunks = math.ceil(tokens / engine.bundle.manifest.max_input_tokens) if params.long_text == "split" else 1
     ticket = queue.enqueue(rows, visitor, is_long)
     try:
-        while not await _admitted(ticket.admitted, POLL_SECONDS):
+        poll_seconds = AT_ONCE_SECONDS
+        while not await _admitted(ticket.admitted, poll_seconds):
             yield Waiting(queue.ahead_of(ticket))
-        yield Reading(chunked=is_long and params.long_text == "split")
+            poll_seconds = POLL_SECONDS
+        yield Reading(chunks)
         stream = engine.stream(text, params, timeout=limits.TEXT_TIMEOUT_SECONDS, caller=visitor or "page")
         async with contextlib.aclosing(_growing(stream, started)) as states:
             async for state in states:
-                yield state
+                yield replace(state, sentences=_sentences(text, state.summary)) if isinstance(state, Done) else state
     finally:
         queue.release(ticket)
+
+
+def _sentences(text: str, summary: Summary) -> tuple[str, ...]:
+    """The extracted sentences, each run of whitespace one space, as in the summary."""
+    return tuple(" ".join(text[each.start : each.end].split()) for each in summary.extracted or ())
 
 
 async def _admitted(admitted: asyncio.Event, seconds: float) -> bool:

@@ -8,6 +8,7 @@ from starlette.routing import Mount
 
 from bento.middleware.stack import middleware_stack
 from bento.process.drain import Lifecycle
+from bento.process.state import set_engine
 from bento.routes import make_site
 from bento.settings import ServiceSettings
 from tests.bento.middleware.apps import client
@@ -25,7 +26,8 @@ def get(path: str, root_path: str):
 
 
 @pytest.mark.parametrize("sent", ["", "/precis"], ids=["stripped", "kept"])
-def test_addresses_have_the_prefix_whether_the_proxy_strips_it_or_not(sent):
+def test_addresses_have_the_prefix_whether_the_proxy_strips_it_or_not(sent, engine):
+    set_engine(engine)
     api = get(sent + "/docs.json", "/precis")
     assert api.json()["servers"] == [{"url": "/precis"}]
     assert "http://test/precis/summarize" in get(sent + "/", "/precis").text

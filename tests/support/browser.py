@@ -27,10 +27,14 @@ def browser():
 
 @pytest.fixture
 def visit(browser, service):
-    """A function that opens the page as a new visitor. No page may send a request to any other server."""
-    urls, contexts = [], []
+    """A function that opens the page as a new visitor, of the server at `url` instead of `service` where it is given.
 
-    def open_page(path: str = "/ui/", **options):
+    No page may send a request to any other server.
+    """
+    urls, contexts, servers = [], [], [service.url]
+
+    def open_page(path: str = "/ui/", url: str | None = None, **options):
+        servers.append(url or service.url)
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -38,11 +42,12 @@ def visit(browser, service):
         page.on("request", lambda request: urls.append(request.url))
         page.text, page.go, page.stop = page.locator("#text textarea"), page.locator("#go"), page.locator("#stop")
         page.gist, page.status = page.locator("#summary .gist"), page.locator("#status")
-        page.goto(service.url + path, wait_until="domcontentloaded", timeout=60_000)
+        page.notice = page.locator("#summary-panel .notice")
+        page.goto(servers[-1] + path, wait_until="domcontentloaded", timeout=60_000)
         page.go.wait_for(timeout=60_000)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert [url for url in urls if not url.startswith((service.url, "data:", "blob:"))] == []
+    assert [url for url in urls if not url.startswith((*servers, "data:", "blob:"))] == []

@@ -57,7 +57,7 @@ def test_page_works_behind_a_proxy(browser, service, certificate, prefix, keeps_
         page.locator("#go").click()
         expect(page.locator("#summary .gist[data-plain]")).to_contain_text("ferry")
         expect(page.locator("#status")).to_contain_text("Already short")
-        page.get_by_role("tab", name="As code").click()
+        page.get_by_role("tab", name="API").click()
         expect(page.locator("#curl code")).to_contain_text(f"{url}/summarize")
         page.locator("#actions input[type=file]").set_input_files(document)
         expect(page.locator("#text textarea")).to_have_value(TEXT)

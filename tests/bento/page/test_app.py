@@ -43,8 +43,8 @@ def test_pasted_text_is_summarized_at_once(visit, served_engine):
 
 def test_summary_grows_and_the_snippets_repeat_it(visit, served_engine):
     page = visit()
-    page.get_by_role("button", name="Options").click()
-    page.get_by_label("Write a summary").check()
+    page.get_by_role("button", name="Advanced").click()
+    page.get_by_label("In its own words").check()
     page.get_by_label("number input for Longest").fill("200")
     page.get_by_label("number input for Shortest").fill("120")
     page.evaluate(
@@ -63,7 +63,7 @@ def test_summary_grows_and_the_snippets_repeat_it(visit, served_engine):
     assert len(seen) >= 3
     assert all(len(earlier) < len(later) for earlier, later in itertools.pairwise(seen))
 
-    page.get_by_role("tab", name="As code").click()
+    page.get_by_role("tab", name="API").click()
     command = page.locator("#curl code").text_content()
     assert '"max_new_tokens": 200' in command
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
@@ -102,7 +102,9 @@ def test_long_file_is_summarized_in_parts_with_progress(visit, tmp_path):
     page.locator("#actions input[type=file]").set_input_files(path)
     expect(page.status).to_contain_text("Reading part 2 of 4 of a long document…", timeout=60_000)
     expect(page.status).to_contain_text("chunks summarized.")
-    expect(page.status).to_contain_text("chunks, and their summaries once more.", timeout=120_000)
+    expect(page.status).to_contain_text(
+        "chunks, and the best sentences of the chunks were ranked once more.", timeout=120_000
+    )
     assert len(page.locator("#source .source").text_content()) < len(text) / 2
 
 
@@ -137,7 +139,7 @@ def test_mistakes_are_explained_in_the_status_line(visit):
     page.text.fill("word " * 90_000)
     page.go.click()
     expect(page.status).to_contain_text("The text has 450,000 characters, and this page takes 400,000.")
-    page.get_by_role("button", name="Options").click()
+    page.get_by_role("button", name="Advanced").click()
     page.get_by_label("Refuse it").check()
     page.text.fill(DOCUMENT * 4)
     page.go.click()
@@ -198,8 +200,8 @@ def test_newer_text_replaces_the_running_one(visit):
     page = visit()
     start_long(page)
     expect(page.stop).to_be_visible()
-    page.get_by_role("button", name="Farm ponds and amphibians").click()
-    expect(page.status).to_contain_text("words from 150")
+    page.get_by_role("button", name="An e-mail to parents").click()
+    expect(page.status).to_contain_text("words from")
 
 
 def test_two_visitors_at_once_each_get_their_own_summary(visit, served_engine):
@@ -219,7 +221,7 @@ def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
     page = visit()
     page.get_by_role("button", name="Half-year results").click()
     expect(page.status).to_contain_text("words from")
-    tab = page.get_by_role("tab", name="Before fine-tuning")
+    tab = page.get_by_role("tab", name="Base model")
     folder = served_bundle.parent / "bundle-base-int8"
     if tab.count() == 0:
         assert "PRECIS_URL" in os.environ or not folder.is_dir()  # a container may hold less than this folder
@@ -235,10 +237,77 @@ def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
 
 
 def start_long(page):
-    page.get_by_role("button", name="Options").click()
-    page.get_by_label("Write a summary").check()
+    page.get_by_role("button", name="Advanced").click()
+    page.get_by_label("In its own words").check()
     page.get_by_label("number input for Longest").fill("256")
     page.get_by_label("number input for Shortest").fill("128")
     page.get_by_label("number input for Beams").fill("8")
     page.text.fill(LONG)
     page.go.click()
+
+
+@pytest.mark.slow
+def test_comparison_of_the_text_before_is_not_kept(visit, served_bundle):
+    page = visit()
+    page.get_by_role("button", name="Half-year results").click()
+    expect(page.status).to_contain_text("words from")
+    if not (served_bundle.parent / "bundle-base-int8").is_dir():
+        pytest.skip("no bundle of the base model")
+    page.get_by_role("tab", name="Base model").click()
+    page.get_by_role("button", name="Let the base model try").click()
+    expect(page.locator("#base .gist").first).to_be_attached()
+    page.text.fill(DOCUMENT)
+    page.go.click()
+    expect(page.status).to_contain_text("words from")
+    expect(page.locator("#base .gist")).to_have_count(0)
+
+
+def test_error_and_stop_leave_no_caret_and_nothing_busy(visit):
+    page = visit()
+    page.text.fill(DOCUMENT)
+    page.go.click()
+    expect(page.status).to_contain_text("words from")
+    page.text.fill("   ")
+    page.go.click()
+    expect(page.status).to_have_text("The text is empty.")
+    expect(page.gist).to_have_count(0)
+    start_long(page)
+    page.stop.click()
+    expect(page.status).to_have_text("Stopped.")
+    expect(page.go).to_be_focused()
+    assert page.locator(".caret, [aria-busy=true]").count() == 0
+
+
+def test_key_sentences_are_a_list_in_the_order_of_the_text(visit, served_engine):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.text.fill(DOCUMENT)
+    page.go.click()
+    expect(page.status).to_contain_text("words from")
+    page.get_by_label("Medium: 3 sentences").check()  # summarizes again
+    summary = served_engine.generate([DOCUMENT], GenerationParams(mode="extract", sentences=3))[0]
+    expected = [" ".join(DOCUMENT[part.start : part.end].split()) for part in summary.extracted]
+    expect(page.locator("#summary li")).to_have_text(expected)
+    expect(page.gist).to_have_attribute("data-plain", summary.text)
+    page.get_by_role("button", name="Copy summary").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "".join(f"- {sentence}\n" for sentence in expected)
+
+
+def test_own_part_of_the_page_is_small(visit):
+    """Without Gradio's scripts: the document with our markup, styles, scripts and settings."""
+    page = visit()
+    assert len(page.request.get(page.url).body()) <= 300_000
+
+
+def test_nothing_moves_while_the_page_is_read(visit):
+    """Cumulative layout shift (web-vitals): movements that no visitor caused. Up to 0.1 counts as good."""
+    page = visit()
+    page.evaluate(
+        """() => { window.shifts = 0; new PerformanceObserver((list) => {
+             for (const shift of list.getEntries()) if (!shift.hadRecentInput) window.shifts += shift.value;
+           }).observe({type: "layout-shift", buffered: true}); }"""
+    )
+    page.get_by_role("button", name="An e-mail to parents").click()
+    expect(page.status).to_contain_text("words from")
+    page.wait_for_timeout(600)
+    assert page.evaluate("shifts") <= 0.1

@@ -31,7 +31,7 @@ def test_comparison_shows_the_base_engines_summary_beside_the_last_one(engine):
     assert "Made &lt;before&gt;." in after
     assert len(shown) >= 3, "it grows"
     [refusal] = asyncio.run(views(None))
-    assert "Summarize a text first." in refusal
+    assert "Summarize the text anew to compare" in refusal
 
 
 def test_folder_without_a_bundle_is_not_compared_with(engine, tmp_path):

@@ -34,7 +34,9 @@ def test_text_of_visitor_and_model_never_becomes_markup():
     assert NASTY in source.text
     summary = summary_html(NASTY, find_evidence("Nothing of it.", NASTY).unsupported)
     assert set(Parsed(summary).tags) == {"p", "mark", "span"}
-    for markup in (summary, source_html(document, evidence)):
+    listed = summary_html(NASTY + " " + NASTY, [], [NASTY, NASTY])
+    assert set(Parsed(listed).tags) == {"ul", "li"}
+    for markup in (summary, listed, source_html(document, evidence)):
         assert not re.search(r"[{`]|\$\{", re.sub(r"&#\d+;", "", markup))
 
 
@@ -50,3 +52,13 @@ def test_marked_sentences_are_those_of_the_evidence():
     marked_summary = summary_html(summary, evidence.unsupported)
     assert '<mark class="unsupported" title="This name is not in the text">Oslo' in marked_summary
     assert unsupported_report(evidence.unsupported) == "Not found in the text: Oslo."
+
+
+def test_marks_of_a_list_stay_in_their_sentences():
+    sentences = ["Ada paid 900 crowns.", "A street in Oslo has 12 mills.", "It froze."]
+    summary = " ".join(sentences)
+    evidence = find_evidence("Ada paid a lot. A town has mills. It froze.", summary)
+    items = re.findall(r"<li data-plain=\"(.*?)\">(.*?)</li>", summary_html(summary, evidence.unsupported, sentences))
+    assert [plain for plain, _ in items] == sentences
+    marked = [re.findall(r"<mark [^>]*>(\w+)", content) for _, content in items]
+    assert marked == [["900"], ["Oslo", "12"], []]

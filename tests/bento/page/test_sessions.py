@@ -15,7 +15,7 @@ def start(tasks, views, session="a visitor"):
     request = SimpleNamespace(session_hash=session)
 
     async def collect():
-        return [view async for view in tasks.run(request, views, lambda: "stopped view")]
+        return [view async for view in tasks.run(request, views, lambda sentence, kind: f"{kind}: {sentence}")]
 
     return request, asyncio.create_task(collect())
 
@@ -30,11 +30,11 @@ async def endless(closed):
 
 def test_stop_closes_the_task_and_shows_it():
     async def scenario():
-        tasks, closed = SessionTasks(str), []
+        tasks, closed = SessionTasks(), []
         request, collecting = start(tasks, endless(closed))
         await asyncio.sleep(0.05)
         tasks.stop(request)
-        assert await collecting == ["first", "stopped view"]
+        assert await collecting == ["first", "quiet: Stopped."]
         assert closed == [True]
         tasks.stop(request)  # nothing runs: no effect
 
@@ -43,7 +43,7 @@ def test_stop_closes_the_task_and_shows_it():
 
 def test_newer_task_replaces_the_older_one_in_silence():
     async def scenario():
-        tasks, closed = SessionTasks(str), []
+        tasks, closed = SessionTasks(), []
 
         async def second_views():
             yield "second"
@@ -60,12 +60,12 @@ def test_newer_task_replaces_the_older_one_in_silence():
 
 def test_sessions_do_not_disturb_each_other():
     async def scenario():
-        tasks, closed = SessionTasks(str), []
+        tasks, closed = SessionTasks(), []
         first_request, first = start(tasks, endless(closed), "one")
         _, second = start(tasks, endless(closed), "two")
         await asyncio.sleep(0.05)
         tasks.stop(first_request)
-        assert await first == ["first", "stopped view"]
+        assert await first == ["first", "quiet: Stopped."]
         assert not second.done()
         second.cancel()
 
@@ -82,10 +82,10 @@ def test_error_ends_as_a_status_line(error, message):
         raise error
 
     async def scenario():
-        _, collecting = start(SessionTasks(str), failing())
+        _, collecting = start(SessionTasks(), failing())
         first, line = await collecting
         assert first == "first"
-        assert message in line
+        assert line.startswith(f"error: {message}")
         assert "secret" not in line
 
     asyncio.run(scenario())
@@ -96,7 +96,7 @@ def test_view_is_repeated_in_silence_and_leaving_closes_the_task(monkeypatch):
 
     async def scenario():
         closed = []
-        views = SessionTasks(str).run(SimpleNamespace(session_hash="a visitor"), endless(closed))
+        views = SessionTasks().run(SimpleNamespace(session_hash="a visitor"), endless(closed), "{1}: {0}".format)
         assert [await anext(views) for _ in range(3)] == ["first"] * 3
         await views.aclose()
         assert closed == [True]

@@ -62,7 +62,9 @@ def test_waiting_text_reports_how_many_are_ahead(engine):
         queue.release(running)
         queue.release(others[1])
         states = await task
-        assert [state.ahead for state in states if isinstance(state, Waiting)] == [2, 1]
+        ahead = [state.ahead for state in states if isinstance(state, Waiting)]
+        assert ahead[0] == 2, "at once"
+        assert list(dict.fromkeys(ahead)) == [2, 1]
         assert isinstance(states[-1], Done)
 
     asyncio.run(scenario())
@@ -85,13 +87,15 @@ def test_text_takes_a_row_a_beam_and_a_long_text_more_than_half(engine, text, nu
 
 
 @pytest.mark.parametrize(
-    ("text", "long_text", "chunked"), [(DOCUMENT, "split", False), (LONG, "split", True), (LONG, "truncate", False)]
+    ("text", "long_text", "fewest", "most"),
+    [(DOCUMENT, "split", 1, 3), (LONG, "split", 25, 60), (LONG, "truncate", 1, 1)],
 )
-def test_reading_says_whether_a_long_text_is_chunked(engine, text, long_text, chunked):
+def test_reading_says_in_how_many_chunks_a_text_is_read(engine, text, long_text, fewest, most):
     async def scenario():
         states = summarize(engine, AdmissionQueue(), text, GenerationParams(long_text=long_text))
         reading = await anext(states)
         await states.aclose()
-        assert reading == Reading(chunked)
+        assert isinstance(reading, Reading)
+        assert fewest <= reading.chunks <= most
 
     asyncio.run(scenario())
