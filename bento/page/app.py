@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Read when gradio is imported. Its summary of all events since the start would be computed after each one.
+# Read when gradio is imported. Its summary of the last events would be computed after each one.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(1 << 62))
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
 import gradio as gr
 from fastapi import FastAPI
@@ -68,6 +69,7 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
         footer_links=[],
         max_file_size=limits.MAX_FILE_BYTES,
         show_error=False,
+        run_history=False,  # else visitors' texts stay in their browsers, or go to a bucket that a request's header names
     )
     [gradio_app] = [route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)]
     memory = SessionMemory(page, gradio_app, uploads.delete_session)

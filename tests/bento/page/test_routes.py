@@ -45,6 +45,10 @@ SHUT = [
     "heartbeat/a%0Ab",
     "heartbeat/",
     "queue/join/",
+    "runs",
+    "run-history/buckets",
+    "run-history/records",
+    "run-history/connect",
 ]
 
 
@@ -75,6 +79,12 @@ def test_only_the_routes_of_the_page_are_open(mounted_page):
         return {request: status for request, status in found.items() if status != 404}
 
     assert mounted_page.run(scenario(mounted_page)) == {}
+
+
+def test_visits_are_recorded_neither_in_browsers_nor_in_buckets(mounted_page):
+    document = mounted_page.run(mounted_page.client.get("/ui/")).text
+    assert '"run_history":false' in document
+    assert not mounted_page.blocks.run_history
 
 
 def get(path: str) -> dict:
