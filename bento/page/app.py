@@ -69,7 +69,7 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
         footer_links=[],
         max_file_size=limits.MAX_FILE_BYTES,
         show_error=False,
-        run_history=False,  # else visitors' texts stay in their browsers, or go to a bucket that a request's header names
+        run_history=False,  # else texts stay in the browser, or go to a bucket that a header names
     )
     [gradio_app] = [route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)]
     memory = SessionMemory(page, gradio_app, uploads.delete_session)
