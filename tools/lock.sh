@@ -11,15 +11,19 @@ resolve() { # NAME, then uv's arguments
     --no-header --no-annotate --no-emit-index-url --output-file "requirements/$1.txt"
 }
 
-train=(--extra train --extra bulk --extra bench --extra test --extra lint)
-resolve train-cuda --extra gpu "${train[@]}"
-# The same versions without torch, and without the CUDA libraries (three gigabytes) that only its other builds need.
+drop_cuda() { # NAME: without what only torch's CUDA builds need, three gigabytes
+  awk '/^[a-z]/ { cuda = /^(nvidia|cuda|triton)/ && !/^nvidia-ml-py/ } !cuda' "requirements/$1.txt" > "$pins/$1"
+  mv "$pins/$1" "requirements/$1.txt"
+}
+
 pins=$(mktemp -d)
 trap 'rm -rf "$pins"' EXIT
+train=(--extra train --extra bulk --extra bench --extra test --extra lint)
+resolve train-cuda --extra gpu "${train[@]}"
+# The same versions, without torch.
 grep -oE '^[a-z][^\\]*' requirements/train-cuda.txt | grep -v '^onnxruntime' > "$pins/train"
 resolve train-cpu --extra cpu "${train[@]}" --no-emit-package torch --constraints "$pins/train"
-awk '/^[a-z]/ { cuda = /^(nvidia|cuda|triton)/ && !/^nvidia-ml-py/ } !cuda' requirements/train-cpu.txt > "$pins/train-cpu"
-mv "$pins/train-cpu" requirements/train-cpu.txt
+drop_cuda train-cpu
 
 resolve serve-cpu --extra serve --extra cpu
 resolve test --extra test --extra bulk --constraints requirements/serve-cpu.txt
@@ -27,3 +31,6 @@ resolve test --extra test --extra bulk --constraints requirements/serve-cpu.txt
 grep '^nvidia-' "$pins/train" > "$pins/cuda"
 grep -oE '^[a-z][^\\]*' requirements/serve-cpu.txt | grep -vE '^(onnxruntime|nvidia-)' > "$pins/serve"
 resolve serve-cuda --extra serve --extra cuda --constraints "$pins/cuda" --constraints "$pins/serve"
+# What trains, on the newest transformers.
+resolve next --extra train --extra cpu --extra test --no-emit-package torch --overrides requirements/next.in
+drop_cuda next
