@@ -31,8 +31,8 @@ EXPORT_INPUTS := $(FINETUNE_INPUTS) $(call sources,export precis)
 FINETUNED := $(RUN)/finetuned-$(call checksum,$(FINETUNE_INPUTS))
 EXPORTED := $(RUN)/exported-$(call checksum,$(EXPORT_INPUTS))
 
-.PHONY: help env run model serve test test-unit test-embedded test-all lint bench gpu-check \
-	image image-test image-archive image-load push sbom audit lock upgrade clean
+.PHONY: help env run model serve test test-unit test-embedded test-all test-next lint bench gpu-check \
+	image image-test image-archive image-load push sbom audit resolve lock upgrade clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,12 @@ test-embedded: model ## The tests that need the embedded model
 test-all: model ## All tests, slow ones included
 	$(call run_tests,(slow or not slow))
 
+test-next: .venv-next/installed ## The tests of fine-tuning and export with the newest transformers and PEFT
+	.venv-next/bin/python $(PYTEST) -m "training and not slow and not embedded" tests/finetune tests/export
+
+.venv-next/installed: requirements/next.txt requirements/torch-cpu.txt tools/env.sh
+	tools/env.sh $(@D) $(filter %.txt,$(^F)) && touch $@
+
 lint: | env ## Check code, types, spelling, Dockerfile, workflows and manifests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -120,15 +126,18 @@ push: ## Push precis:latest as IMAGE to its registry (REGISTRY_USER and REGISTRY
 sbom: | env ## List what an image for DEVICE contains: artifacts/sbom.json (CycloneDX), artifacts/licences.md
 	tools/sbom.sh $(DEVICE)
 
-audit: | env ## Known vulnerabilities of the packages that serve (needs the network)
-	.venv/bin/uv tool run pip-audit==2.10.1 --disable-pip --require-hashes --requirement requirements/serve-$(DEVICE).txt
+audit: | env ## Known vulnerabilities of the packages in every lock but those of requirements/vex.json (needs the network)
+	tools/audit.sh
+
+resolve: | env ## Whether every lock can be installed on every platform and Python (installs nothing; needs the network)
+	tools/resolve.sh
 
 lock: | env ## Resolve pyproject.toml's extras into requirements/ with no more changes than needed
 	tools/lock.sh
 
-upgrade: ## Resolve from scratch, then rebuild the environment and the model
-	rm -f requirements/*.txt && tools/lock.sh && rm -rf artifacts
+upgrade: | env ## Resolve from scratch, then rebuild the environments and the model
+	rm -f $(filter-out %/torch-cpu.txt,$(wildcard requirements/*.txt)) && tools/lock.sh && rm -rf artifacts
 	$(MAKE) model
 
 clean: ## Remove the environments and everything built
-	rm -rf .venv .venv-serve artifacts .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-serve .venv-next artifacts .pytest_cache .ruff_cache .mypy_cache

@@ -28,7 +28,9 @@ TRAINING = [
     "precis/runtime/test_model_runner_cuda.py", "precis/runtime/test_sentence_scorer.py", "precis/test_extraction.py",
     "precis/text/test_detokenizer.py", "system/test_embedded.py", "system/test_hub.py",
 ]  # fmt: skip
-SERVING = ["bento", "system/test_dashboard.py", "system/test_deploy.py", "system/test_ship.py"]
+SERVING = [
+    "bento", "system/test_dashboard.py", "system/test_deploy.py", "system/test_ship.py", "system/test_tracing.py",
+]  # fmt: skip
 collect_ignore = (SERVING if find_spec("gradio") is None else []) + (TRAINING if find_spec("torch") is None else [])
 
 

@@ -24,11 +24,11 @@ if [[ $* == *torch-cpu* && $(uname -s) == Linux ]] && ! compgen -G "${links:-/no
   index=(--torch-backend cpu) # PyTorch's own
 fi
 install() { # LOCK...
-  "$folder/bin/uv" pip install --system-certs --python "$folder/bin/python" --require-hashes "${index[@]}" "${@/#/--requirements=}"
+  "$folder/bin/uv" pip install --system-certs --python "$folder/bin/python" --require-hashes --no-deps "${index[@]}" "${@/#/--requirements=}"
 }
 install_with_pip() { # LOCK...
   echo "uv could not install; trying pip, which may be configured for a package index of this machine." >&2
-  "$folder/bin/pip" install --disable-pip-version-check --require-hashes "${@/#/--requirement=}"
+  "$folder/bin/pip" install --disable-pip-version-check --require-hashes --no-deps "${@/#/--requirement=}"
 }
 install_with_cuda() { # LOCK...
   echo "No CPU build of torch can be reached; its CUDA build works too, but takes three gigabytes." >&2
