@@ -82,7 +82,7 @@ test-embedded: model ## The tests that need the embedded model
 test-all: model ## All tests, slow ones included
 	$(call run_tests,(slow or not slow))
 
-test-next: .venv-next/installed ## The tests of fine-tuning and export with the newest transformers and PEFT
+test-next: .venv-next/installed | env ## The tests of fine-tuning and export with the newest transformers and PEFT
 	.venv-next/bin/python $(PYTEST) -m "training and not slow and not embedded" tests/finetune tests/export
 
 .venv-next/installed: requirements/next.txt requirements/torch-cpu.txt tools/env.sh
