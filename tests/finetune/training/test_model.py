@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from transformers import AutoTokenizer
 
 from finetune.__main__ import main
@@ -18,7 +19,7 @@ from finetune.training.model import add_adapter, load_base, load_config, load_to
 def test_rslora_scales_by_the_square_root_of_the_rank(tiny_base, rslora, scaling):
     network, _ = load_base(Model(name=str(tiny_base)))
     model = add_adapter(network, Lora(rank=16, alpha=8.0, rslora=rslora))
-    scalings = {layer.scaling["default"] for layer in model.modules() if getattr(layer, "scaling", None)}
+    scalings = {layer.scaling["default"] for layer in model.modules() if isinstance(layer, LoraLayer)}
     assert scalings == {scaling}
 
 
