@@ -25,7 +25,7 @@ export ORT_DISABLE_TELEMETRY := 1
 sources = $(sort $(shell find $(1) -type f -name '*.py' -o -name '*.jinja'))
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 FINETUNE_INPUTS := $(RECIPE) $(call sources,finetune) precis/params.py \
-	$(addprefix precis/text/,__init__.py abbreviations.py blocks.py body.py body_patterns.py candidates.py sentences.py) \
+	$(addprefix precis/text/,__init__.py abbreviations.py blocks.py body.py body_patterns.py candidates.py sentence_features.py sentences.py token_spans.py) \
 	$(wildcard data/gazette/* models/base/*)
 EXPORT_INPUTS := $(FINETUNE_INPUTS) $(call sources,export precis)
 FINETUNED := $(RUN)/finetuned-$(call checksum,$(FINETUNE_INPUTS))

@@ -22,6 +22,7 @@ from finetune.errors import UserError
 from finetune.evaluation.baselines import best_sentence, central_sentence, longest_sentence
 from finetune.evaluation.rouge import lead_sentence, mean_interval, rouge_by_document
 from finetune.evaluation.scoring import summarize
+from finetune.evaluation.sentence_ranker import read_ranker
 from finetune.files import write_json
 from finetune.recipe import Recipe
 from finetune.recipe_io import parse_recipe
@@ -66,7 +67,7 @@ def measure(summaries: list[str], rows: list[tuple[str, str]]) -> dict[str, obje
 
 
 def compare(run: Path, sets: dict[str, Path]) -> dict[str, dict[str, object]]:
-    """Measures every system on every set; the result contains all summaries. Raises UserError."""
+    """Measures every system on every set. Raises UserError."""
     try:
         manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
     except OSError as error:
@@ -82,13 +83,13 @@ def compare(run: Path, sets: dict[str, Path]) -> dict[str, dict[str, object]]:
             "best": [best_sentence(*row) for row in rows],
         }
         systems = {system: measure(texts, rows) for system, texts in sentences.items()}
-        results[name] = {"documents": len(rows), "systems": systems, "samples": {}}
+        results[name] = {"documents": len(rows), "systems": systems}
     for system, folder in (("base", recipe.model.name), ("finetuned", str(run / "merged"))):
         model, tokenizer = load_base(recipe.model.model_copy(update={"name": folder, "revision": None}))
         for name, rows in content.items():
-            summaries = summarize(model, tokenizer, [document for document, _ in rows], recipe, f"{system} on {name}")
+            documents = [document for document, _ in rows]
+            summaries = summarize(model, tokenizer, documents, recipe, f"{system} on {name}", read_ranker(folder))
             results[name]["systems"][system] = measure(summaries, rows)
-            results[name]["samples"][system] = summaries
     return {"generation": recipe.generation.model_dump(), "sets": results}
 
 

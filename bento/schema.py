@@ -23,8 +23,9 @@ class SummarizeOptions(RequestFields):
     """How to summarize. Parameters that are left out take the values of the model's bundle."""
 
     evidence: bool = Field(
-        False, description="Add the sentences of the text that support the summary, and the numbers and names in the "
-        "summary that do not occur in the text. Words are compared, not meanings."
+        False, description="Add the sentences of the text that support the summary, the numbers and names in the "
+        "summary that do not occur in the text, and which of its words are copied from where. Words are compared, not "
+        "meanings."
     )  # fmt: skip
     timeout_ms: int | None = Field(
         None, ge=1, le=MAX_TIMEOUT_MS, description="Answer 504 after so many milliseconds. The server's own limit "
@@ -82,11 +83,49 @@ class UnsupportedSpan(BaseModel):
     kind: Literal["number", "name"]
 
 
+class CopiedSpan(BaseModel):
+    """Words that the summary has from the text: summary[start:end] is text[source_start:source_end]."""
+
+    start: int
+    end: int
+    source_start: int
+    source_end: int
+
+
+class Seam(BaseModel):
+    """Where the summary goes on with another place of the text."""
+
+    at: int = Field(description="Where in the summary, in characters.")
+    sources: tuple[tuple[int, int], tuple[int, int]] = Field(
+        description="The pieces of the text before and after the seam, each [start, end] in characters. The first is a "
+        "negation where one was left out."
+    )
+
+
+class NovelWord(BaseModel):
+    """A word, number or name at summary[start:end] that occurs in the text in no form."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Grounding(BaseModel):
+    """What of the summary stands in the text word for word, where pieces of the text were joined, and what is new."""
+
+    verbatim: bool = Field(description="Whether each sentence of the summary stands in the text as it is.")
+    copied_share: float = Field(description="The share of the summary's words that are copied, 0 to 1.")
+    seams: list[Seam]
+    novel: list[NovelWord]
+    spans: list[CopiedSpan]
+
+
 class Evidence(BaseModel):
     """What in the text supports the summary, and what in the summary has no support; by comparing words."""
 
     sentences: list[SourceSentence]
     unsupported: list[UnsupportedSpan]
+    grounding: Grounding
 
 
 class SummarizeResponse(BaseModel):
@@ -104,6 +143,10 @@ class SummarizeResponse(BaseModel):
     unsupported_language: bool = Field(
         description="Whether the text is in a language that the model has not learned; the summary is its beginning."
     )
+    score: float | None = Field(
+        description="The mean log-probability of the summary's tokens, its end included; null if nothing was generated."
+    )
+    min_token_score: float | None = Field(description="The log-probability of the least probable token, or null.")
     extracted: list[ExtractedSentence] | None = Field(
         None, description="With mode `extract`: the sentences of the text that the summary consists of, in order."
     )
@@ -121,6 +164,8 @@ class SummarizeResponse(BaseModel):
             truncated_tokens=summary.truncated_tokens,
             chunks=summary.chunks,
             finish_reason=summary.finish_reason,
+            score=summary.score,
+            min_token_score=summary.min_token_score,
             extracted=None if summary.extracted is None else [asdict(item) for item in summary.extracted],
             already_short=summary.already_short,
             unsupported_language=summary.unsupported_language,
@@ -128,8 +173,9 @@ class SummarizeResponse(BaseModel):
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The response's JSON, without what was not asked for."""
-        return self.model_dump(exclude_none=True)
+        """The response's JSON, without what was not asked for or has no place in the mode; scores may be null."""
+        scores = {"score": self.score, "min_token_score": self.min_token_score}
+        return self.model_dump(exclude_none=True) | scores
 
 
 class ErrorDetail(BaseModel):

@@ -152,7 +152,7 @@ class BundleExporter:
 
     def _new_manifest(self, precision: str) -> Manifest:
         kind: Literal["base", "fine-tuned"] = "base" if self.base else "fine-tuned"
-        manifest = new_manifest(self.run, precision, kind, self.pytorch[-1].tokenizer)
+        manifest = new_manifest(self.run, precision, kind, self.pytorch[-1].tokenizer, self.pytorch[-1].ranker)
         return manifest.model_copy(update={"checks_language": self.knows_language})
 
     def _finish(self, folder: Path, manifest: Manifest, links: list[Link], overall: Link) -> None:

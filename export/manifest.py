@@ -7,6 +7,7 @@ from typing import Literal
 from transformers import PreTrainedTokenizerFast
 
 from export.checks import Run
+from finetune.evaluation.sentence_ranker import SentenceRanker
 from finetune.files import write_json
 from finetune.provenance import git_commit, versions
 from precis import Engine
@@ -15,7 +16,11 @@ from precis.bundle.names import MANIFEST, UNLISTED_FILES
 
 
 def new_manifest(
-    run: Run, precision: str, model: Literal["fine-tuned", "base"], tokenizer: PreTrainedTokenizerFast
+    run: Run,
+    precision: str,
+    model: Literal["fine-tuned", "base"],
+    tokenizer: PreTrainedTokenizerFast,
+    ranker: SentenceRanker | None,
 ) -> Manifest:
     """The part of the manifest that is known before the bundle is loaded and proved."""
     info, recipe = run.info, run.info.recipe
@@ -27,6 +32,7 @@ def new_manifest(
         prefix=recipe.model.prefix,
         max_input_tokens=recipe.data.max_document_tokens,
         clean_up_tokenization_spaces=bool(tokenizer.clean_up_tokenization_spaces),
+        sentence_features=ranker.features if ranker else {},
         model=model,
         precision=precision,
         base_model=info.base_model,

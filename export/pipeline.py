@@ -13,6 +13,7 @@ from export.parity.systems import PyTorchSystem, Target
 from finetune.data.loading import load_pairs
 from finetune.errors import UserError
 from finetune.evaluation.scoring import generation_config
+from finetune.evaluation.sentence_ranker import read_ranker, write_ranker
 from finetune.reports.progress import console
 from finetune.training.model import load_base
 
@@ -36,10 +37,11 @@ def make_bundles(folder: Path, options: Options) -> list[Path]:
 
 def _export_fine_tuned(run: Run, documents: Documents, target: Target, options: Options) -> list[Path]:
     model, tokenizer = load_merged(run)
-    pytorch = [PyTorchSystem("merged", model, tokenizer, run.recipe)]
+    ranker = read_ranker(run.folder / "merged")
+    pytorch = [PyTorchSystem("merged", model, tokenizer, run.recipe, ranker)]
     if run.recipe.lora:
         adapted = load_adapted(run, tokenizer)
-        pytorch.insert(0, PyTorchSystem("base + adapter", adapted, tokenizer, run.recipe))
+        pytorch.insert(0, PyTorchSystem("base + adapter", adapted, tokenizer, run.recipe, ranker))
     exporter = BundleExporter(run, run.folder / "merged", pytorch, documents, target)
     return exporter.export(sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index))
 
@@ -54,7 +56,10 @@ def _export_base(run: Run, documents: Documents, target: Target) -> list[Path]:
         model.generation_config = generation_config(run.recipe, model)
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        pytorch = [PyTorchSystem("base", model, tokenizer, run.recipe)]
+        ranker = read_ranker(run.recipe.model.name)
+        if ranker:
+            write_ranker(ranker, scratch)
+        pytorch = [PyTorchSystem("base", model, tokenizer, run.recipe, ranker)]
         try:
             return BundleExporter(run, scratch, pytorch, documents, target, base=True).export(["int8"])
         except UserError as error:

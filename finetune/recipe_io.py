@@ -44,7 +44,7 @@ def read_recipe(
         tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except OSError as error:
         raise UserError(f"Recipe {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise UserError(f"Recipe {path} should hold sections such as model: and data:.")
@@ -128,7 +128,8 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 def _read_value(text: str) -> Any:
     """YAML's numbers, true, false, null, lists and quoted texts; every other text is itself, with any `#` and `: `."""
-    if text.startswith(("[", "{", "'", '"')):
+    closing = {"[": "]", "{": "}", "'": "'", '"': '"'}.get(text[:1])
+    if closing and text.rstrip().endswith(closing):  # `[v2]/own.csv` is a path
         return yaml.safe_load(text)
     try:
         value = yaml.safe_load(text)

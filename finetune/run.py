@@ -18,11 +18,12 @@ from transformers.utils import logging
 from finetune import provenance
 from finetune.data.loading import Pairs, load_pairs
 from finetune.data.report import data_report, print_report, write_report
-from finetune.data.sentence_targets import use_sentence_targets
+from finetune.data.sentence_targets import RankedPair, ranked_pairs, use_sentence_targets
 from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
 from finetune.evaluation.rouge import rouge_by_document
 from finetune.evaluation.scoring import generation_config, rouge_report, summarize
+from finetune.evaluation.sentence_ranker import read_ranker, write_ranker
 from finetune.files import replaced_folder, write_json
 from finetune.recipe import Recipe
 from finetune.reports.card import write_card, write_samples
@@ -35,6 +36,7 @@ from finetune.training.merging import merge
 from finetune.training.meters import MemoryMeter
 from finetune.training.model import add_adapter, load_base, load_base_in_4bit
 from finetune.training.preconditions import check_model
+from finetune.training.sentence_ranker_fit import fit_features, fit_sentence_ranker
 from finetune.training.train import train
 from precis.bundle.manifest import BaseModelSource
 from precis.bundle.reports import RougeReport, Scores
@@ -70,16 +72,20 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
     base, tokenizer = load_base(recipe.model)
     base.to(processes.device)
     set_seed(recipe.training.seed)
-    train_set, validation_set, data = _prepare_data(pairs, tokenizer, recipe)
+    examples = ranked_pairs(pairs.train, tokenizer, recipe) if recipe.training.objective == "extract" else []
+    train_set, validation_set, data = _prepare_data(pairs, examples, tokenizer, recipe)
+    ranker = read_ranker(recipe.model.name)
     source = provenance.base_model(recipe, base)
     base.generation_config = generation_config(recipe, base)
     summaries = {
         "reference": references,
-        "base": summarize(base, tokenizer, documents, recipe, "summaries of the base"),
+        "base": summarize(base, tokenizer, documents, recipe, "summaries of the base", ranker),
     }
 
     def score(candidate: PreTrainedModel) -> dict[str, float]:
-        scores = rouge_by_document(summarize(candidate, tokenizer, documents, recipe, "summaries so far"), references)
+        now = fit_sentence_ranker(candidate, examples, ranker) if examples else None
+        texts = summarize(candidate, tokenizer, documents, recipe, "summaries so far", now)
+        scores = rouge_by_document(texts, references)
         return {kind: float(values.mean()) for kind, values in scores.items()}
 
     model = _add_trainable_weights(base, recipe)
@@ -117,14 +123,18 @@ def _fit(recipe: Recipe, output: Path, processes: PartialState) -> None:
         _check_scores(recipe.training.metric, result.log)
         if folder and recipe.lora:
             shutil.copytree(adapter, folder / "adapter")
-        merged, difference = _merge(result.model, tokenizer, documents, references, recipe)
-        summaries["finetuned"] = summarize(merged, tokenizer, documents, recipe, "summaries of the fine-tuned model")
+        merged, merge_figures = _merge(result.model, tokenizer, documents, references, recipe)
+        fitted = fit_sentence_ranker(merged, examples, ranker) if examples else None
+        title = "summaries of the fine-tuned model"
+        summaries["finetuned"] = summarize(merged, tokenizer, documents, recipe, title, fitted)
         if not folder:
             return
         merged.save_pretrained(folder / "merged")
         tokenizer.save_pretrained(folder / "merged")
+        if fitted:
+            write_ranker(fitted, folder / "merged")
         seconds = round(time.perf_counter() - started, 1)
-        info = info.model_copy(update={"merge_max_logit_difference": difference, "total_seconds": seconds})
+        info = info.model_copy(update={**merge_figures, "total_seconds": seconds})
         rouge = _write_reports(info, documents, summaries, train_set, folder)
         shutil.copytree(checkpoint_folder / "tensorboard", folder / "tensorboard")
         for bundle in output.glob("bundle*"):
@@ -156,11 +166,15 @@ def _check_scores(metric: str, log: list[dict[str, float]]) -> None:
 
 
 def _prepare_data(
-    pairs: Pairs, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
+    pairs: Pairs, examples: list[RankedPair], tokenizer: PreTrainedTokenizerFast, recipe: Recipe
 ) -> tuple[Dataset, Dataset, TrainingData]:
-    """Both splits tokenized, the training split with the targets of the recipe's objective, and their description."""
-    extracts = recipe.training.objective == "extract"
-    train_pairs = use_sentence_targets(pairs.train, tokenizer, recipe) if extracts else pairs.train
+    """Both splits tokenized, the training split with the targets of the recipe's objective, and their description.
+
+    `examples` are those of the objective `extract`, else empty.
+    """
+    train_pairs = pairs.train
+    if examples:
+        train_pairs = use_sentence_targets(pairs.train, fit_features(examples), tokenizer, recipe)
     train_set, validation_set = (tokenize_pairs(split, tokenizer, recipe) for split in (train_pairs, pairs.validation))
     report = data_report(pairs, {"train": train_set, "validation": validation_set}, recipe.data)
     print_report(report)
@@ -216,13 +230,14 @@ def _merge(
     documents: list[str],
     references: list[str],
     recipe: Recipe,
-) -> tuple[PreTrainedModel, float | None]:
-    """The merged model and the largest logit difference of the merge; None after full fine-tuning."""
-    difference: float | None = None
+) -> tuple[PreTrainedModel, dict[str, float | None]]:
+    """The merged model, and what run.json says of the merge: nothing after full fine-tuning."""
+    figures: dict[str, float | None] = {}
     if isinstance(model, PeftModel):
         model, difference = merge(model, tokenizer, documents, references, recipe)
+        figures = {"merge_max_logit_difference": difference.max_abs, "merge_max_logit": difference.max_logit}
     model.generation_config = generation_config(recipe, model)
-    return model, difference
+    return model, figures
 
 
 def _write_reports(

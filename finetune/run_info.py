@@ -57,7 +57,8 @@ class RunInfo(Record):
     """How a run was made and what training cost. The defaults are those of a model that was not trained.
 
     Times are in seconds. `log` holds the Trainer's log rows. `tokens_per_second` counts tokens of documents and
-    summaries without padding. `peak_memory_mib` is the GPU's if there is one, else the process's.
+    summaries without padding. `peak_memory_mib` is the GPU's if there is one, else the process's. The merge of the
+    adapter moved a logit by at most `merge_max_logit_difference`, where the largest is `merge_max_logit`.
     """
 
     recipe: Recipe
@@ -76,6 +77,7 @@ class RunInfo(Record):
     processes: int = 1
     log: list[dict[str, float]] = Field(default_factory=list)
     merge_max_logit_difference: float | None = None
+    merge_max_logit: float | None = None
     total_seconds: float | None = None
 
 

@@ -263,5 +263,6 @@ class Engine:
             input_ids,
             submitted_at=submitted_at,
             caller=caller,
+            feature_weights=self.bundle.manifest.sentence_features,
             check=check,
         )

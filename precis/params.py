@@ -39,8 +39,8 @@ class GenerationFields(BaseModel):
 
     mode: Literal["extract", "write"] | None = Field(
         None,
-        description="`write` generates a summary; `extract` chooses sentences of the text, ranked by the model's "
-        "probability, and of the other parameters uses `sentences` and `length_penalty` only.",
+        description="`write` generates a summary; `extract` chooses sentences of the text by the model's "
+        "sentence ranker, or by their probability, and uses `sentences` and `length_penalty` only.",
     )
     sentences: int | None = Field(
         None, ge=1, le=MAX_SENTENCES, description="Extraction: how many sentences of the text to choose."

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from precis.text import is_blank
 from precis.text.passthrough import beginning, is_short
 from precis.text.tokenizer import TextTokenizer
 from precis.text.workers import Check
+
+TOKEN_SCORE_DIGITS = 4  # after the decimal point; further ones depend on what else is in the batch
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Summary:
         chunks: how many chunks a long text was split into; 1 if it was read in one.
         truncated_tokens: tokens that the model did not read.
         finish_reason: "end" if the model ended the summary, "length" if it was cut at the longest allowed one.
+        score: the mean log-probability of the generated tokens, end token included, as the search has it after its
+            logits processors (transformers' `compute_transition_scores`); of a long text, in the last stage. None
+            where nothing was generated: of an extraction, or a text that is its own summary.
+        min_token_score: the log-probability of the least probable token, or None.
         extracted: the sentences that the model chose if it extracts, in the order of the text; else None.
         already_short: the text is its own summary; see `passthrough.is_short`.
         unsupported_language: the model has not learned the text's language; the summary is the text's beginning.
@@ -47,6 +53,8 @@ class Summary:
     extracted: list[ExtractedSentence] | None = None
     already_short: bool = False
     unsupported_language: bool = False
+    score: float | None = field(default=None, compare=False)
+    min_token_score: float | None = field(default=None, compare=False)
     waiting_seconds: float = field(default=0.0, compare=False)
     first_token_seconds: float = field(default=0.0, compare=False)
     seconds: float = field(default=0.0, compare=False)
@@ -70,11 +78,13 @@ class Request:
         *,
         submitted_at: float | None = None,
         caller: str | None = None,
+        feature_weights: Mapping[str, float] | None = None,
         check: Check = lambda: None,
     ) -> None:
         """`timeout` is in seconds from `submitted_at`, by default now; `input_ids` are the text's tokens if the caller
-        has encoded it. `caller` names whose request it is, where callers are told apart. `check` is called now and then
-        while a long text is encoded; what it raises ends that.
+        has encoded it. `caller` names whose request it is, where callers are told apart. `feature_weights` are those
+        of the bundle's sentence ranker, if it has one. `check` is called now and then while a long text is encoded;
+        what it raises ends that.
 
         Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
         """
@@ -99,7 +109,9 @@ class Request:
             raise TextError(f"The text has {len(input_ids)} tokens, and the model reads {tokenizer.limit}.")
         if resolved.mode == "extract":
             split = params.long_text == "split"
-            self._extraction = Extraction(tokenizer, text, input_ids, resolved, split, self.future.done, check)
+            self._extraction = Extraction(
+                tokenizer, text, input_ids, resolved, split, self.future.done, feature_weights or {}, check
+            )
             self.chunks = self._extraction.chunks
             return
         if len(input_ids) > tokenizer.limit and params.long_text == "split":
@@ -194,9 +206,16 @@ class Request:
             truncated_tokens=self.truncated_tokens,
             finish_reason=last.finish_reason,
             extracted=extracted,
+            score=_finite(last.score),
+            min_token_score=_finite(last.min_token_score),
             waiting_seconds=self.started_at - self.submitted_at,
             first_token_seconds=last.first_token_at - self.submitted_at,
             seconds=time.monotonic() - self.submitted_at,
         )
         with suppress(InvalidStateError):  # cancelled meanwhile
             self.future.set_result(summary)
+
+
+def _finite(score: float) -> float | None:
+    """The score rounded; None if it is no number, which JSON does not have."""
+    return round(score, TOKEN_SCORE_DIGITS) if math.isfinite(score) else None

@@ -18,6 +18,7 @@ from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from export.graphs.attention import attention, cached_attention, quantize_unit_scale
+from precis.bundle.names import TOKEN_SCORES
 
 Axes = dict[str, dict[int, str]]  # dynamic axes of inputs or outputs, as torch.onnx has them
 
@@ -45,13 +46,18 @@ class EncoderGraph(nn.Module):
 
     Input: `input_ids` (1, length) int64. Outputs: `present.N.encoder.key` and `present.N.encoder.value` for each
     decoder layer N, (1, heads, length, d_kv), float32, or int8 with `int8_cross_kv`. The latter needs a model that
-    `export.graphs.calibration.calibrate_cross_kv` has rescaled.
+    `export.graphs.calibration.calibrate_cross_kv` has rescaled. With a sentence ranker also `token_scores`,
+    (1, length) float32, the products of the encoder's states with `ranker` (d_model,).
     """
 
     table: Tensor
+    ranker: Tensor | None
 
-    def __init__(self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False) -> None:
+    def __init__(
+        self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False, ranker: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("ranker", ranker)
         self.int8_cross_kv, self.heads = int8_cross_kv, model.config.num_heads
         self.config, self.stack = model.config, model.encoder
         layers: Any = model.decoder.block
@@ -82,7 +88,9 @@ class EncoderGraph(nn.Module):
         if self.int8_cross_kv:
             caches = [quantize_unit_scale(cache) for cache in caches]
         caches = [cache.unflatten(-1, (self.heads, -1)).transpose(1, 2) for cache in caches]
-        return dict(zip(cache_names("present", len(caches) // 2, ("encoder",)), caches, strict=True))
+        outputs = dict(zip(cache_names("present", len(caches) // 2, ("encoder",)), caches, strict=True))
+        # A sum of products, which stays in fp32 where matrix products become int8.
+        return outputs if self.ranker is None else outputs | {TOKEN_SCORES: (hidden * self.ranker).sum(-1)}
 
 
 class DecoderGraph(nn.Module):
@@ -205,9 +213,11 @@ def example_caches(config: PretrainedConfig, cross_dtype: torch.dtype = torch.fl
     return [own, own, cross, cross] * config.num_decoder_layers
 
 
-def encoder_config(config: PretrainedConfig) -> GraphConfig:
-    """The export configuration of `EncoderGraph`."""
+def encoder_config(config: PretrainedConfig, ranks_sentences: bool = False) -> GraphConfig:
+    """The export configuration of `EncoderGraph`; `ranks_sentences` says whether it has a sentence ranker."""
     outputs = {name: {2: "length"} for name in cache_names("present", config.num_decoder_layers, ("encoder",))}
+    if ranks_sentences:
+        outputs[TOKEN_SCORES] = {1: "length"}
     return GraphConfig(config, {"input_ids": {1: "length"}}, outputs, {"input_ids": torch.arange(2, 11)[None]})
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 
 from export.graphs.attention import OPSET
-from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, cache_axes, cache_names, example_caches
+from export.graphs.dynamic import Axes, DecoderGraph, EncoderGraph, GraphConfig, cache_axes, cache_names, example_caches
+from precis.bundle.names import TOKEN_SCORES
 
 TOPK_LIMIT = 256  # TopK on CUDA is one cheap kernel for up to this many values
 MASKED = torch.finfo(torch.float32).min
@@ -27,7 +28,8 @@ class StaticEncoderGraph(EncoderGraph):
 
     Inputs: `input_ids` (rows, length) int64, with anything after a row's own tokens; `source_length` (rows,) int64;
     `source_places` (length,) int64, the values 0 ... length - 1. Outputs: `present.N.encoder.key` and `.value` for
-    each decoder layer N, (rows, heads, length, d_kv) float32.
+    each decoder layer N, (rows, heads, length, d_kv) float32; with a sentence ranker also `token_scores`
+    (rows, length) float32.
     """
 
     def forward(  # type: ignore[override]
@@ -47,7 +49,7 @@ class StaticDecoderGraph(DecoderGraph):
     has in its self- and cross-attention cache; `own_places` (decoder_capacity,) and `source_places`
     (encoder_capacity,), int64, the values 0 ... capacity - 1; the caches `past_key_values.N...` as `DecoderGraph` has
     them. Outputs: `logits` (rows, 1, vocabulary) float32; `best` (rows, 1) int64, the token with the largest logit;
-    of the caches only `present.N.decoder.key` and `.value`.
+    `best_log_probability` (rows, 1) float32; of the caches only `present.N.decoder.key` and `.value`.
     """
 
     masked: Tensor
@@ -58,6 +60,7 @@ class StaticDecoderGraph(DecoderGraph):
         self.d_kv = model.config.d_kv
         # Row 0 stands for the distance -1, that to an entry which is not written yet.
         self.register_buffer("masked", torch.cat([torch.full((1, self.heads), MASKED), self.table]))
+        self.log_probability = LargestLogProbability()
         self.register_buffer("spread", torch.zeros(1, self.heads, 1, self.d_kv, dtype=torch.int64))
 
     def forward(  # type: ignore[override]
@@ -92,7 +95,9 @@ class StaticDecoderGraph(DecoderGraph):
             hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         logits = self.lm_head(self.stack.final_layer_norm(hidden) * self.scale)
         names = cache_names("present", len(self.stack.block), ("decoder",))
-        return {"logits": logits, "best": self._argmax(logits), **dict(zip(names, present, strict=True))}
+        best = self._argmax(logits)
+        outputs = {"logits": logits, "best": best, "best_log_probability": self.log_probability(logits, best)}
+        return outputs | dict(zip(names, present, strict=True))
 
     def _split_heads(self, values: Tensor) -> Tensor:
         """(rows, 1, heads * d_kv) to (rows, heads, 1, d_kv); a single step needs no transpose."""
@@ -118,6 +123,14 @@ class StaticDecoderGraph(DecoderGraph):
         return best_group * size + indices.reshape(-1, groups).gather(1, best_group)
 
 
+class LargestLogProbability(nn.Module):
+    """The log-probability of each row's largest logit; a module, so that its nodes' names tell them (see fp16)."""
+
+    def forward(self, logits: Tensor, best: Tensor) -> Tensor:
+        """(rows, 1), from the logits (rows, 1, vocabulary) and the index (rows, 1) of the largest."""
+        return -(logits - logits.gather(-1, best[:, :, None])).exp().sum(-1).log()
+
+
 def _clamp(values: Tensor, low: int, high: int) -> Tensor:
     """`clamp` as Min and Max; Clip has no CUDA kernel for some integer types."""
     return torch.maximum(torch.minimum(values, torch.tensor(high)), torch.tensor(low))
@@ -129,9 +142,12 @@ def _padding_mask(length: Tensor, positions: Tensor) -> Tensor:
     return torch.where(padding, torch.tensor(MASKED), torch.tensor(0.0))[:, None, None, :]
 
 
-def static_encoder_config(config: PretrainedConfig) -> GraphConfig:
-    """The export configuration of `StaticEncoderGraph`."""
+def static_encoder_config(config: PretrainedConfig, ranks_sentences: bool = False) -> GraphConfig:
+    """The export configuration of `StaticEncoderGraph`; `ranks_sentences` says whether it has a sentence ranker."""
     names = cache_names("present", config.num_decoder_layers, ("encoder",))
+    outputs: Axes = {name: {0: "rows", 2: "length"} for name in names}
+    if ranks_sentences:
+        outputs[TOKEN_SCORES] = {0: "rows", 1: "length"}
     example = {
         "input_ids": torch.arange(2, 20).reshape(2, 9),
         "source_length": torch.tensor([9, 4]),
@@ -139,7 +155,7 @@ def static_encoder_config(config: PretrainedConfig) -> GraphConfig:
     }
     tokens = {0: "rows", 1: "length"}
     inputs = {"input_ids": tokens, "source_length": {0: "rows"}, "source_places": {0: "length"}}
-    return GraphConfig(config, inputs, {name: {0: "rows", 2: "length"} for name in names}, example)
+    return GraphConfig(config, inputs, outputs, example)
 
 
 def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
@@ -161,7 +177,12 @@ def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
         "source_places": places,
         "past": past,
     }
-    outputs = {"logits": rows, "best": rows, **cache_axes("present", layers, ("decoder",))}
+    outputs = {
+        "logits": rows,
+        "best": rows,
+        "best_log_probability": rows,
+        **cache_axes("present", layers, ("decoder",)),
+    }
     return GraphConfig(config, inputs, outputs, example)
 
 

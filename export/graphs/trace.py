@@ -26,6 +26,7 @@ from export.graphs.static import (
     static_encoder_config,
 )
 from export.graphs.weights import Graphs, save_graphs
+from finetune.evaluation.sentence_ranker import read_ranker
 from precis.bundle.names import CACHE, DECODER, ENCODER
 
 SETTINGS = ("tokenizer.json", "config.json", "generation_config.json")
@@ -52,11 +53,13 @@ def trace(model_folder: Path, calibration: list[list[int]] | None = None, static
     model = AutoModelForSeq2SeqLM.from_pretrained(model_folder, dtype=torch.float32, use_safetensors=True).eval()
     if calibration is not None:
         calibrate_cross_kv(model, calibration)
+    ranker = read_ranker(model_folder)
+    weights = torch.tensor(ranker.encoder) if ranker else None
     logging.getLogger("optimum").setLevel(logging.ERROR)
     graphs = {}
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
         warnings.simplefilter("ignore")  # the tracer warns of dynamic shapes, which it follows all the same
-        for name, (module, config) in _modules(model, calibration is not None, static).items():
+        for name, (module, config) in _modules(model, calibration is not None, static, weights).items():
             path = Path(scratch) / name
             # Optimum's check of fixed axes would run the decoder; export.parity runs it on real documents.
             export(module, config, path, opset=OPSET, disable_dynamic_axes_fix=True)
@@ -68,16 +71,18 @@ def trace(model_folder: Path, calibration: list[list[int]] | None = None, static
 
 
 def _modules(
-    model: T5ForConditionalGeneration, int8_cross_kv: bool, static: bool
+    model: T5ForConditionalGeneration, int8_cross_kv: bool, static: bool, ranker: torch.Tensor | None
 ) -> dict[str, tuple[nn.Module, GraphConfig]]:
     """The modules to trace, by graph, each with its export configuration."""
+    ranks = ranker is not None
     if static:
+        encoder = StaticEncoderGraph(model, ranker=ranker)
         return {
-            ENCODER: (StaticEncoderGraph(model), static_encoder_config(model.config)),
+            ENCODER: (encoder, static_encoder_config(model.config, ranks)),
             DECODER: (StaticDecoderGraph(model), static_decoder_config(model.config)),
         }
     return {
-        ENCODER: (EncoderGraph(model, int8_cross_kv), encoder_config(model.config)),
+        ENCODER: (EncoderGraph(model, int8_cross_kv, ranker), encoder_config(model.config, ranks)),
         DECODER: (DecoderGraph(model, int8_cross_kv), decoder_config(model.config, int8_cross_kv)),
     }
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.parity.logit_difference import LogitDifference
+from export.parity.limits import LISTED_DOCUMENTS, exact_failures, exact_limits, lossy_failures, lossy_limits
 from export.parity.systems import Outputs, PyTorchSystem, System
 from export.parity.ties import is_extraction_tie, is_tie
+from finetune.evaluation.logit_difference import LogitDifference
 from finetune.evaluation.rouge import KINDS, mean_interval, rouge_by_document
-from finetune.recipe import Export, Recipe
+from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis.bundle.reports import LinkReport
 from precis.params import MAX_NEW_TOKENS
 
 LOGIT_BATCH = 8  # documents whose logits are held in memory at once, several MB each
-LISTED_DOCUMENTS = 10  # documents that a report or a message names
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Comparison:
         """A link for each pair. For the logits, all are fed the summaries of `forced_by`.
 
         With `exact` two systems have to generate the same tokens, ties aside, with logits within the tolerance; without
-        it their ROUGE has to be equal within limits.
+        it next tokens, their distributions and ROUGE have to be equal within limits.
         """
         for left, right in pairs:
             count = self._count(left, right)
@@ -115,7 +115,8 @@ class Comparison:
         else:
             differing = sorted(different, key=lambda i: -abs(delta["rougeL"][i]))
         export = self.recipe.export
-        limits = {"tolerance"} if exact else {"rouge_tolerance", "rouge_interval"}
+        scores = _score_difference(a, b)
+        limits = exact_limits(export) if exact else lossy_limits(export, extracts=bool(scores))
         measured = {
             "link": f"{left.name} = {right.name}",
             "documents": count,
@@ -125,16 +126,18 @@ class Comparison:
             "token_agreement": logits.token_agreement,
             "max_abs_logit_difference": logits.max_abs,
             "mean_abs_logit_difference": logits.mean_abs,
-            **_score_difference(a, b),
+            "max_logit": logits.max_logit,
+            "divergence": logits.mean_divergence,
+            **scores,
             "rouge": tuple({kind: round(float(values[kind].mean()), 3) for kind in KINDS} for values in rouge),
             "delta": {kind: round(float(values.mean()), 3) for kind, values in delta.items()},
             "delta_ci95": {kind: [round(end, 3) for end in mean_interval(values)[1]] for kind, values in delta.items()},
-            **export.model_dump(include=limits),
+            **limits,
             "differing": differing[:LISTED_DOCUMENTS],
             "passed": True,
         }
         report = LinkReport.model_validate(measured)
-        reasons = _exact_failures(report, differing, export) if exact else _rouge_failures(report, export)
+        reasons = exact_failures(report, differing, export) if exact else lossy_failures(report, export)
         report = report.model_copy(update={"reasons": reasons, "passed": not reasons})
         return Link(left.name, right.name, report, differing, (rouge[0], rouge[1]), logits.histogram, (a, b))
 
@@ -145,55 +148,15 @@ class Comparison:
 
 
 def _score_difference(a: Outputs, b: Outputs) -> dict[str, float | None]:
-    """The largest difference of the scores of sentences that both systems chose; nothing if they write."""
+    """Of extractions the largest score, and the largest difference where both chose a sentence; else nothing."""
     if a.extracted is None or b.extracted is None:
         return {}
-    largest = 0.0
+    largest = difference = 0.0
     for left, right in zip(a.extracted, b.extracted, strict=True):
         scores = {(sentence.start, sentence.end): sentence.score for sentence in left}
         for sentence in right:
-            difference = abs(scores.get((sentence.start, sentence.end), sentence.score) - sentence.score)
-            largest = max(largest, np.inf if np.isnan(difference) else difference)
-    return {"max_abs_score_difference": largest if np.isfinite(largest) else None}
-
-
-def _exact_failures(report: LinkReport, differing: list[int], limits: Export) -> list[str]:
-    """Why two systems that have to agree exactly do not, in words; empty if they do."""
-    reasons = []
-    if differing:
-        reasons.append(f"{len(differing)} of {report.documents} summaries differ ({list_documents(differing)})")
-    largest = report.max_abs_logit_difference
-    if largest is None:
-        reasons.append("some logits are NaN or infinite")
-    elif largest > limits.tolerance:
-        reasons.append(f"logits differ by {largest:.2e}, allowed {limits.tolerance:.0e}")
-    if "max_abs_score_difference" in report.model_fields_set:
-        largest = report.max_abs_score_difference
-        if largest is None:
-            reasons.append("some sentences' scores are NaN or infinite")
-        elif largest > limits.tolerance:
-            reasons.append(f"sentences' scores differ by {largest:.2e}, allowed {limits.tolerance:.0e}")
-    return reasons
-
-
-def _rouge_failures(report: LinkReport, limits: Export) -> list[str]:
-    """Why the ROUGE scores of two systems are not equal within the limits, in words; empty if they are."""
-    reasons = []
-    if report.max_abs_logit_difference is None:
-        reasons.append("some logits are NaN or infinite")
-    for kind in KINDS:
-        mean, (low, high) = report.delta[kind], report.delta_ci95[kind]
-        if abs(mean) > limits.rouge_tolerance:
-            reasons.append(f"{kind} differs by {mean:+.2f} points, allowed {limits.rouge_tolerance:.2f}")
-        if max(-low, high) > limits.rouge_interval:
-            reasons.append(
-                f"the 95% interval of {kind}'s difference, [{low:+.2f}, {high:+.2f}], is not within "
-                f"±{limits.rouge_interval:.2f}"
-            )
-    return reasons
-
-
-def list_documents(numbers: list[int]) -> str:
-    """The first few document numbers, for a sentence."""
-    more = ", ..." if len(numbers) > LISTED_DOCUMENTS else ""
-    return f"documents {', '.join(map(str, numbers[:LISTED_DOCUMENTS]))}{more}"
+            score = scores.get((sentence.start, sentence.end), sentence.score)
+            largest = max(largest, abs(score))
+            difference = max(difference, np.nan_to_num(abs(score - sentence.score), nan=np.inf, posinf=np.inf))
+    finite = bool(np.isfinite(difference))
+    return {"max_abs_score_difference": difference if finite else None, "max_score": largest if finite else None}

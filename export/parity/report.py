@@ -8,23 +8,27 @@ import numpy as np
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from export.parity.comparison import Link, list_documents
-from export.parity.logit_difference import EDGES
-from finetune.evaluation.rouge import KINDS
+from export.parity.comparison import Link
+from export.parity.limits import exact_limits, has_rouge, list_documents, lossy_limits
+from export.parity.ties import TIE
+from finetune.evaluation.logit_difference import EDGES
+from finetune.evaluation.rouge import KINDS, TOKENIZATION
 from finetune.files import write_text
+from finetune.recipe import Export
 from precis.bundle.reports import LinkReport, ParityReport
 
 EXAMPLES = 5  # differing summaries that parity.md shows for each link
-LIMITS = {"tolerance", "rouge_tolerance", "rouge_interval"}
+NO_ROUGE = "ROUGE is 0 for both on every document and compares nothing"
 INTRODUCTION = """Each row compares two steps of the conversion, from the model in PyTorch to the exported one.
 
-| compared | result | identical summaries | ties | same next token | largest logit difference | mean |
-|---|---|---|---|---|---|---|
+| compared | result | identical summaries | ties | same next token | divergence | logits apart | mean | largest logit |
+|---|---|---|---|---|---|---|---|---|
 {rows}
 
-A tie is a summary that differs only from a step on at which PyTorch's scores of the two tokens are within 0.0001 of
-each other. Next tokens and logits are compared while both models are fed the same summary. ROUGE is F1 in points, with
-the 95% interval of the difference (paired bootstrap over documents).
+A tie is a summary that differs only where PyTorch's scores leave open which one is better: of two tokens within
+{tie} nats, of two summaries or sentences within {tie} of their size. Next tokens, logits and the divergence of the
+next token's distribution (Kullback-Leibler, in nats) are compared while both models are fed the same summary. ROUGE is
+F1 in points, with the 95% interval of the difference (paired bootstrap over documents). {tokens}
 
 ![ROUGE of each document under both models, and the distribution of logit differences](parity.png)"""
 
@@ -35,11 +39,12 @@ def write_report(links: list[Link], overall: Link, title: str, folder: Path) -> 
     `links` lead from the first PyTorch model to the exported one; `overall` compares PyTorch with the exported model
     directly.
     """
-    shared = set(ParityReport.model_fields) & set(LinkReport.model_fields) - LIMITS - {"passed"}
+    limits = {*exact_limits(Export()), *lossy_limits(Export(), extracts=True)}
+    shared = set(ParityReport.model_fields) & set(LinkReport.model_fields) - limits - {"passed"}
     report = ParityReport.model_validate(
         {
             **overall.report.model_dump(include=shared, exclude_unset=True),
-            **links[-1].report.model_dump(include=LIMITS, exclude_unset=True),
+            **links[-1].report.model_dump(include=limits, exclude_unset=True),
             "pytorch": overall.report.rouge[0],
             "onnx": overall.report.rouge[1],
             "passed": all(link.report.passed for link in links),
@@ -48,7 +53,8 @@ def write_report(links: list[Link], overall: Link, title: str, folder: Path) -> 
     )
     verdict = "**Passed.**" if report.passed else "**Failed.**"
     rows = "\n".join(_row(link.report) for link in links)
-    parts = [f"# Parity of {title}", f"{verdict} {INTRODUCTION.format(rows=rows)}"]
+    introduction = INTRODUCTION.format(rows=rows, tie=TIE, tokens=TOKENIZATION)
+    parts = [f"# Parity of {title}", f"{verdict} {introduction}"]
     parts += [paragraph for link in links for paragraph in _section(link)]
     write_text(folder / "parity.md", "\n\n".join(parts) + "\n")
     _figure(links, overall, folder / "parity.png")
@@ -68,8 +74,10 @@ def summarize(links: list[Link]) -> str:
     """A line for each link, for the console."""
     return "\n".join(
         f"{link.link}: {link.identical_summaries} of {link.documents} summaries identical, {link.ties} ties, "
-        f"{link.token_agreement:.2%} of next tokens equal, logits within {_number(link.max_abs_logit_difference)}, "
+        f"{link.token_agreement:.2%} of next tokens equal, logits within {_number(link.max_abs_logit_difference)} of "
+        f"{_number(link.max_logit)}, divergence {_number(link.divergence)}, "
         f"{_scores(link)}ROUGE-L {link.rouge[1]['rougeL']:.2f} ({link.delta['rougeL']:+.2f})"
+        f"{'' if has_rouge(link) else f'; {NO_ROUGE}'}"
         for link in (link.report for link in links)
     )
 
@@ -78,31 +86,44 @@ def _row(link: LinkReport) -> str:
     result = "passed" if link.passed else "**failed**"
     return (
         f"| {link.link} | {result} | {link.identical_summaries} of {link.documents} | {link.ties} | "
-        f"{link.token_agreement:.2%} | {_number(link.max_abs_logit_difference)} | "
-        f"{_number(link.mean_abs_logit_difference)} |"
+        f"{link.token_agreement:.2%} | {_number(link.divergence)} | {_number(link.max_abs_logit_difference)} | "
+        f"{_number(link.mean_abs_logit_difference)} | {_number(link.max_logit)} |"
     )
 
 
 def _section(link: Link) -> list[str]:
     """Paragraphs on one link: limits, ROUGE, reasons for failing, and summaries that differ."""
     report, (left, right) = link.report, link.outputs
-    limits = f"a ROUGE difference of {report.rouge_tolerance} points, its interval within ±{report.rouge_interval}"
-    if report.tolerance is not None:
-        limits = f"the same summaries, and logits within {report.tolerance:.0e}"
     rows = "\n".join(
         f"| {kind} | {report.rouge[0][kind]:.3f} | {report.rouge[1][kind]:.3f} | {report.delta[kind]:+.3f} | "
         f"[{report.delta_ci95[kind][0]:+.3f}, {report.delta_ci95[kind][1]:+.3f}] |"
         for kind in KINDS
     )
     header = f"| ROUGE | {link.left} | {link.right} | difference | 95% interval |\n|---|---|---|---|---|"
-    parts = [f"## {report.link}", f"Allowed: {limits}.", f"{header}\n{rows}"]
+    parts = [f"## {report.link}", f"Allowed: {_limits(report)}.", f"{header}\n{rows}"]
     if report.max_abs_score_difference is not None:
-        parts.append(f"Scores of sentences that both chose: within {report.max_abs_score_difference:.1e}.")
+        parts.append(
+            f"Scores of sentences that both chose: within {report.max_abs_score_difference:.1e}, the largest is "
+            f"{_number(report.max_score)}."
+        )
+    if not has_rouge(report):
+        parts.append(f"{NO_ROUGE}.")
     parts += [f"Failed: {reason}." for reason in report.reasons]
     return parts + [
         f"Document {number}:\n- {link.left}: {left.texts[number]}\n- {link.right}: {right.texts[number]}"
         for number in link.differing[:EXAMPLES]
     ]
+
+
+def _limits(report: LinkReport) -> str:
+    if report.tolerance is not None:
+        return f"the same summaries, and logits within {report.tolerance:.0e} of the largest"
+    sentences = "" if report.min_same_sentences is None else f"{report.min_same_sentences:.0%} equal extractions, "
+    return (
+        f"at least {sentences}{report.min_token_agreement:.0%} equal next tokens; a divergence of "
+        f"{report.max_divergence} nats; a ROUGE difference of {report.rouge_tolerance} points, its interval within "
+        f"±{report.rouge_interval}"
+    )
 
 
 def _scores(link: LinkReport) -> str:

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode
 from finetune.evaluation.ranking import Ranking, rank, sentence_tokens
-from finetune.evaluation.scoring import generate
+from finetune.evaluation.scoring import generate, strip_padding
+from finetune.evaluation.sentence_ranker import SentenceRanker
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis import Engine, GenerationParams
@@ -52,10 +53,21 @@ class System(Protocol):
 
 
 class PyTorchSystem:
-    """A transformers model with its own `generate`, under the recipe's generation parameters."""
+    """A transformers model with its own `generate`, under the recipe's generation parameters.
 
-    def __init__(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
+    `ranker` is its sentence ranker, if it has one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        recipe: Recipe,
+        ranker: SentenceRanker | None = None,
+    ) -> None:
         self.name, self.model, self.tokenizer, self.recipe = name, model.eval(), tokenizer, recipe
+        self.ranker = ranker
 
     def generate(self, documents: list[str]) -> Outputs:
         if self.recipe.generation.mode == "extract":
@@ -65,7 +77,7 @@ class PyTorchSystem:
         return Outputs(tokens, [self.tokenizer.decode(row, skip_special_tokens=True) for row in tokens])
 
     def _extract(self, documents: list[str]) -> Outputs:
-        rankings = rank(self.model, self.tokenizer, documents, self.recipe, f"summaries: {self.name}")
+        rankings = rank(self.model, self.tokenizer, documents, self.recipe, f"summaries: {self.name}", self.ranker)
         tokens, extracted = [], []
         for ranking in rankings:
             best = [(ranking.candidates[index], ranking.scores[index]) for index in ranking.chosen]
@@ -97,8 +109,9 @@ class EngineSystem:
         self.name, self.engine = name, engine
 
     def generate(self, documents: list[str]) -> Outputs:
-        end = self.engine.bundle.generation_config["eos_token_id"]
-        end = end if isinstance(end, int) else end[0]
+        settings = self.engine.bundle.generation_config
+        ends, padding = settings["eos_token_id"], settings.get("pad_token_id")
+        end = ends if isinstance(ends, int) else ends[0]
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
         tokens: list[list[int]] = [[] for _ in documents]
         texts = [""] * len(documents)
@@ -109,7 +122,8 @@ class EngineSystem:
                 [documents[i] for i in batch], GenerationParams(long_text="truncate", passthrough=False)
             )
             for i, summary in zip(batch, summaries, strict=True):
-                tokens[i] = [*summary.token_ids, end] if summary.finish_reason == "end" else summary.token_ids
+                written = [*summary.token_ids, end] if summary.finish_reason == "end" else summary.token_ids
+                tokens[i] = strip_padding(written, ends, padding)
                 texts[i] = summary.text
                 extracted[i] = summary.extracted or []
         return Outputs(tokens, texts, extracted if any(extracted) else None)

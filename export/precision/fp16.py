@@ -2,7 +2,8 @@
 
 T5 was trained in bfloat16, whose range is that of fp32; fp16 ends at 65,504, and T5's feed-forward layers overflow it
 (transformers #4586). So nodes that read or write a value above a limit (`export.precision.activations`) stay in fp32,
-as do the layer norms up to their weights, whose sums of squares transformers computes in fp32, too.
+as do the layer norms up to their weights, whose sums of squares transformers computes in fp32, too, and the sum that
+makes the best logit a probability.
 """
 
 import copy
@@ -20,6 +21,7 @@ FP16_MAX = 65504.0
 # Limits to try in turn: a document outside the measured ones may reach larger values.
 ACTIVATION_LIMITS = (FP16_MAX / 2, FP16_MAX / 16, FP16_MAX / 256)
 SIDES = (".decoder.", ".encoder.")  # parts of cache names: self-attention and cross-attention
+FP32_OUTPUTS = ("logits", "best_log_probability")
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
@@ -82,7 +84,7 @@ class _Fp16Conversion:
 
     def _interface_type(self, name: str) -> int:
         """The type of a graph input or output."""
-        return FLOAT if name == "logits" or any(side in name for side in self.fp32_sides) else HALF
+        return FLOAT if name in FP32_OUTPUTS or any(side in name for side in self.fp32_sides) else HALF
 
     def _take_weights(self) -> dict[str, TensorProto]:
         """Initializers, and the values of Constant nodes, which are removed from the graph."""
@@ -108,7 +110,8 @@ class _Fp16Conversion:
     def _convert(self, node: NodeProto, float_tensors: frozenset[str]) -> None:
         """Appends the node in fp16, or in fp32 if it is one of `fp32_nodes` or part of a norm before its weights."""
         in_norm = "layer_norm" in node.name and not any(name.endswith("layer_norm.weight") for name in node.input)
-        dtype = FLOAT if in_norm or node.name in self.fp32_nodes else HALF
+        in_fp32 = in_norm or "log_probability/" in node.name or node.name in self.fp32_nodes
+        dtype = FLOAT if in_fp32 else HALF
         node.input[:] = [self._input(name, dtype) for name in node.input]
         if dtype == HALF:
             _convert_attributes(node)

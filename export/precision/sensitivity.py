@@ -9,6 +9,7 @@ import numpy as np
 from export.graphs.trace import write_graphs
 from export.graphs.weights import Graphs
 from export.precision.int8 import quantizable_nodes, quantize_graphs
+from finetune.evaluation.logit_difference import divergence
 from finetune.reports.progress import track
 from precis import Engine
 
@@ -22,13 +23,13 @@ def rank_by_sensitivity(
 ) -> list[tuple[str, float]]:
     """The names of the quantizable nodes with their sensitivity, most sensitive first.
 
-    The sensitivity of a node is the mean Kullback-Leibler divergence (1951), in nats, of the next token's distribution
-    with this node alone in int8 from that with none, over `inputs` (token ids of documents) with the decoder fed
-    `tokens`. `write_manifest(folder)` makes a folder of graphs a bundle that the engine loads.
+    The sensitivity of a node is the mean `divergence`, in nats, of the next token's distribution with this node alone
+    in int8 from that with none, over `inputs` (token ids of documents) with the decoder fed `tokens`.
+    `write_manifest(folder)` makes a folder of graphs a bundle that the engine loads.
     """
     nodes = list(dict.fromkeys(name for graph in graphs.values() for name in quantizable_nodes(graph)))
 
-    def log_probabilities(fp32_nodes: set[str]) -> np.ndarray:
+    def logits(fp32_nodes: set[str]) -> np.ndarray:
         """(steps of all documents, vocabulary)"""
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -36,16 +37,13 @@ def rank_by_sensitivity(
             write_manifest(folder)
             engine = Engine.load(folder)
             try:
-                logits = np.concatenate(engine.teacher_forced_logits(inputs, tokens))
+                return np.concatenate(engine.teacher_forced_logits(inputs, tokens))
             finally:
                 engine.close()
-        logits -= logits.max(-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
-    expected = log_probabilities(set(nodes))
-    probabilities = np.exp(expected)
-    sensitivity = {}
-    for node in track(nodes, "int8 sensitivity by node"):
-        difference = expected - log_probabilities(set(nodes) - {node})
-        sensitivity[node] = float((probabilities * difference).sum(-1).mean())
+    expected = logits(set(nodes))
+    sensitivity = {
+        node: float(divergence(expected, logits(set(nodes) - {node})).mean())
+        for node in track(nodes, "int8 sensitivity by node")
+    }
     return sorted(sensitivity.items(), key=lambda item: -item[1])

@@ -61,7 +61,15 @@ def read_rows(files: DataFiles, columns: Columns) -> Iterator[Row]:
             yield from reader(path, files.key, columns)
         except UnicodeDecodeError as error:
             raise UserError(_not_utf8(path, files.key)) from error
-        except (ValueError, csv.Error, EOFError, zlib.error, pa.ArrowException, gzip.BadGzipFile) as error:
+        except (
+            ValueError,
+            RecursionError,
+            csv.Error,
+            EOFError,
+            zlib.error,
+            pa.ArrowException,
+            gzip.BadGzipFile,
+        ) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise UserError(f"data.{files.key}: {path} cannot be read as {files.kind[1:]}: {reason}.") from error
 
@@ -89,7 +97,7 @@ def _open(path: Path) -> TextIO:
 def _parse(line: str, number: int) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter from thousands of nested brackets
         raise ValueError(f"line {number}: {error}") from error
 
 

@@ -1,113 +1,71 @@
 """Training targets of the objective `extract`: a sentence of each document in place of its summary.
 
 The sentence with the highest ROUGE would be a noisy target: it depends on the wording of one summary, which nobody can
-foresee from the document. So the target is the likeliest sentence by what all pairs say together, a conditional logit
-of a sentence's position, length, centrality and names (a trainable extractor, Kupiec, Pedersen and Chen 1995).
+foresee from the document. So the target is the sentence that is likeliest by what all pairs say together
+(`training.sentence_ranker_fit`).
 """
 
-import re
-from collections import Counter
+from dataclasses import dataclass
 
-import torch
 from datasets import Dataset
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from finetune.errors import UserError
-from finetune.evaluation.baselines import centrality, mean_rouge
-from finetune.evaluation.ranking import encode_with_candidates
+from finetune.evaluation.baselines import mean_rouge
+from finetune.evaluation.ranking import Source, encode_source
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
+from precis.text.candidates import best_indices
+from precis.text.sentence_features import feature_scores
 
-FIT_DOCUMENTS = 2000  # that the prior is fitted to; it has few features
-ROUGE_TEMPERATURE = 0.05  # of the softmax over a document's sentences; their ROUGE differs by 0.06 (one deviation)
-PENALTY = 1e-3  # on the squared weights of the prior
-NEVER = -1e4  # logit of a place without a sentence
-_WORD = re.compile(r"\w+")
-_NAME = re.compile(r"(?<=[^\W\d_] )[^\W\d_a-zß-ÿ]\w+")
-_BACK_REFERENCE = re.compile(r"(?:And|But|He|It|She|So|That|They|This|Those|These)\b")
-_FIRST_OR_SECOND_PERSON = re.compile(r"\b(?:I|me|my|our|we|you|your)\b", re.IGNORECASE)
+FIT_DOCUMENTS = 2000  # that a ranker is fitted to
 
 
-class SentencePrior:
-    """The probability of choosing each sentence of a document, by a conditional logit (McFadden 1974) of `features`."""
+@dataclass(frozen=True)
+class RankedPair:
+    """A document, as the model reads it, and the mean ROUGE of each candidate sentence against its summary."""
 
-    def __init__(self, documents: list[list[str]], rewards: list[list[float]]) -> None:
-        """Fits the distributions softmax(rewards / ROUGE_TEMPERATURE) of `documents`, lists of sentences."""
-        rows = [torch.tensor(features(document)) for document in documents]
-        values = torch.cat(rows)
-        self._mean, self._deviation = values.mean(0), values.std(0, correction=0) + 1e-6
-        inputs = torch.nn.utils.rnn.pad_sequence([self._scaled(row) for row in rows], batch_first=True)
-        logits = [torch.tensor(row) / ROUGE_TEMPERATURE for row in rewards]
-        padded = torch.nn.utils.rnn.pad_sequence(logits, batch_first=True, padding_value=NEVER)
-        targets, missing = padded.softmax(-1), padded == NEVER
-        self._weights = torch.zeros(values.shape[1], requires_grad=True)
-        optimizer = torch.optim.LBFGS([self._weights], max_iter=60, line_search_fn="strong_wolfe")
+    source: Source
+    rewards: list[float]
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            scores = (inputs @ self._weights).masked_fill(missing, NEVER)
-            loss = -(targets * scores.log_softmax(-1)).sum(-1).mean() + PENALTY * self._weights.square().sum()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-
-    def probabilities(self, document: list[str]) -> Tensor:
-        """Shape (sentences,); they sum to 1."""
-        return (self._scaled(torch.tensor(features(document))) @ self._weights.detach()).softmax(-1)
-
-    def _scaled(self, rows: Tensor) -> Tensor:
-        return (rows - self._mean) / self._deviation
+    @property
+    def sentences(self) -> list[str]:
+        """The texts of the candidate sentences."""
+        return [candidate.text for candidate in self.source.candidates]
 
 
-def features(document: list[str]) -> list[list[float]]:
-    """The features of each sentence of a document, all of similar magnitude: shape (sentences, features)."""
-    words = [_WORD.findall(sentence.lower()) for sentence in document]
-    sentence_counts = Counter(word for group in words for word in set(group))
-    rows = []
-    for index, (sentence, group, central) in enumerate(zip(document, words, centrality(document), strict=True)):
-        length = min(len(group), 60) / 20
-        shared = sum(sentence_counts[word] - 1 for word in set(group) if len(word) > 3)
-        rows.append(
-            [
-                *(float(index == first) for first in range(4)),
-                float(index == len(document) - 1),
-                index / len(document),
-                length,
-                length**2,
-                central,
-                shared / 20,
-                shared / (1 + len(set(group))),
-                len(_NAME.findall(sentence)) / 3,
-                sum(word.isdigit() for word in group) / 2,
-                float(any(mark in sentence for mark in '"“”«»')),
-                float(sentence.endswith("?")),
-                float(bool(_BACK_REFERENCE.match(sentence))),
-                float(bool(_FIRST_OR_SECOND_PERSON.search(sentence))),
-            ]
-        )
-    return rows
+def ranked_pairs(
+    pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, limit: int = FIT_DOCUMENTS
+) -> list[RankedPair]:
+    """The first `limit` of `pairs` that have two sentences to choose from.
+
+    Raises UserError if there are none.
+    """
+    result: list[RankedPair] = []
+    for row in track(pairs, "ROUGE of the documents' sentences"):
+        source = encode_source(tokenizer, row["document"], recipe)
+        if len(source.candidates) > 1:
+            rewards = mean_rouge([candidate.text for candidate in source.candidates], row["summary"])
+            result.append(RankedPair(source, rewards))
+        if len(result) == limit:
+            break
+    if not result:
+        raise UserError("training.objective: no training document has two sentences to choose from.")
+    return result
 
 
-def use_sentence_targets(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Dataset:
-    """`pairs` with the likeliest sentence of each document in place of its summary.
+def use_sentence_targets(
+    pairs: Dataset, feature_weights: dict[str, float], tokenizer: PreTrainedTokenizerFast, recipe: Recipe
+) -> Dataset:
+    """`pairs` with the sentence of each document that the features rank first in place of its summary.
 
     Candidates are the sentences of the part of a document that the model reads. A document without any keeps its
-    summary. Raises UserError if no document has two to choose from.
+    summary.
     """
-    documents, summaries = list(pairs["document"]), list(pairs["summary"])
-    texts = [
-        [candidate.text for candidate in encode_with_candidates(tokenizer, document, recipe)[1]]
-        for document in track(documents, "sentences of the documents")
-    ]
-    known = [index for index, sentences in enumerate(texts) if len(sentences) > 1][:FIT_DOCUMENTS]
-    if not known:
-        raise UserError("training.objective: no training document has two sentences to choose from.")
-    rewards = [mean_rouge(texts[index], summaries[index]) for index in track(known, "their ROUGE")]
-    prior = SentencePrior([texts[index] for index in known], rewards)
-    targets = [
-        sentences[int(prior.probabilities(sentences).argmax())] if sentences else summary
-        for sentences, summary in zip(texts, summaries, strict=True)
-    ]
-    return Dataset.from_dict({"document": documents, "summary": targets})
+    targets = []
+    for row in track(pairs, "sentences of the documents"):
+        source = encode_source(tokenizer, row["document"], recipe)
+        sentences = [candidate.text for candidate in source.candidates]
+        best = best_indices(feature_scores(sentences, feature_weights), 1)
+        targets.append(sentences[best[0]] if best else row["summary"])
+    return Dataset.from_dict({"document": list(pairs["document"]), "summary": targets})

@@ -3,17 +3,14 @@
 The lead sentence is in `rouge`. All choose among the candidates that extraction chooses from.
 """
 
-import math
-import re
-from collections import Counter, defaultdict
 from functools import lru_cache
 
 from rouge_score import rouge_scorer, tokenizers
 
 from precis.text.candidates import candidate_sentences
+from precis.text.sentence_features import centrality
 
 KINDS = ("rouge1", "rouge2", "rougeL")
-_WORD = re.compile(r"\w+")
 
 
 class _CachedTokenizer:
@@ -24,33 +21,6 @@ class _CachedTokenizer:
 
 
 _SCORER = rouge_scorer.RougeScorer(KINDS, tokenizer=_CachedTokenizer())
-
-
-def centrality(sentences: list[str]) -> list[float]:
-    """The cosine of each sentence's TF-IDF vector with the sum of all, the document's centroid (Radev et al. 2004).
-
-    A sentence is what a document is elsewhere: the inverse document frequency of a word is ln((1 + n) / df), where df
-    of the n sentences have it.
-    """
-    counts = [Counter(_WORD.findall(sentence.lower())) for sentence in sentences]
-    frequencies = Counter(word for count in counts for word in count)
-    vectors = [
-        {word: number * math.log((1 + len(counts)) / frequencies[word]) for word, number in count.items()}
-        for count in counts
-    ]
-    centroid: defaultdict[str, float] = defaultdict(float)
-    for vector in vectors:
-        for word, value in vector.items():
-            centroid[word] += value
-    length = _norm(centroid)
-    return [
-        sum(value * centroid[word] for word, value in vector.items()) / (_norm(vector) * length or 1.0)
-        for vector in vectors
-    ]
-
-
-def _norm(vector: dict[str, float]) -> float:
-    return math.sqrt(sum(value * value for value in vector.values()))
 
 
 def longest_sentence(document: str) -> str:

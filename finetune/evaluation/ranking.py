@@ -1,7 +1,7 @@
-"""Extraction with a PyTorch model: ranks a document's sentences by the model's own probability of each.
+"""Extraction with a PyTorch model: ranks a document's sentences by its sentence ranker or its own probability of each.
 
-A sentence's score is the one by which beam search ranks finished sequences: the sum of the log-probabilities of its
-tokens and the end token, divided by their number to the power of `length_penalty`.
+By probability, a sentence's score is the one by which beam search ranks finished sequences: the sum of the
+log-probabilities of its tokens and the end token, divided by their number to the power of `length_penalty`.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutput
 
 from finetune.data.tokenizing import truncate
+from finetune.evaluation.sentence_ranker import SentenceRanker
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis.params import MAX_NEW_TOKENS
 from precis.text.candidates import Candidate, best_indices, candidate_sentences
+from precis.text.token_spans import token_spans
 
 MAX_TOKENS = 2048  # of the sentences in one pass of the decoder, with padding; bounds the memory of their logits
 IGNORED = -100  # marks padding in labels, as PyTorch's cross-entropy has it
@@ -37,24 +39,33 @@ class Ranking:
 
 
 def rank(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    documents: list[str],
+    recipe: Recipe,
+    title: str,
+    ranker: SentenceRanker | None = None,
 ) -> list[Ranking]:
     """The ranking of each document's candidate sentences, in the documents' order.
 
-    Candidates are the sentences of the part of a document that the model reads (data.max_document_tokens). In a
-    distributed run each process ranks a part of the documents, and all return the complete result. `title` labels the
-    progress bar.
+    Candidates are the sentences of the part of a document that the model reads (data.max_document_tokens). Without a
+    `ranker` the scores are the model's own probabilities. In a distributed run each process ranks a part of the
+    documents, and all return the complete result. `title` labels the progress bar.
     """
     count = recipe.generation.sentences or 1
     distributed = torch.distributed.is_initialized()
     process, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
     rankings: dict[int, Ranking] = {}
     for index in track(range(process, len(documents), processes), title):
-        input_ids, candidates = encode_with_candidates(tokenizer, documents[index], recipe)
-        labels = sentence_tokens(tokenizer, [candidate.text for candidate in candidates])
+        source = encode_source(tokenizer, documents[index], recipe)
+        sentences = [candidate.text for candidate in source.candidates]
         with torch.inference_mode():
-            scores = score_sentences(model, input_ids, labels, length_penalty(recipe)).tolist()
-        rankings[index] = Ranking(candidates, scores, best_indices(scores, count))
+            if ranker and sentences:
+                scores = ranker.scores(model, source.input_ids, source.token_spans, sentences)
+            else:
+                labels = sentence_tokens(tokenizer, sentences)
+                scores = score_sentences(model, source.input_ids, labels, length_penalty(recipe))
+        rankings[index] = Ranking(source.candidates, scores.tolist(), best_indices(scores.tolist(), count))
     if distributed:
         gathered: list[dict[int, Ranking]] = [{}] * processes
         torch.distributed.all_gather_object(gathered, rankings)
@@ -68,10 +79,20 @@ def length_penalty(recipe: Recipe) -> float:
     return 1.0 if penalty is None else penalty
 
 
-def encode_with_candidates(
-    tokenizer: PreTrainedTokenizerFast, document: str, recipe: Recipe
-) -> tuple[list[int], list[Candidate]]:
-    """The document's tokens, with prefix and end token, truncated; and the candidate sentences of what they hold."""
+@dataclass(frozen=True)
+class Source:
+    """What the model reads of a document: its tokens, with prefix and end token, and the candidate sentences in it.
+
+    `token_spans` are the tokens of each candidate, first and past the last.
+    """
+
+    input_ids: list[int]
+    candidates: list[Candidate]
+    token_spans: list[tuple[int, int]]
+
+
+def encode_source(tokenizer: PreTrainedTokenizerFast, document: str, recipe: Recipe) -> Source:
+    """The document as the model reads it, truncated to data.max_document_tokens."""
     prefix, limit = recipe.model.prefix, recipe.data.max_document_tokens
     encoding = tokenizer(prefix + document, return_offsets_mapping=True, verbose=False)
     input_ids = truncate(encoding.input_ids, limit)
@@ -80,7 +101,11 @@ def encode_with_candidates(
         first_unread, _ = encoding.offset_mapping[limit - 1]
         end = max(0, first_unread - len(prefix))
     # What is read may be nothing but whitespace.
-    return input_ids, candidate_sentences(document, end=end) or candidate_sentences(document)[:1]
+    candidates = candidate_sentences(document, end=end) or candidate_sentences(document)[:1]
+    special = tokenizer.num_special_tokens_to_add()
+    offsets = [(start - len(prefix), end - len(prefix)) for start, end in encoding.offset_mapping[: limit - special]]
+    offsets = offsets[: len(input_ids) - special]
+    return Source(input_ids, candidates, token_spans(offsets, [(item.start, item.end) for item in candidates]))
 
 
 def sentence_tokens(tokenizer: PreTrainedTokenizerFast, sentences: list[str]) -> list[list[int]]:

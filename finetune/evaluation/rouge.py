@@ -13,6 +13,10 @@ from precis.text.sentences import sentence_spans
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 RESAMPLES = 2000
+TOKENIZATION = (  # for reports
+    "Its tokens are stemmed words of a-z and 0-9 (rouge-score's own) where a text is mostly in Latin script, Unicode "
+    "words in other scripts, and single characters in Chinese, Japanese, Thai, Lao, Khmer and Burmese."
+)
 # A character of a script without spaces between words, or a word of any other script but Latin.
 _OTHER_SCRIPTS = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"

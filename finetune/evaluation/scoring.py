@@ -10,6 +10,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 from finetune.data.tokenizing import encode
 from finetune.evaluation.ranking import rank
 from finetune.evaluation.rouge import lead_sentence, mean_interval, mean_scores, rouge_by_document, rounded_interval
+from finetune.evaluation.sentence_ranker import SentenceRanker
 from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis.bundle.reports import RougeReport
@@ -66,7 +67,7 @@ def generate(
         with generates_with(model, config):
             generated = model.generate(**batch)  # type: ignore[operator]  # transformers types it as a Tensor
         for i, tokens in zip(rows, generated.tolist(), strict=True):
-            outputs[i] = _strip_padding(tokens[1:], config)
+            outputs[i] = strip_padding(tokens[1:], config.eos_token_id, config.pad_token_id)
     if distributed:
         gathered: list[list[list[int]]] = [[]] * world
         torch.distributed.all_gather_object(gathered, outputs)
@@ -74,31 +75,37 @@ def generate(
     return outputs
 
 
-def _strip_padding(tokens: list[int], config: GenerationConfig) -> list[int]:
-    """`tokens` up to the end token.
+def strip_padding(tokens: list[int], end: int | list[int] | None, padding: int | None) -> list[int]:
+    """`tokens` up to the first `end` token, or without the `padding` tokens that they end with.
 
     Shorter rows of a batch are padded: by greedy search with the padding token and, in transformers 4.57, by beam
     search with the end token if the padding token is 0.
     """
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = end if isinstance(end, list) else [end]
     for index, token in enumerate(tokens):
         if token in ends:
             return tokens[: index + 1]
-    while tokens and tokens[-1] == config.pad_token_id:
+    while tokens and tokens[-1] == padding:
         tokens.pop()
     return tokens
 
 
 def summarize(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe, title: str
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    documents: list[str],
+    recipe: Recipe,
+    title: str,
+    ranker: SentenceRanker | None = None,
 ) -> list[str]:
     """The summary of each document, in the documents' order. `title` labels the progress bar.
 
-    The recipe's `generation.mode` says whether the model writes it or chooses sentences.
+    The recipe's `generation.mode` says whether the model writes it or chooses sentences; `ranker` is the model's
+    sentence ranker, if it has one.
     """
     model.eval()
     if recipe.generation.mode == "extract":
-        return [ranking.summary for ranking in rank(model, tokenizer, documents, recipe, title)]
+        return [ranking.summary for ranking in rank(model, tokenizer, documents, recipe, title, ranker)]
     tokens = generate(model, tokenizer, encode(tokenizer, documents, recipe), recipe, title)
     return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub import ModelCard, ModelCardData
 
-from finetune.evaluation.rouge import KINDS, rouge_by_document
+from finetune.evaluation.rouge import KINDS, TOKENIZATION, rouge_by_document
 from finetune.files import write_text
 from finetune.run_info import RunInfo
 from precis.bundle.reports import RougeReport
@@ -25,7 +25,9 @@ def write_card(info: RunInfo, rouge: RougeReport, folder: Path) -> None:
         pipeline_tag="summarization",
         tags=["summarization", "t5", "lora" if info.recipe.lora else "full-fine-tuning"],
     )
-    card = ModelCard.from_template(metadata, str(TEMPLATE), info=info, rouge=rouge, kinds=KINDS)
+    card = ModelCard.from_template(
+        metadata, str(TEMPLATE), info=info, rouge=rouge, kinds=KINDS, tokenization=TOKENIZATION
+    )
     for path in (folder, folder / "adapter", folder / "merged"):
         if path.is_dir():
             write_text(path / "README.md", str(card).rstrip("\n") + "\n")

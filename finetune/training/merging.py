@@ -8,20 +8,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode, truncate
 from finetune.errors import UserError
+from finetune.evaluation.logit_difference import LogitDifference
 from finetune.recipe import Recipe
 from finetune.training.model import load_base
 
-TOLERANCE = 1e-4  # relative to the largest logit; fp32 rounding causes a tenth of it where attention is sharp
 PAIRS = 8  # compared
 
 
 def merge(
     model: PeftModel, tokenizer: PreTrainedTokenizerFast, documents: list[str], references: list[str], recipe: Recipe
-) -> tuple[PreTrainedModel, float]:
-    """The merged model in fp32, and the largest absolute logit difference on the first pairs, teacher-forced.
+) -> tuple[PreTrainedModel, LogitDifference]:
+    """The merged model in fp32, and the logit differences to the adapted one on the first pairs, teacher-forced.
 
-    An adapter trained on a 4-bit base is merged into the fp32 base. Raises UserError if the difference is larger than
-    rounding explains.
+    An adapter trained on a 4-bit base is merged into the fp32 base. Raises UserError if a difference is larger than
+    rounding explains (export.tolerance).
     """
     if recipe.model.load_in_4bit:
         with tempfile.TemporaryDirectory() as folder:
@@ -35,9 +35,15 @@ def merge(
     batch = {name: values.to(model.device) for name, values in batch.items()}
     before = _logits(model, batch)
     merged = model.merge_and_unload()
-    difference = float((_logits(merged, batch) - before).abs().max())
-    if not difference <= TOLERANCE * float(before.abs().max()):
-        raise UserError(f"lora: merging the adapter moves a logit by {difference:.2g}; nothing was written.")
+    difference = LogitDifference()
+    for left, right in zip(before, _logits(merged, batch), strict=True):
+        difference.add(left.cpu().numpy(), right.cpu().numpy())
+    if not difference.is_rounding(recipe.export.tolerance):
+        raise UserError(
+            f"lora: merging the adapter moves a logit by {difference.largest:.2g}, and rounding by at most "
+            f"{difference.allowed(recipe.export.tolerance):.2g} (export.tolerance times the largest logit); nothing "
+            "was written."
+        )
     return merged, difference
 
 

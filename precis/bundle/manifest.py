@@ -3,10 +3,11 @@
 import hashlib
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from precis.bundle.reports import ParityReport, Record, RougeReport
 from precis.errors import BundleError
+from precis.text.sentence_features import FEATURES
 
 FORMAT = 2
 MAX_INPUT_TOKENS = 1 << 15  # of one sequence; rows of the KV cache are made for so many
@@ -43,6 +44,8 @@ class Manifest(Record):
     checks_language: bool = True  # whether texts in unknown languages are flagged; not if the own data would be
     files: dict[str, str]
     clean_up_tokenization_spaces: bool = False  # of the tokenizer: no space before a full stop and others
+    # Weights of the sentence ranker's features; the encoder computes the other part of a sentence's score.
+    sentence_features: dict[str, FiniteFloat] = {}
     name: str | None = None
     created: str | None = None
     model: str | None = None  # "fine-tuned", or "base" before fine-tuning
@@ -62,6 +65,13 @@ class Manifest(Record):
     execution_provider: str | None = None
     providers: list[str] = []
     node_placement: dict[str, dict[str, dict[str, int]]] = {}
+
+    @field_validator("sentence_features")
+    @classmethod
+    def _check_features(cls, weights: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(set(weights) - set(FEATURES)):
+            raise ValueError(f"the feature {unknown[0]!r} is not known to this version of Precis")
+        return weights
 
     def as_json(self) -> dict[str, object]:
         """The mapping that manifest.json holds: only what was set, in JSON's types."""

@@ -1,4 +1,4 @@
-"""The names of a bundle's files."""
+"""The names of a bundle's files, and of the encoder's output that only some bundles have."""
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
@@ -6,5 +6,6 @@ ENCODER = "encoder_model.onnx"
 DECODER = "decoder_model_merged.onnx"
 CACHE = "cache.onnx"  # with static graphs only: moves entries of their caches
 WEIGHTS = "shared.onnx_data"  # external data of both graphs
+TOKEN_SCORES = "token_scores"  # output of an encoder with a sentence ranker
 REQUIRED_FILES = (ENCODER, DECODER, "tokenizer.json", "config.json", "generation_config.json")
 UNLISTED_FILES = (MANIFEST, SIGNATURE, "model.yaml")  # BentoML's model store adds the last

@@ -37,8 +37,10 @@ class LinkReport(Record):
     """One link of the parity chain: two systems compared on the same documents.
 
     `rouge` holds the left and the right system's scores by metric, `delta` right minus left, both in points.
-    Logit differences are absolute; None stands for a difference that is not a finite number. Of extractions there is
-    also the largest difference of the scores of sentences that both systems chose.
+    Logit differences are absolute, beside the largest logit; None stands for a number that is not finite. `divergence`
+    is that of the next token's distribution, in nats a token. Of extractions there are also the largest score of the
+    sentences that both systems chose, and the largest difference of such scores. `tolerance` is relative to the
+    largest logit.
     """
 
     link: str
@@ -49,13 +51,19 @@ class LinkReport(Record):
     token_agreement: float
     max_abs_logit_difference: float | None
     mean_abs_logit_difference: float | None
+    max_logit: float | None = None
+    divergence: float | None = None
     max_abs_score_difference: float | None = None
+    max_score: float | None = None
     rouge: tuple[dict[str, float], dict[str, float]]
     delta: dict[str, float]
     delta_ci95: dict[str, Interval]
     tolerance: float | None = None
     rouge_tolerance: float | None = None
     rouge_interval: float | None = None
+    min_token_agreement: float | None = None
+    max_divergence: float | None = None
+    min_same_sentences: float | None = None
     differing: list[int] = []
     reasons: list[str] = []
     passed: bool
@@ -70,7 +78,10 @@ class ParityReport(Record):
     token_agreement: float | None = None
     max_abs_logit_difference: float | None = None
     mean_abs_logit_difference: float | None = None
+    max_logit: float | None = None
+    divergence: float | None = None
     max_abs_score_difference: float | None = None
+    max_score: float | None = None
     pytorch: dict[str, float] = {}
     onnx: dict[str, float] = {}
     delta: dict[str, float] = {}
@@ -78,5 +89,8 @@ class ParityReport(Record):
     tolerance: float | None = None
     rouge_tolerance: float | None = None
     rouge_interval: float | None = None
+    min_token_agreement: float | None = None
+    max_divergence: float | None = None
+    min_same_sentences: float | None = None
     passed: bool
     links: list[LinkReport] = []

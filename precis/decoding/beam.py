@@ -20,7 +20,8 @@ class BeamSearch:
     """Keeps the `num_beams` best running sequences and the `num_beams` best finished ones.
 
     Attribute names follow transformers: `running_sequences` (beams, length) with their `running_scores` (beams,), and
-    `finished_sequences` with `finished_scores` (beams,), of which `is_finished` (beams,) marks those that exist.
+    `finished_sequences` with `finished_scores` (beams,), of which `is_finished` (beams,) marks those that exist. The
+    log-probability of the least probable token is `running_lowest` and `finished_lowest` (beams,).
     """
 
     def __init__(self, params: ResolvedParams) -> None:
@@ -32,6 +33,7 @@ class BeamSearch:
         self.finished_sequences: list[Tokens] = [np.empty(0, dtype=np.int64)] * beams
         self.finished_scores = np.full(beams, NOT_A_CANDIDATE)
         self.is_finished = np.zeros(beams, dtype=bool)
+        self.running_lowest, self.finished_lowest = np.zeros((2, beams), dtype=np.float32)
         self.finished = False
         self._improvable = True
 
@@ -49,12 +51,14 @@ class BeamSearch:
         parents, tokens = best // scores.shape[1], best % scores.shape[1]
         candidates = np.concatenate([self.running_sequences[parents], tokens[:, None]], axis=1)
         new_tokens = candidates.shape[1] - 1
+        lowest = np.minimum(self.running_lowest[parents], values - self.running_scores[parents])
         stops = np.isin(tokens, params.eos_token_ids) | (new_tokens >= params.max_new_tokens)
 
         running_values = values + stops * NOT_A_CANDIDATE
         running = top_k(running_values, beams)
-        self._collect_finished(candidates, values, stops, new_tokens)
+        self._collect_finished(candidates, values, lowest, stops, new_tokens)
         self.running_sequences, self.running_scores = candidates[running], running_values[running]
+        self.running_lowest = lowest[running]
 
         self._improvable = self._improvable and self._can_improve(new_tokens)
         all_finished = bool(self.is_finished.all()) and params.early_stopping is True
@@ -62,7 +66,7 @@ class BeamSearch:
         return tokens[running], parents[running]
 
     def _collect_finished(
-        self, candidates: Tokens, values: Scores, stops: npt.NDArray[np.bool_], new_tokens: int
+        self, candidates: Tokens, values: Scores, lowest: Scores, stops: npt.NDArray[np.bool_], new_tokens: int
     ) -> None:
         """Keeps the best `num_beams` of the sequences finished before and those that finish now."""
         beams = self.params.num_beams
@@ -76,6 +80,7 @@ class BeamSearch:
         sequences = [*self.finished_sequences, *candidates[:, 1:]]
         self.finished_sequences = [sequences[i] for i in order]
         self.finished_scores = scores[order]
+        self.finished_lowest = np.concatenate([self.finished_lowest, lowest])[order]
         self.is_finished = np.concatenate([self.is_finished, just_finished])[order]
 
     def _can_improve(self, new_tokens: int) -> bool:
@@ -92,6 +97,19 @@ class BeamSearch:
         """ "end" if the best finished sequence ends with an end token, else "length"."""
         best = self.finished_sequences[0]
         return "end" if len(best) and best[-1] in self.params.eos_token_ids else "length"
+
+    @property
+    def score(self) -> float:
+        """The mean log-probability of the best finished sequence's tokens, end token included.
+
+        The logits processors change the log-probabilities, as in transformers' beam search.
+        """
+        return float(self.finished_scores[0]) * len(self.finished_sequences[0]) ** (self.params.length_penalty - 1)
+
+    @property
+    def min_token_score(self) -> float:
+        """The log-probability of its least probable token."""
+        return float(self.finished_lowest[0])
 
     def token_ids(self) -> list[int]:
         """The best sequence without start, end and padding tokens.

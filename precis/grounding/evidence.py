@@ -1,11 +1,12 @@
-"""Finds the sentences of a document that support its summary, and numbers and names that the document lacks.
+"""Finds the sentences of a document that support its summary, and words of the summary that the document lacks.
 
 It compares words, quickly and deterministically; it does not understand them. A sentence supports a summary as far as
 they share words, and rare words of the document count more. A number is unsupported if the document has it in no known
 spelling (1,000, 1000, "a thousand"), a name if the document has none of its spellings (case, accents, possessive,
 plural, an acronym or the name it stands for). So a true figure that the document only implies is listed, and a real
 name with a wrong deed is not. Names are recognized by their capitals: none in scripts without case, and every noun in
-German. Number words are read in English only.
+German. Number words are read in English only. Of the other words those are listed of which the document has no
+regular form ("approves" for "approved"); small words such as "of" are not.
 """
 
 import math
@@ -19,8 +20,9 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from precis.grounding.alignment import Alignment, align
 from precis.grounding.numerals import numbers
-from precis.grounding.words import HYPHEN, Word, hyphenated_keys, key, words
+from precis.grounding.words import HYPHEN, SMALL_WORDS, Word, hyphenated_keys, key, stem, words
 from precis.text.abbreviations import OPENERS
 from precis.text.sentences import sentence_spans
 
@@ -57,11 +59,29 @@ class Span:
 
 
 @dataclass(frozen=True)
+class NovelWord:
+    """A word, number or name of the summary, at summary[start:end], that the document has in no form."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Grounding(Alignment):
+    """The alignment of a summary with its document, and the `novel` words in order."""
+
+    novel: list[NovelWord]
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """The document's `sentences` that support the summary, best first, and what is `unsupported`, in order."""
+    """The document's `sentences` that support the summary, best first, what is `unsupported`, in order, and what of
+    the summary is copied from where."""
 
     sentences: list[Sentence]
     unsupported: list[Span]
+    grounding: Grounding
 
 
 def find_evidence(document: str, summary: str, check: Callable[[], None] = lambda: None) -> Evidence:
@@ -70,17 +90,17 @@ def find_evidence(document: str, summary: str, check: Callable[[], None] = lambd
     `check` is called now and then; what it raises ends the search.
     """
     index = _DocumentIndex(document, summary, check)
-    return Evidence(
-        _supporting_sentences(document, index, summary, check),
-        _unsupported_spans(document, index, summary, check),
-    )
+    unsupported = _unsupported_spans(document, index, summary, check)
+    alignment = align(document, summary, check)
+    grounding = Grounding(**vars(alignment), novel=_novel_words(index, summary, alignment, unsupported))
+    return Evidence(_supporting_sentences(document, index, summary, check), unsupported, grounding)
 
 
 class _DocumentIndex:
     """Where a document has what a summary asks for; of other words it keeps nothing, so that long texts need no memory.
 
     `spans` are the document's sentences and `sentences` the sorted numbers of those that hold each key. `keys` are the
-    keys, of words and of parts of hyphenated ones, and the acronyms of names that occur.
+    keys, of words and of parts of hyphenated ones, the `stems` and the acronyms of names that occur.
     """
 
     def __init__(self, document: str, summary: str, check: Callable[[], None]) -> None:
@@ -89,6 +109,8 @@ class _DocumentIndex:
         for word in summary_words:
             wanted.update((HYPHEN.sub("", word.key), *hyphenated_keys(word)))
         wanted.update(map(_acronym, _capitalized_runs(summary, summary_words)))
+        wanted_stems = set(map(stem, wanted))
+        self.stems: set[str] = set()
         self.spans = list(sentence_spans(document))
         found: dict[str, list[int]] = defaultdict(list)
         self.keys: set[str] = set()
@@ -98,11 +120,21 @@ class _DocumentIndex:
                 sentence += 1
             if word.key in wanted and (not found[word.key] or found[word.key][-1] != sentence):
                 found[word.key].append(sentence)
-            self.keys.update(wanted.intersection(hyphenated_keys(word)))
+            self.keys.update(wanted.intersection(parts := hyphenated_keys(word)))
+            self.stems.update(wanted_stems.intersection(map(stem, (word.key, *parts))))
         self.keys.update(found)
         self.sentences = {word_key: np.array(numbers) for word_key, numbers in found.items()}
         runs = _capitalized_runs(document, _checked(words(document), check))
         self.acronyms = wanted.intersection(map(_acronym, runs))
+
+    def has(self, word: Word) -> bool:
+        """Whether the document has the word, its parts, or the name that it is the acronym of."""
+        parts = hyphenated_keys(word)
+        return (
+            bool({word.key, HYPHEN.sub("", word.key)} & self.keys)
+            or bool(parts and self.keys.issuperset(parts))
+            or word.key in self.acronyms
+        )
 
 
 def _checked(items: Iterable[Item], check: Callable[[], None]) -> Iterator[Item]:
@@ -178,16 +210,32 @@ def _unsupported_names(index: _DocumentIndex, summary: str) -> list[Span]:
         run = runs.get(word, ())
         if not word.capitalized or not _is_name(word, sentence_starts, run):
             continue
-        parts = hyphenated_keys(word)
-        if word.key in keys or HYPHEN.sub("", word.key) in keys or (parts and keys.issuperset(parts)):
-            continue
-        if word.key in index.acronyms or _acronym(run) in keys:
+        if index.has(word) or _acronym(run) in keys:
             continue
         start = word.start
         if names and not summary[names[-1].end : start].strip(" "):  # "Anna Bell" is one name
             start = names.pop().start
         names.append(Span(summary[start : word.end], start, word.end, "name"))
     return names
+
+
+def _novel_words(index: _DocumentIndex, summary: str, alignment: Alignment, unsupported: list[Span]) -> list[NovelWord]:
+    """The unsupported numbers and names, and the other words of which the document has no form."""
+    summary_words = list(words(summary))
+    names = {word for run in _capitalized_runs(summary, summary_words) if _acronym(run) in index.keys for word in run}
+    decided = [(number.start, number.end) for number in numbers(summary)]  # by their values
+    decided += [(span.start, span.end) for span in unsupported]
+    decided += [(span.start, span.end) for span in alignment.spans]
+    novel = [NovelWord(span.start, span.end, span.text) for span in unsupported]
+    remaining = iter(sorted(decided))
+    start, end = next(remaining, (len(summary), len(summary)))
+    for word in summary_words:
+        while end <= word.start:
+            start, end = next(remaining, (len(summary), len(summary) + 1))
+        is_known = word.start >= start or word.key in SMALL_WORDS or word in names
+        if not is_known and not index.has(word) and stem(word.key) not in index.stems:
+            novel.append(NovelWord(word.start, word.end, word.text))
+    return sorted(novel, key=lambda word: word.start)
 
 
 def _is_name(word: Word, sentence_starts: set[int], run: tuple[Word, ...]) -> bool:

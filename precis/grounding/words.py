@@ -17,6 +17,13 @@ _WORD = re.compile(
 )
 _POSSESSIVE = re.compile(r"(?:['’]s|(?<=s)['’]|['’])$", re.IGNORECASE)
 HYPHEN = re.compile("[-\u2010\u2011]")
+# English words that a summary may add without a change of what is stated; negations and pronouns are none of them.
+_SMALL = """
+a an the and or but of to in on at by for from with as into over after before during since until about is are was were
+be been being has have had having do does did will would can could may might should that which while when where also
+"""
+_INFLECTION = re.compile(r"(?<=..)(?:ing|ed|er|est|ly|'s)$")
+_VOWEL = re.compile("[aeiouy]")
 
 
 class Word(NamedTuple):
@@ -60,3 +67,21 @@ def hyphenated_keys(word: Word) -> list[str]:
     if not HYPHEN.search(word.text):
         return []
     return [key(part) for part in HYPHEN.split(word.text) if part and not part.isdecimal()]
+
+
+SMALL_WORDS = frozenset(map(key, _SMALL.split()))  # their keys
+
+
+@lru_cache(maxsize=4096)
+def stem(word_key: str) -> str:
+    """What the forms of a regular English word have in common: "approv" of approve, approves, approved, approving.
+
+    It joins some words that are no forms of each other, as stemmers do; irregular forms (went, go) stay apart.
+    """
+    ending = _INFLECTION.search(word_key)
+    base = word_key[: ending.start()] if ending and _VOWEL.search(word_key[: ending.start()]) else word_key
+    if base is not word_key and len(base) > 3 and base[-1] == base[-2] and base[-1] not in "aeiouls":  # running
+        base = base[:-1]
+    if len(base) > 3:
+        base = base.removesuffix("e")
+    return base[:-1] + "i" if base.endswith("y") else base

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
 
@@ -13,11 +13,10 @@ MEASUREMENTS = 4  # kept of each strategy; the best one counts, because other lo
 EXPLORE_EVERY = 32  # calls, of which one uses the slower strategy, because the faster one may change
 
 Encoded = list[npt.NDArray[Any]]
-Encode = Callable[[list[int]], Encoded]
-Run = Callable[[Callable[[list[int]], Encoded | Exception], list[list[int]]], Iterable[Encoded | Exception]]
+Result = TypeVar("Result")  # of the encoder for one text
 
 
-class EncoderPool:
+class EncoderPool(Generic[Result]):
     """Chooses between encoding in parallel and in sequence by the time each took.
 
     In parallel the threads of one text do not wait for each other after every operator; in sequence the memory of one
@@ -25,17 +24,21 @@ class EncoderPool:
     (docs/log.md#encoder-pool). The results are the same. Not thread-safe.
     """
 
-    def __init__(self, encode: Encode, encode_in_parallel: Encode, threads: int) -> None:
+    def __init__(
+        self, encode: Callable[[list[int]], Result], encode_in_parallel: Callable[[list[int]], Result], threads: int
+    ) -> None:
         """Both functions give the same results; `encode_in_parallel` is called from `threads` threads at once."""
         self._encode = encode
-        self._strategies: list[tuple[Run, Encode]] = [(map, encode)]
+        self._strategies: list[tuple[Callable[..., Iterable[Result | Exception]], Callable[[list[int]], Result]]] = [
+            (map, encode)
+        ]
         if threads > 1:
             pool = ThreadPoolExecutor(threads, "precis-encoder")
             self._strategies.insert(0, (pool.map, encode_in_parallel))
         self._seconds: list[deque[float]] = [deque(maxlen=MEASUREMENTS) for _ in self._strategies]  # a token
         self._calls = 0
 
-    def __call__(self, texts: list[list[int]]) -> list[Encoded | Exception]:
+    def __call__(self, texts: list[list[int]]) -> list[Result | Exception]:
         """The encoder's outputs for each text's tokens, or the exception that its encoding raised."""
         if len(texts) == 1:
             return [_attempt(self._encode, texts[0])]
@@ -57,7 +60,7 @@ class EncoderPool:
         return by_speed[-1 if self._calls % EXPLORE_EVERY == 0 else 0]
 
 
-def _attempt(encode: Encode, input_ids: list[int]) -> Encoded | Exception:
+def _attempt(encode: Callable[[list[int]], Result], input_ids: list[int]) -> Result | Exception:
     try:
         return encode(input_ids)
     except Exception as error:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from precis.bundle.names import CACHE, DECODER, ENCODER
+from precis.bundle.names import CACHE, DECODER, ENCODER, TOKEN_SCORES
 from precis.bundle.verify import Bundle
 from precis.errors import BundleError, EngineError
 from precis.runtime import ort
@@ -28,6 +28,7 @@ class Seq2SeqModel:
     inputs are `self_kv_inputs` (self-attention) and `cross_kv_inputs` (cross-attention), one for the keys and one for
     the values of each layer, of shape (rows, num_heads, positions, d_kv) and type `self_kv_dtype` or `cross_kv_dtype`;
     the encoder computes `cross_kv_outputs` in the same order. `encoder_workers` texts are worth encoding in parallel.
+    `ranks_sentences` says whether the encoder also scores tokens, which `token_scores` needs.
     """
 
     def __init__(self, bundle: Bundle, device: str, threads: int, allow_cpu_fallback: bool = False) -> None:
@@ -57,6 +58,9 @@ class Seq2SeqModel:
             for graph, placement in self.placement.items():
                 check_placement(placement, provider, graph)
         self._read_cache_shapes(bundle)
+        self.ranks_sentences = any(entry.name == TOKEN_SCORES for entry in self.encoder.get_outputs())
+        if bundle.manifest.sentence_features and not self.ranks_sentences:
+            raise BundleError(f"{bundle.folder / ENCODER} has no output {TOKEN_SCORES}, which sentence_features need.")
         # An encoder of one thread waits for no other thread. In fp32 that is not faster, and a second copy of the
         # weights is large (docs/log.md#parallel-encoding).
         separate = self.encoder_workers > 1 and self.cross_kv_dtype is np.int8
@@ -90,6 +94,24 @@ class Seq2SeqModel:
 
     def _encode(self, session: ort.InferenceSession, input_ids: list[int]) -> list[npt.NDArray[Any]]:
         return session.run(self.cross_kv_outputs, {"input_ids": np.array([input_ids], dtype=np.int64)})
+
+    def token_scores(self, input_ids: list[int]) -> npt.NDArray[np.float32]:
+        """The sentence ranker's score of each token of one text, (tokens,); a sentence's is the mean of its tokens'.
+
+        Thread-safe.
+        """
+        return self._token_scores(self.encoder, input_ids)
+
+    def token_scores_in_parallel(self, input_ids: list[int]) -> npt.NDArray[np.float32]:
+        """The same values as `token_scores`, for `encoder_workers` calls at the same time."""
+        return self._token_scores(self.parallel_encoder, input_ids)
+
+    def _token_scores(self, session: ort.InferenceSession, input_ids: list[int]) -> npt.NDArray[np.float32]:
+        inputs = {"input_ids": np.array([input_ids], dtype=np.int64)}
+        if self.static:
+            inputs |= {"source_length": np.array([len(input_ids)]), "source_places": np.arange(len(input_ids))}
+        scores: npt.NDArray[np.float32] = session.run([TOKEN_SCORES], inputs)[0]
+        return scores[0].astype(np.float32)
 
     def _load_decoder(self) -> ort.InferenceSession:
         if self.captures_cuda_graphs:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.params import MAX_NEW_TOKENS
-from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, IntArray, KVCache, Prefill
+from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, KVCache, Prefill
 from precis.runtime.kv_cache_cuda import capacities
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner_cpu import CpuModelRunner
@@ -31,8 +31,9 @@ class ModelRunner(Protocol):
         """How many tokens of a single row one call of `decode` may have; 1 means that drafts are not supported."""
 
     @property
-    def argmax_tokens(self) -> IntArray | None:
-        """The tokens with the largest logits of the last step (rows,), where the graph computes them, else None."""
+    def argmax(self) -> list[tuple[int, float]] | None:
+        """Each row's token with the largest logit of the last step and its log-probability, where the graph has them,
+        else None."""
 
     def prefill(self, prefills: list[Prefill]) -> list[Exception | None]:
         """Encodes the sources and fills their allocated rows; returns the exception of each that failed, or None."""

@@ -23,7 +23,7 @@ class _StepBinding:
 class CpuModelRunner:
     """Encodes texts one by one without padding, and decodes all rows in one run. Implements `ModelRunner`."""
 
-    argmax_tokens = None
+    argmax = None
 
     def __init__(
         self, model: Seq2SeqModel, rows: int, max_source_tokens: int, max_tokens_per_step: int = MAX_TOKENS_PER_STEP

@@ -29,6 +29,7 @@ class _StepBinding:
     host_inputs: npt.NDArray[np.int64]  # (3, rows or more): input_ids, past_length, source_length
     inputs: ort.OrtValue  # the same on the device
     argmax: ort.OrtValue  # (rows, 1)
+    log_probability: ort.OrtValue  # (rows, 1)
     logits: ort.OrtValue  # (rows, 1, vocabulary)
 
 
@@ -57,7 +58,7 @@ class CudaModelRunner:
 
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int, cuda_graphs: bool) -> None:
         self.kv_cache = CudaKVCache(model, rows, max_source_tokens)
-        self.argmax_tokens: IntArray | None = None
+        self.argmax: list[tuple[int, float]] | None = None
         self._model, self._cuda_graphs = model, cuda_graphs
         # By rows, the two capacities, and whether steps are captured: without that the model has another session.
         self._bindings: dict[tuple[int, int, int, bool], _StepBinding] = {}
@@ -117,7 +118,7 @@ class CudaModelRunner:
         return encoded
 
     def decode(self, input_ids: npt.NDArray[np.int64]) -> _DeviceLogits:
-        """See `ModelRunner.decode`; one step at a time. Sets `argmax_tokens`."""
+        """See `ModelRunner.decode`; one step at a time. Sets `argmax`."""
         cache = self.kv_cache
         cache.apply_reorders()
         count = len(input_ids)
@@ -138,7 +139,8 @@ class CudaModelRunner:
             self._bindings.clear()
             self._model.disable_cuda_graphs()
             return self.decode(input_ids)
-        self.argmax_tokens = step.argmax.numpy()[:count, 0]
+        best, log_probability = (value.numpy()[:count, 0].tolist() for value in (step.argmax, step.log_probability))
+        self.argmax = list(zip(best, log_probability, strict=True))
         return _DeviceLogits(step.logits)
 
     def _bind(self, rows: int) -> _StepBinding:
@@ -152,7 +154,8 @@ class CudaModelRunner:
 
         host_inputs = np.zeros((3, stride), dtype=np.int64)
         inputs = device_buffer(host_inputs.shape, np.int64)
-        argmax, logits = device_buffer((rows, 1), np.int64), device_buffer((rows, 1, model.vocab_size), np.float32)
+        argmax, log_probability = device_buffer((rows, 1), np.int64), device_buffer((rows, 1), np.float32)
+        logits = device_buffer((rows, 1, model.vocab_size), np.float32)
         row_bytes = stride * host_inputs.itemsize
         views: dict[str, TensorView] = {
             "input_ids": (np.int64, (rows, 1), inputs.data_ptr()),
@@ -169,8 +172,9 @@ class CudaModelRunner:
             output = name.replace("past_key_values", "present")
             binding.bind_output(output, model.device, 0, dtype, shape, address)
         binding.bind_ortvalue_output("best", argmax)
+        binding.bind_ortvalue_output("best_log_probability", log_probability)
         binding.bind_ortvalue_output("logits", logits)
-        step = _StepBinding(binding, options, host_inputs, inputs, argmax, logits)
+        step = _StepBinding(binding, options, host_inputs, inputs, argmax, log_probability, logits)
         self._bindings[self._binding_key(rows)] = step
         return step
 

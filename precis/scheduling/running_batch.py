@@ -1,6 +1,5 @@
 """Continuous batching: sequences join and leave the running batch between two decode steps."""
 
-import functools
 import time
 from dataclasses import dataclass
 
@@ -13,7 +12,6 @@ from precis.decoding.prompt_lookup import PromptLookup
 from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
-from precis.runtime.sentence_scorer import new_sentence_scorer
 from precis.scheduling.ranking import RankingQueue, RankingTurn
 from precis.scheduling.sequence import Sequence
 
@@ -37,7 +35,7 @@ class RunningBatch:
         self.runner = new_model_runner(model, rows, max_source_tokens)
         self.kv_cache = self.runner.kv_cache
         self._active: list[_ActiveSequence] = []
-        self._ranking_queue = RankingQueue(functools.partial(new_sentence_scorer, model, max_source_tokens))
+        self._ranking_queue = RankingQueue(model, max_source_tokens)
 
     @property
     def sequences(self) -> list[Sequence]:
@@ -108,6 +106,7 @@ class RunningBatch:
         finished = [active for active in self._active if active.search.finished]
         for active in finished:
             active.sequence.token_ids = active.search.token_ids()
+            active.sequence.score, active.sequence.min_token_score = active.search.score, active.search.min_token_score
             active.sequence.finish_reason = active.search.finish_reason
         self._remove(finished)
         for active in self._active:
@@ -133,12 +132,12 @@ class RunningBatch:
         input_ids = np.zeros((cache.step_rows, 1), dtype=np.int64)
         for active in self._active:
             input_ids[active.rows, 0] = active.next_tokens
-        logits, argmax = runner.decode(input_ids), runner.argmax_tokens
+        logits, argmax = runner.decode(input_ids), runner.argmax
         for active in self._active:
             rows, search = active.rows, active.search
             cache.past_length[rows] += 1
             if argmax is not None and isinstance(search, GreedySearch) and search.accepts_argmax:
-                active.next_tokens, parents = search.append(int(argmax[rows[0]]))
+                active.next_tokens, parents = search.append(*argmax[rows[0]])
             else:
                 active.next_tokens, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
             if len(rows) > 1:

@@ -18,9 +18,12 @@ class Sequence:
         params: the parameters of its request.
         is_cancelled: whether nobody waits for the result any more; called between steps.
         on_tokens: called after each step with all tokens that are certain so far.
-        sentences: of a ranking, the tokens of the sentences to score, with end tokens; else empty.
+        sentences: of a ranking by the decoder, the tokens of the sentences to score, with end tokens; else empty.
+        sentence_spans: of a ranking by the encoder, each sentence's tokens in the source, first and past the last.
         scores: of a ranking, the sentences' scores.
         token_ids: the generated tokens without special tokens.
+        score: the mean log-probability of the generated tokens, end token included; that of the least probable one is
+            `min_token_score`.
         finish_reason: "end" after an end token, "length" after the longest allowed summary, "" before.
         first_token_at: `time.monotonic()` of the first token, infinite before.
     """
@@ -30,15 +33,18 @@ class Sequence:
     is_cancelled: Callable[[], bool]
     on_tokens: Callable[[list[int]], None] | None = None
     sentences: list[list[int]] = field(default_factory=list)
+    sentence_spans: list[tuple[int, int]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
+    score: float = math.nan
+    min_token_score: float = math.nan
     finish_reason: str = ""
     first_token_at: float = math.inf
 
     @property
     def is_ranking(self) -> bool:
         """Whether sentences are to be scored instead of a summary generated."""
-        return bool(self.sentences)
+        return bool(self.sentences or self.sentence_spans)
 
     @property
     def rows(self) -> int:

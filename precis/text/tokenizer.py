@@ -93,6 +93,18 @@ class TextTokenizer:
             _check_length(len(ids))
         return ids + self._end
 
+    def token_offsets(self, text: str, check: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
+        """The characters (start, end) of `text` that each token of `encode` stands for, without those of the end.
+
+        Tokens of the prefix have negative ones. `check` is as for `encode`.
+        """
+        shift = len(self.prefix)
+        offsets: list[tuple[int, int]] = []
+        inputs = self.prefix + without_special_tokens(text)
+        for first, encoded in self._encode_slices(inputs, check):
+            offsets += ((first + start - shift, first + end - shift) for start, end in encoded)
+        return offsets
+
     @cached_property
     def _end(self) -> list[int]:
         """The special tokens after a text."""
@@ -160,13 +172,18 @@ class TextTokenizer:
 
     def _token_starts(self, text: str, check: Callable[[], None]) -> Iterator[int]:
         """The character at which each token of `text` begins."""
+        for first, offsets in self._encode_slices(text, check):
+            yield from (first + start for start, _ in offsets)
+
+    def _encode_slices(self, text: str, check: Callable[[], None]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """The beginning of each slice of `text`, and the offsets in it of the slice's tokens."""
         tokens = 0
         for start, end in slice_spans(text):
             check()
             encoding = self.tokenizer.encode_batch([text[start:end]], add_special_tokens=False)[0]
             tokens += len(encoding)
             _check_length(tokens)
-            yield from (start + first for first, _ in encoding.offsets)
+            yield start, encoding.offsets
 
     def _halves(self, text: str, start: int, end: int, check: Callable[[], None]) -> list[tuple[int, int]]:
         """text[start:end], halved until it fits: characters outside the vocabulary in a row share one offset."""

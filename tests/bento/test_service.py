@@ -56,7 +56,10 @@ def test_response_equals_the_engines_summary(service, engine, settings):
         "finish_reason": summary.finish_reason,
         "already_short": False,
         "unsupported_language": False,
+        "score": pytest.approx(summary.score, abs=1e-4),
+        "min_token_score": pytest.approx(summary.min_token_score, abs=1e-4),
     }
+    assert (summary.score is None) == (settings.get("mode") != "write")
 
 
 def test_texts_that_need_no_model_are_flagged(service):

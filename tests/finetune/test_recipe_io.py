@@ -85,6 +85,9 @@ def test_missing_recipe_file_is_named(tmp_path):
         ("data.train=a: b.csv", "a: b.csv"),
         ("data.train=@own.csv", "@own.csv"),
         ("data.train=2024-01-01", "2024-01-01"),
+        ("data.train=[v2]/own.csv", "[v2]/own.csv"),
+        ("data.train={a} 'b'.csv", "{a} 'b'.csv"),
+        ("data.train='a' b.csv", "'a' b.csv"),
         ("model.prefix=summarize: ", "summarize: "),
         ("model.prefix=", ""),
         ("model.prefix=null", ""),
@@ -99,6 +102,13 @@ def test_key_that_occurs_twice_is_refused(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("model: {name: m}\ndata:\n  train: a.jsonl\n  validation: b.jsonl\n  train: c.jsonl\n")
     with pytest.raises(UserError, match=r"the key train occurs twice.*line 3"):
+        read_recipe(path)
+
+
+def test_brackets_nested_too_deeply_are_refused(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("model: " + "[" * 3000)
+    with pytest.raises(UserError, match="is not valid YAML"):
         read_recipe(path)
 
 

@@ -114,11 +114,11 @@ def test_fault_after_training_loses_nothing_that_was_trained(tiny_recipe, tiny_r
 
 
 def test_metric_that_is_zero_in_every_evaluation_is_an_error(tiny_recipe, tmp_path, capsys):
-    """The model never writes the one word of the summaries."""
+    """The model never writes the one word of the summaries; `patience` ends the run, which is no choice either."""
     rows = [{"document": row["document"], "summary": "zzyzx"} for row in gazette("validation")[:4]]
     path = write_jsonl(tmp_path / "validation.jsonl", rows)
     settings = [f"output={tmp_path / 'run'}", f"data.validation={path}", "training.metric=rougeL"]
-    assert main([str(tiny_recipe), *settings]) == 1
+    assert main([str(tiny_recipe), *settings, "training.evaluate_every=1", "training.patience=1"]) == 1
     lines = " ".join(capsys.readouterr().err.split())
     assert "training.metric: rougeL is 0 in every evaluation" in lines
     assert (tmp_path / ".run.checkpoints/adapter/adapter_model.safetensors").is_file()

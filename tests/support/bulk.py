@@ -14,7 +14,7 @@ from precis.cli import main
 from tests.conftest import ROOT, gazette
 
 ADDED = ["summary", "input_tokens", "output_tokens", "chunks", "truncated", "truncated_tokens", "finish_reason"]
-ADDED += ["already_short", "unsupported_language"]
+ADDED += ["already_short", "unsupported_language", "score", "min_token_score"]
 TEXTS = [row["document"][: 40 + 29 * (i % 13)] for i, row in enumerate(gazette("validation")[:60])]
 SHORT = ["--max-new-tokens", "6"]
 PROGRAM = """

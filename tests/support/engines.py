@@ -50,6 +50,21 @@ def reference(model, tokenizer, text: str, settings: dict) -> tuple[list[int], s
     return [t for t in tokens if t not in (0, 1)], tokenizer.decode(tokens, skip_special_tokens=True)
 
 
+@torch.inference_mode()
+def reference_scores(model, tokenizer, text: str, settings: dict) -> list[float]:
+    """transformers' log-probability of each token of its summary of one text alone, end token included.
+
+    They are normalized after the logits processors in greedy search and before them in beam search, as the examples of
+    `compute_transition_scores` do it.
+    """
+    inputs = tokenizer("summarize: " + text, truncation=True, max_length=LIMIT, return_tensors="pt")
+    output = model.generate(**inputs, **settings, output_scores=True, return_dict_in_generate=True)
+    beams = {"beam_indices": output.beam_indices} if "beam_indices" in output else {"normalize_logits": True}
+    scores = model.compute_transition_scores(output.sequences, output.scores, **beams)[0].tolist()
+    tokens = output.sequences[0, 1:].tolist()
+    return scores[: tokens.index(1) + 1 if 1 in tokens else len(tokens)]
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Waits until `condition` is true; fails the test after eight seconds."""
     for _ in range(400):

@@ -25,6 +25,8 @@ COUNTS: dict[str, type] = {
     "finish_reason": str,
     "already_short": bool,
     "unsupported_language": bool,
+    "score": float,
+    "min_token_score": float,
 }
 
 
@@ -70,7 +72,7 @@ class Columns:
 
     @property
     def types(self) -> dict[str, type]:
-        """The columns that a run adds, with the types of their values: str, int, bool or a list of objects."""
+        """The columns that a run adds, with the types of their values: str, int, bool, float or list."""
         return {self.summary: str, **COUNTS} | ({EXTRACTED: list} if self.extracts else {})
 
     @property

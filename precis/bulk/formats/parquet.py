@@ -18,7 +18,8 @@ BATCH_ROWS = 256  # read at once
 NOT_UTF8 = "The row is not UTF-8."
 ROW_GROUP_BYTES = 32 << 20
 EXTRACTED_TYPE = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]))
-ARROW_TYPES = {str: pa.string(), int: pa.int32(), bool: pa.bool_(), list: EXTRACTED_TYPE}  # of added columns
+ARROW_TYPES = {str: pa.string(), int: pa.int32(), bool: pa.bool_(), float: pa.float64()}
+ARROW_TYPES[list] = EXTRACTED_TYPE  # all of them of added columns
 
 
 class ParquetFormat(Format):

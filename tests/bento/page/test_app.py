@@ -123,7 +123,7 @@ def test_file_can_be_dropped_anywhere(visit):
 @pytest.mark.slow
 def test_example_is_summarized_with_one_click(visit):
     page = visit()
-    page.get_by_role("button", name="School breakfast club").click()
+    page.get_by_role("button", name="Half-year results").click()
     expect(page.status).to_contain_text("words from")
     expect(page.text).not_to_have_value("")
     expect(page.locator("#count")).to_contain_text("words")
@@ -217,7 +217,7 @@ def test_two_visitors_at_once_each_get_their_own_summary(visit, served_engine):
 def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
     """Without one the page has no such tab."""
     page = visit()
-    page.get_by_role("button", name="School breakfast club").click()
+    page.get_by_role("button", name="Half-year results").click()
     expect(page.status).to_contain_text("words from")
     tab = page.get_by_role("tab", name="Before fine-tuning")
     folder = served_bundle.parent / "bundle-base-int8"

@@ -11,9 +11,11 @@ from bento.page.long_document import ELLIPSIS, excerpts, split_parts
 from bento.page.messages import part_progress
 from bento.page.summarizing import Done, ReadingPart, summarize
 from precis import GenerationParams, TextError
-from precis.grounding.evidence import Evidence, Sentence
+from precis.grounding.evidence import Evidence, Grounding, Sentence
 from tests.conftest import gazette
 from tests.support.generated_documents import paragraph
+
+NOTHING = Grounding(False, 0.0, [], [], [])
 
 
 def test_parts_are_the_text_and_end_with_paragraphs():
@@ -44,12 +46,12 @@ def test_parts_are_cut_at_the_best_place(text, parts):
 def test_excerpts_hold_each_supporting_sentence_at_its_place():
     text = "".join(f"Sentence number {at} is here. " for at in range(1_000))
     found = [Sentence(text[at : at + 20], at, at + 20, 1.0) for at in (20_000, 300, 20_500)]
-    shown, evidence = excerpts(text, Evidence(found, []))
+    shown, evidence = excerpts(text, Evidence(found, [], NOTHING))
     assert len(shown) < 5_000
     assert shown.count(ELLIPSIS) == 1
     for sentence, moved in zip(found, evidence.sentences, strict=True):
         assert shown[moved.start : moved.end] == sentence.text
-    assert text.startswith(excerpts(text, Evidence([], []))[0])
+    assert text.startswith(excerpts(text, Evidence([], [], NOTHING))[0])
 
 
 def test_long_document_is_summarized_in_parts_and_counts_its_chunks(engine, monkeypatch):

@@ -65,23 +65,34 @@ def test_wrong_scores_and_another_choice_fail(extractive_run):
             return self.outputs
 
         def logits(self, inputs, tokens):
-            return [np.zeros((1, 4), np.float32) for _ in inputs]
+            return [np.array([[0, 4]], np.float32) for _ in inputs]
 
     places = [ExtractedSentence(0, 9, -1.5)]
     left = Stub("a", ["One.", "Two."], [places, places])
     moved = [dataclasses.replace(places[0], score=-1.4)]
 
-    def reasons(right):
+    def reasons(right, exact=True):
         comparison = Comparison(recipe, encode(tokenizer, ["x", "y"], recipe), ["x", "y"], ["One.", "Two."])
-        return comparison.compare([(left, right)], left, exact=True)[0].report.reasons
+        return comparison.compare([(left, right)], left, exact)[0].report.reasons
 
     assert reasons(Stub("b", ["One.", "Two."], [places, places])) == []
+    near = [dataclasses.replace(places[0], score=-1.4989)]
+    assert reasons(Stub("b", ["One.", "Two."], [places, near])) == []
+    # A thousandth of the largest score, and the rounding of scores.
     assert reasons(Stub("b", ["One.", "Two."], [places, moved])) == [
-        "sentences' scores differ by 1.00e-01, allowed 1e-03"
+        "sentences' scores differ by 1.00e-01, allowed 1.50e-03"
     ]
+    assert reasons(Stub("b", ["One.", "Two."], [places, moved]), exact=False) == []
     assert "1 of 2 summaries differ" in reasons(Stub("b", ["One.", "Too."], [places, places]))[0]
     nan = [dataclasses.replace(places[0], score=float("nan"))]
-    assert reasons(Stub("b", ["One.", "Two."], [places, nan])) == ["some sentences' scores are NaN or infinite"]
+    for exact in (True, False):
+        assert reasons(Stub("b", ["One.", "Two."], [places, nan]), exact) == [
+            "some sentences' scores are NaN or infinite"
+        ]
+    other = [ExtractedSentence(10, 19, -1.5)]
+    assert reasons(Stub("b", ["One.", "Three."], [places, other]), exact=False)[0] == (
+        "50.0% of extractions are equal, at least 75% have to be"
+    )
 
 
 def test_only_sentences_with_equal_pytorch_scores_are_a_tie():
@@ -97,3 +108,11 @@ def test_only_sentences_with_equal_pytorch_scores_are_a_tie():
     assert not is_extraction_tie(ranking, other(0))
     assert not is_extraction_tie(ranking, [*other(0), ExtractedSentence(1, 5, 0.0)])
     assert not is_extraction_tie(ranking, other(0, 1))
+
+
+def test_a_tie_is_judged_by_the_size_of_the_scores():
+    """Those of a model that copies are near 0, the more so with a length penalty."""
+    candidates = [Candidate(10 * i, 10 * i + 9, f"Sentence {i}.") for i in range(2)]
+    other = [ExtractedSentence(10, 19, 0.0)]
+    for gap, tie in ((2e-7, True), (5e-5, False)):
+        assert is_extraction_tie(Ranking(candidates, [-1e-3, -1e-3 - gap], [0]), other) is tie

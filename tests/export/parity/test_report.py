@@ -13,7 +13,7 @@ from tests.export.parity.test_comparison import SUMMARIES, StubSystem, compare
 @pytest.fixture
 def links():
     pytorch, fp32 = StubSystem("merged", SUMMARIES, [[1, 2]]), StubSystem("ONNX fp32", SUMMARIES, [[1, 2]])
-    int8 = StubSystem("ONNX int8", [*SUMMARIES[:2], "Nothing."], [[1, 2.5]])
+    int8 = StubSystem("ONNX int8", [*SUMMARIES[:2], "Nothing."], [[1, 2.1]])
     return [compare(pytorch, fp32, exact=True), compare(fp32, int8, exact=False)]
 
 
@@ -24,13 +24,18 @@ def test_report_takes_its_figures_from_the_overall_link_and_limits_from_the_last
     assert (content["passed"], content["documents"], content["identical_summaries"]) == (False, 3, 2)
     assert content["onnx"]["rougeL"] < content["pytorch"]["rougeL"] == 100
     assert "tolerance" not in content
-    assert content["rouge_tolerance"] == 0.5
+    assert (content["rouge_tolerance"], content["max_divergence"], content["max_logit"]) == (0.5, 0.02, 2)
     assert [link["link"] for link in content["links"]] == ["merged = ONNX fp32", "ONNX fp32 = ONNX int8"]
     assert (tmp_path / "parity.png").stat().st_size > 1000
     text = (tmp_path / "parity.md").read_text()
     assert "# Parity of tiny, int8" in text
     assert "**Failed.**" in text
     assert "Nothing." in text
+    assert "single characters in Chinese" in text
+    assert "Allowed: the same summaries, and logits within 1e-04 of the largest." in text
+    assert (
+        "Allowed: at least 85% equal next tokens; a divergence of 0.02 nats; a ROUGE difference of 0.5 points" in text
+    )
 
 
 def test_failure_names_the_comparison_its_documents_and_the_report(links):

@@ -213,6 +213,8 @@ def test_validation_sample_depends_on_the_seed(tmp_path):
         ("own.json", '[{"article": "a", "gist": [1]}]', COLUMNS, ["data.summary_column", "gist", "list", "row 1"]),
         ("own.jsonl", '{"article": "a", "gist": "b"}\n[1]\n', COLUMNS, ["data.train", "line 2 is no object"]),
         ("own.jsonl", '{"article": "\\ud800", "gist": "b"}\n', COLUMNS, ["data.train", "half of a character"]),
+        ("own.jsonl", '{"article": ' + "[" * 100_000, COLUMNS, ["data.train", "cannot be read as jsonl: line 1"]),
+        ("own.json", "[" * 100_000, COLUMNS, ["data.train", "own.json cannot be read as json"]),
         ("own.jsonl.gz", "no gzip", COLUMNS, ["data.train", "own.jsonl.gz cannot be read as jsonl"]),
         (
             "own.csv",

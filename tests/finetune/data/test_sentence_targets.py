@@ -1,15 +1,13 @@
-"""The targets of the objective `extract`, and what their prior learns."""
-
-import random
+"""The targets of the objective `extract`."""
 
 import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from finetune.data.sentence_targets import SentencePrior, use_sentence_targets
+from finetune.data.sentence_targets import ranked_pairs, use_sentence_targets
 from finetune.errors import UserError
-from finetune.evaluation.baselines import mean_rouge
 from finetune.recipe import Recipe
+from finetune.training.sentence_ranker_fit import fit_features
 from precis.text.candidates import candidate_sentences
 from tests.conftest import ROOT, gazette
 
@@ -26,42 +24,8 @@ def with_targets(rows: list[dict], tokenizer, limit: int = 512) -> Dataset:
         training={"objective": "extract"},
     )
     pairs = Dataset.from_dict({key: [row[key] for row in rows] for key in ("document", "summary")})
-    return use_sentence_targets(pairs, tokenizer, recipe)
-
-
-@pytest.mark.parametrize("place", [0, 2])
-def test_prior_learns_the_position_of_the_best_sentence(place):
-    draw = random.Random(7)
-
-    def document() -> list[str]:
-        return [" ".join(draw.choices([f"w{i}" for i in range(3000)], k=12)) + "." for _ in range(6)]
-
-    rewards = [[float(index == place) for index in range(6)] for _ in range(40)]
-    prior = SentencePrior([document() for _ in range(40)], rewards)
-    for _ in range(10):
-        probabilities = prior.probabilities(document())
-        assert probabilities.argmax() == place
-        assert probabilities.sum() == pytest.approx(1, abs=1e-6)
-
-
-def test_prior_without_anything_to_learn_is_even():
-    """Equal rewards: the fitted distribution is the even one, whatever the sentences."""
-    documents = [["One two three four five.", "Six seven eight nine ten eleven?", "He is there."]] * 5
-    prior = SentencePrior(documents, [[0.2] * 3] * 5)
-    unseen = prior.probabilities(["Another text here.", "And more of it."])
-    assert unseen.tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
-
-
-def test_targets_choose_better_than_the_first_sentence_on_unseen_pairs(tokenizer):
-    train, unseen = gazette("train")[:150], gazette("validation")[:100]
-    texts = [[c.text for c in candidate_sentences(row["document"])] for row in train]
-    prior = SentencePrior(texts, [mean_rouge(t, row["summary"]) for t, row in zip(texts, train, strict=True)])
-    first = chosen = 0.0
-    for row in unseen:
-        sentences = [c.text for c in candidate_sentences(row["document"])]
-        rewards = mean_rouge(sentences, row["summary"])
-        first, chosen = first + rewards[0], chosen + rewards[int(prior.probabilities(sentences).argmax())]
-    assert chosen > first + 0.01 * len(unseen)
+    weights = fit_features(ranked_pairs(pairs, tokenizer, recipe))
+    return use_sentence_targets(pairs, weights, tokenizer, recipe)
 
 
 def test_targets_are_sentences_of_the_part_that_is_read(tokenizer):

@@ -1,27 +1,15 @@
 """Sentences chosen without a model, by hand."""
 
-import math
-
 import pytest
 from rouge_score import rouge_scorer
 
-from finetune.evaluation.baselines import best_sentence, central_sentence, centrality, longest_sentence, mean_rouge
+from finetune.evaluation.baselines import best_sentence, central_sentence, longest_sentence, mean_rouge
 from tests.conftest import gazette
 
 DOCUMENT = (
     "The ferry to Holm was late again today. Ferry crews on the Holm line have asked for a new ferry since the spring. "
     "Nobody on the quay had been told why it did not come at all that morning, said a man. Tea was served."
 )
-
-
-def test_centrality_by_hand():
-    # df: a 2, b 1, c 1 of 2 sentences; weights a: ln(3/2), b and c: ln 3.
-    a, b = math.log(3 / 2), math.log(3)
-    length = math.sqrt((2 * a) ** 2 + b**2 + b**2)
-    expected = (2 * a * a + b * b) / (math.hypot(a, b) * length)
-    assert centrality(["a b", "A c."]) == pytest.approx([expected, expected])
-    assert centrality(["", "word word"]) == pytest.approx([0.0, 1.0])
-    assert centrality([]) == []
 
 
 def test_longest_is_the_candidate_with_most_words():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from finetune.evaluation import ranking
-from finetune.evaluation.ranking import encode_with_candidates, rank, score_sentences
+from finetune.evaluation.ranking import encode_source, rank, score_sentences
 from finetune.recipe import Recipe
 from finetune.training.model import load_base
 from tests.conftest import gazette
@@ -65,10 +65,12 @@ def test_chosen_sentences_stand_in_the_text_that_is_read_in_its_order(tiny):
         chosen = [ranking_.candidates[i] for i in ranking_.chosen]
         assert [c.start for c in chosen] == sorted(c.start for c in chosen)
         assert ranking_.summary == " ".join(" ".join(document[c.start : c.end].split()) for c in chosen)
-        input_ids, candidates = encode_with_candidates(tokenizer, document, recipe)
-        assert len(input_ids) <= 128
-        read = " ".join(tokenizer.decode(input_ids, skip_special_tokens=True).split())
-        assert all(candidate.text in read for candidate in candidates)
+        source = encode_source(tokenizer, document, recipe)
+        assert len(source.input_ids) <= 128
+        read = " ".join(tokenizer.decode(source.input_ids, skip_special_tokens=True).split())
+        assert all(candidate.text in read for candidate in source.candidates)
+        for candidate, (first, end) in zip(source.candidates, source.token_spans, strict=True):
+            assert tokenizer.decode(source.input_ids[first:end]) == candidate.text
 
 
 def test_blank_document_has_no_sentence(tiny):

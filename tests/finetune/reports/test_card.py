@@ -23,6 +23,7 @@ def test_card_states_what_the_run_measured(tiny_run):
         info["hardware"],
         "| lora.rank | 4 |",
         "MiB",
+        "single characters in Chinese, Japanese, Thai, Lao, Khmer and Burmese.",
         "## Limits",
     ):
         assert fact in body, fact

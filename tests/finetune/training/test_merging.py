@@ -3,10 +3,15 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from finetune.errors import UserError
+from finetune.recipe_io import parse_recipe
+from finetune.training.merging import merge
+from finetune.training.model import load_base
 from tests.conftest import gazette
 from tests.support.finetuning import run_recipe
 
@@ -29,3 +34,21 @@ def test_dora_adapter_merges(tiny_recipe, tmp_path):
     info = run_recipe(tiny_recipe, tmp_path / "dora", "lora.dora=true", "data.validation_documents=4")
     assert json.loads((tmp_path / "dora/adapter/adapter_config.json").read_text())["use_dora"]
     assert 0 < info["merge_max_logit_difference"] < 1e-3
+
+
+def test_merge_is_judged_by_the_size_of_the_logits(tiny_run, tiny_base):
+    content = json.loads((tiny_run / "run.json").read_text())
+    rows = gazette("validation")[:2]
+    documents, summaries = ([row[name] for row in rows] for name in ("document", "summary"))
+
+    def merged(**export):
+        recipe = parse_recipe({**content["recipe"], "export": export})
+        base, tokenizer = load_base(recipe.model)
+        adapted = PeftModel.from_pretrained(base, tiny_run / "adapter")
+        return merge(adapted, tokenizer, documents, summaries, recipe)[1]
+
+    difference = merged()
+    assert 0 < difference.max_abs < 1e-5 * difference.max_logit
+    assert 0 < content["merge_max_logit_difference"] < 1e-5 * content["merge_max_logit"]
+    with pytest.raises(UserError, match=r"^lora: merging the adapter moves a logit by .*export\.tolerance"):
+        merged(tolerance=1e-12)

@@ -53,7 +53,9 @@ def test_graph_computes_the_first_of_the_largest_logits(tmp_path, vocab_size):
     assert runner.prefill([Prefill(rows[i : i + 1], [5 + i, 9, 1], 4) for i in range(5)]) == [None] * 5
     for _ in range(3):
         logits = runner.decode(np.arange(0, 500, 100)[:, None])[:5, 0]
-        assert runner.argmax_tokens.tolist() == logits.argmax(-1).tolist()
+        assert [token for token, _ in runner.argmax] == logits.argmax(-1).tolist()
+        expected = torch.tensor(logits).log_softmax(-1).max(-1).values
+        np.testing.assert_allclose([value for _, value in runner.argmax], expected, atol=1e-5)
         runner.kv_cache.past_length[rows] += 1
 
 
