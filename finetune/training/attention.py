@@ -16,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.mt5.modeling_mt5 import MT5Attention
 from transformers.models.t5.modeling_t5 import T5Attention
 
+IS_TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
 ATTENTION_CLASSES = (T5Attention, MT5Attention)
 
 
@@ -25,7 +26,7 @@ def fused_attention(model: nn.Module) -> Iterator[None]:
 
     transformers' own attention still runs outside training, if the position bias is trained, and with dropout on a CPU.
     """
-    if int(transformers.__version__.split(".")[0]) >= 5:
+    if IS_TRANSFORMERS_5:
         yield
         return
     attentions = [module for module in model.modules() if isinstance(module, ATTENTION_CLASSES)]

@@ -42,15 +42,11 @@ def seal(folder: Path, **manifest) -> None:
 
 def reference(model, tokenizer, text: str, settings: dict) -> tuple[list[int], str]:
     """transformers' summary of one text alone: tokens without padding and end tokens, and text."""
-    import torch
-
     inputs = tokenizer("summarize: " + text, truncation=True, max_length=LIMIT, return_tensors="pt")
-    with torch.inference_mode():
-        tokens = model.generate(**inputs, **settings)[0].tolist()
+    tokens = model.generate(**inputs, **settings)[0].tolist()
     return [t for t in tokens if t not in (0, 1)], tokenizer.decode(tokens, skip_special_tokens=True)
 
 
-@torch.inference_mode()
 def reference_scores(model, tokenizer, text: str, settings: dict) -> list[float]:
     """transformers' log-probability of each token of its summary of one text alone, end token included.
 
