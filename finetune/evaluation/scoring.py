@@ -1,10 +1,6 @@
 """Generates summaries with a PyTorch model, and compares base and fine-tuned model by ROUGE."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode
@@ -19,8 +15,8 @@ from precis.bundle.reports import RougeReport
 def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfig:
     """The model's special tokens with the recipe's generation parameters.
 
-    For `generates_with`: `generate` replaces every parameter of its argument `generation_config` that has
-    transformers' default value by the model's own.
+    To be given to `generate` with `use_model_defaults=False`. Without that flag, `generate` replaces every parameter
+    that has transformers' default value here by the model's own.
     """
     own = model.generation_config or GenerationConfig()
     settings = recipe.generation.model_dump(exclude_none=True)
@@ -30,20 +26,6 @@ def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfi
         pad_token_id=own.pad_token_id,
         **settings,
     )
-
-
-@contextmanager
-def generates_with(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
-    """Inside the block, `config` is the model's own generation config, which `generate` uses as it is."""
-    # PEFT gives its own config to the model below and leaves it there.
-    models = [model, model.get_base_model()] if isinstance(model, PeftModel) else [model]
-    own = [each.generation_config for each in models]
-    model.generation_config = config
-    try:
-        yield
-    finally:
-        for each, before in zip(models, own, strict=True):
-            each.generation_config = before
 
 
 @torch.inference_mode()
@@ -64,8 +46,9 @@ def generate(
     for start in track(range(rank * size, len(order), world * size), title):
         rows = order[start : start + size]
         batch = tokenizer.pad({"input_ids": [inputs[i] for i in rows]}, return_tensors="pt").to(model.device)
-        with generates_with(model, config):
-            generated = model.generate(**batch)  # type: ignore[operator]  # transformers types it as a Tensor
+        generated = model.generate(  # type: ignore[operator]  # transformers types it as a Tensor
+            **batch, generation_config=config, use_model_defaults=False
+        )
         for i, tokens in zip(rows, generated.tolist(), strict=True):
             outputs[i] = strip_padding(tokens[1:], config.eos_token_id, config.pad_token_id)
     if distributed:

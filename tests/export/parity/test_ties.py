@@ -8,7 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from export.parity.ties import is_tie, sequence_score
 from finetune.data.tokenizing import encode
-from finetune.evaluation.scoring import generate, generates_with
+from finetune.evaluation.scoring import generate
 from finetune.recipe_io import parse_recipe
 from tests.conftest import gazette
 
@@ -49,10 +49,13 @@ def test_score_of_a_summary_is_that_of_transformers_beam_search(tiny_run, settin
     config = GenerationConfig(
         decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, num_beams=3, max_new_tokens=7, **settings
     )
-    with generates_with(model, config):
-        generated = model.generate(
-            input_ids=torch.tensor([[9, 8, 700, 1]]), return_dict_in_generate=True, output_scores=True
-        )
+    generated = model.generate(
+        input_ids=torch.tensor([[9, 8, 700, 1]]),
+        generation_config=config,
+        use_model_defaults=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
     tokens = generated.sequences[0, 1:].tolist()
     score = sequence_score(model, [9, 8, 700, 1], tokens, config)
     assert score == pytest.approx(float(generated.sequences_scores[0]), rel=1e-5)
