@@ -20,7 +20,7 @@ from transformers.integrations.integration_utils import is_mlflow_available, is_
 
 from finetune.recipe import Recipe
 from finetune.reports.progress_table import ProgressTableCallback
-from finetune.training.attention import fused_attention, set_dropout
+from finetune.training.attention import IS_TRANSFORMERS_5, fused_attention, set_dropout
 from finetune.training.callbacks import EvaluateSaveStopCallback
 from finetune.training.precision import use_bf16
 from finetune.training.trainer import FineTuner
@@ -103,7 +103,8 @@ def _arguments(recipe: Recipe, folder: Path) -> Seq2SeqTrainingArguments:
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.scheduler,
-        warmup_ratio=settings.warmup_ratio,
+        # transformers 5 reads a fraction from warmup_steps.
+        **{"warmup_steps" if IS_TRANSFORMERS_5 else "warmup_ratio": settings.warmup_ratio},
         weight_decay=settings.weight_decay,
         label_smoothing_factor=settings.label_smoothing,
         per_device_train_batch_size=settings.batch_size,
