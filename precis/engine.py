@@ -18,10 +18,10 @@ from precis.bundle.reports import TrustCertificate
 from precis.bundle.verify import Bundle, open_bundle
 from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, check_token_ids, resolve
 from precis.request import Request, Summary
-from precis.runtime.kv_cache import Prefill
 from precis.runtime.model import Seq2SeqModel
-from precis.runtime.model_runner import kv_cache_bytes, new_model_runner
+from precis.runtime.model_runner import kv_cache_bytes
 from precis.runtime.placement import operator_counts
+from precis.runtime.teacher_forcing import teacher_forced_logits
 from precis.runtime.threads import default_threads
 from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
@@ -232,24 +232,9 @@ class Engine:
         return self._scheduler.stats(self._cache_bytes)
 
     def teacher_forced_logits(self, inputs: list[list[int]], tokens: list[list[int]]) -> list[npt.NDArray[np.float32]]:
-        """The decoder's logits (steps, vocabulary) for each of `inputs` when it is fed the given `tokens`.
-
-        For parity checks: the same sessions and KV cache as in serving, all inputs in one batch, without a search.
-        """
+        """The decoder's logits (steps, vocabulary) for each of `inputs` when it is fed the given `tokens`."""
         start_token = self.bundle.generation_config["decoder_start_token_id"]
-        runner = new_model_runner(self._model, len(inputs), max(map(len, inputs)), cuda_graphs=False)
-        rows = runner.kv_cache.allocate(len(inputs))
-        steps = max(map(len, tokens))
-        for error in runner.prefill([Prefill(rows[i : i + 1], ids, steps) for i, ids in enumerate(inputs)]):
-            if error:
-                raise error
-        decoder_input_ids = np.array([[start_token, *row, *row[-1:] * (steps - len(row))] for row in tokens])
-        logits = []
-        for step in range(steps):
-            logits.append(runner.decode(decoder_input_ids[:, step : step + 1])[:, 0].copy())
-            runner.kv_cache.past_length += 1
-        stacked = np.stack(logits, axis=1)
-        return [stacked[row, : len(tokens[row])] for row in range(len(tokens))]
+        return teacher_forced_logits(self._model, inputs, tokens, start_token)
 
     def close(self) -> None:
         """Stops after the current decode step; requests that are not finished raise EngineClosed."""

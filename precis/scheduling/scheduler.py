@@ -235,11 +235,7 @@ class Scheduler:
             return None if waits else caller.priority
 
     def _prefills_before_step(self) -> bool:
-        """Whether more texts are prefilled before the next step.
-
-        That is so if all requests are offline ones: their callers gain nothing from early tokens, and steps of few rows
-        are inefficient.
-        """
+        """Whether more texts are prefilled before the next step: if all are offline, and early tokens are no gain."""
         with self._changed:
             head = next(self._joining(), None)
             requests = [running.request for running in self._running.values()]
