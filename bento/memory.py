@@ -1,6 +1,5 @@
 """Memory of this process and its container: the container's limit, and returning what is free to the system."""
 
-import asyncio
 import contextlib
 import ctypes
 import time
@@ -29,6 +28,8 @@ def return_free_memory() -> None:
 
 async def return_free_memory_regularly() -> None:
     """Calls `return_free_memory` from time to time, if the process has worked meanwhile, until it is cancelled."""
+    import asyncio  # only here: the supervisor imports this module, and should be small
+
     worked = time.process_time()
     while True:
         await asyncio.sleep(RETURN_SECONDS)

@@ -10,7 +10,7 @@ from precis.scheduling.admission import Admission, CallerLoad, Newcomer, is_full
 from precis.scheduling.sequence import Sequence
 from precis.scheduling.work import Work, WorkCosts
 
-MAX_COUNTED_TOKENS = 8192  # of a request's waiting ones: it takes turns, so what else a long text has fills no queue
+COUNTED_SHARE = 1 / 8  # of the queue, that one request counts as at most: it takes turns, so the rest fills no queue
 
 
 @dataclass
@@ -36,7 +36,9 @@ class _Caller:
 class RequestBacklog:
     """Counts the work of requests as their sequences are queued, started and finished. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_waiting_tokens: int) -> None:
+        """Of a queue of `max_waiting_tokens` tokens."""
+        self._max_counted = int(max_waiting_tokens * COUNTED_SHARE)
         self.costs = WorkCosts()
         self.waiting_tokens = 0  # in all
         self._counted_tokens = 0
@@ -142,9 +144,9 @@ class RequestBacklog:
 
     def _count_tokens(self, request: Request, change: int) -> None:
         unfinished, caller = self._requests[request], self._callers[request.caller]
-        before = min(unfinished.tokens, MAX_COUNTED_TOKENS)
+        before = min(unfinished.tokens, self._max_counted)
         unfinished.tokens += change
         self.waiting_tokens += change
-        counted = min(unfinished.tokens, MAX_COUNTED_TOKENS) - before
+        counted = min(unfinished.tokens, self._max_counted) - before
         caller.tokens += counted
         self._counted_tokens += counted

@@ -54,7 +54,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._queue: FairQueue[Request, Sequence] = FairQueue(lambda sequence: sequence.is_cancelled())
         self._running: dict[Sequence, _Running] = {}
-        self._backlog = RequestBacklog()
+        self._backlog = RequestBacklog(max_waiting_tokens)
         self._deadlines = Deadlines()
         self._throughput = ThroughputEstimate()
         self._closed = False

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 # The only imports of the scheduler's policy and constants in research/.
-from precis.runtime.kv_cache import EFFICIENT_BATCH_ROWS, MAX_PREFILL_TOKENS
+from precis.runtime.kv_cache_cpu import EFFICIENT_BATCH_ROWS, MAX_PREFILL_TOKENS
 from precis.scheduling.fair_queue import Caller, FairQueue
 from precis.scheduling.policy import BatchState, Candidate, may_join
 

@@ -47,7 +47,6 @@ def test_command_prints_and_writes_every_system(tiny_run, small, tmp_path, monke
         assert part["systems"]["lead"]["novel_bigrams"] == 0
         low, high = part["systems"]["lead"]["ci95"]["rouge1"]
         assert low <= part["systems"]["lead"]["rouge1"] <= high
-        assert len(part["samples"]["finetuned"]) == 4
     assert "finetuned" in capsys.readouterr().out
 
 

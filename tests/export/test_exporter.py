@@ -104,8 +104,8 @@ def test_manifests_state_precision_placement_and_nodes_kept_in_fp32(converted):
     int8, fp16 = (json.loads((converted / f"bundle-{p}/manifest.json").read_text()) for p in ("int8", "fp16"))
     assert (int8["precision"], fp16["precision"]) == ("int8", "fp16")
     assert int8["providers"] == ["CPUExecutionProvider"]
-    # Two decoder layers of q, k, v, o, q, o, wi and wo, and the output layer.
-    assert int8["node_placement"][DECODER]["CPUExecutionProvider"]["MatMulIntegerToFloat"] == 2 * 8 + 1
+    # Two decoder layers of q, k, v, o, q, o, wi and wo, and two products with the source; and the output layer.
+    assert int8["node_placement"][DECODER]["CPUExecutionProvider"]["MatMulIntegerToFloat"] == 2 * (8 + 2) + 1
     assert int8["kept_in_fp32"] == []
     assert 0 < fp16["largest_activation"][ENCODER]["value"] < 65504
     types = {tensor.data_type for tensor in onnx.load(converted / "bundle-fp16" / DECODER).graph.initializer}

@@ -155,7 +155,7 @@ def test_manifest_that_does_not_fit_is_refused(bundle, tmp_path):
     with pytest.raises(BundleError, match="feature 'colour' is not known"):
         Engine.load(folder)
     seal(folder, sentence_features={"first": float("nan")})
-    with pytest.raises(BundleError, match=r"sentence_features\.first"):
+    with pytest.raises(BundleError, match="is not valid JSON"):
         Engine.load(folder)
 
 

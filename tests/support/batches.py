@@ -27,6 +27,10 @@ class CountingBatch:
         return sum(sequence.is_ranking for sequence in self._active)
 
     @property
+    def free_rows(self) -> int:
+        return self.kv_cache.free_rows
+
+    @property
     def running_rows(self) -> int:
         return self.kv_cache.rows - self.kv_cache.free_rows
 

@@ -1,5 +1,6 @@
 """API keys from the environment and from a file."""
 
+from bento.middleware import api_keys
 from bento.middleware.api_keys import ApiKeys
 from bento.settings import ServiceSettings
 
@@ -33,7 +34,8 @@ def test_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
     assert keys.identify(KEY)
 
 
-def test_weights_of_the_file_and_lines_as_they_were(tmp_path, caplog):
+def test_weights_of_the_file_and_lines_as_they_were(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(api_keys.log, "disabled", False)  # BentoML's import disables loggers that exist
     file = tmp_path / "keys"
     file.write_text(
         f"{OTHER} weight=4  # the shop's\n{KEY}\n{'p' * 16} with a blank\n{'w' * 16}\tweight=0.5\n"

@@ -8,8 +8,11 @@ import pytest
 
 from precis import GenerationParams, TooMuchWork
 from precis.params import resolve
-from precis.scheduling.backlog import MAX_COUNTED_TOKENS, RequestBacklog
+from precis.scheduling.backlog import COUNTED_SHARE, RequestBacklog
 from precis.scheduling.sequence import Sequence
+
+QUEUE = 1 << 16  # tokens
+COUNTED = int(QUEUE * COUNTED_SHARE)
 
 CONFIG = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
 
@@ -28,7 +31,7 @@ class Request(SimpleNamespace):
 @pytest.fixture
 def backlog() -> RequestBacklog:
     """A row step takes 0.1 s, and prefilling next to nothing."""
-    backlog = RequestBacklog()
+    backlog = RequestBacklog(QUEUE)
     backlog.costs.decode.add(1000, 100.0)
     return backlog
 
@@ -68,10 +71,10 @@ def test_time_until_done_counts_a_long_text_only_as_far_as_it_goes_first(backlog
 def test_of_a_long_text_a_part_counts_against_the_queue(backlog):
     backlog.add(new_request("heavy"), sequences(1000))
     assert backlog.waiting_tokens == 100_000
-    assert not backlog.is_full("light", 3 * MAX_COUNTED_TOKENS)
-    assert not backlog.is_full("heavy", 2 * MAX_COUNTED_TOKENS)
-    assert backlog.is_full("heavy", 2 * MAX_COUNTED_TOKENS - 1)
-    assert not backlog.is_full(None, MAX_COUNTED_TOKENS)
+    assert not backlog.is_full("light", 3 * COUNTED)
+    assert not backlog.is_full("heavy", 2 * COUNTED)
+    assert backlog.is_full("heavy", 2 * COUNTED - 1)
+    assert not backlog.is_full(None, COUNTED)
 
 
 def test_work_that_is_never_done_in_time_is_refused(backlog):
