@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -97,14 +98,15 @@ def train(
 def _arguments(recipe: Recipe, folder: Path) -> Seq2SeqTrainingArguments:
     settings = recipe.training
     interval = "steps" if settings.evaluate_every else "epoch"
+    # transformers 5 reads a fraction from warmup_steps.
+    warmup: dict[str, Any] = {"warmup_steps" if IS_TRANSFORMERS_5 else "warmup_ratio": settings.warmup_ratio}
     return Seq2SeqTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.scheduler,
-        # transformers 5 reads a fraction from warmup_steps.
-        **{"warmup_steps" if IS_TRANSFORMERS_5 else "warmup_ratio": settings.warmup_ratio},
+        **warmup,
         weight_decay=settings.weight_decay,
         label_smoothing_factor=settings.label_smoothing,
         per_device_train_batch_size=settings.batch_size,
