@@ -10,11 +10,13 @@ DEVICE ?= cpu
 # A bundle, or a run's folder: the service then takes the bundle that is fastest on DEVICE.
 BUNDLE ?= $(RUN)
 IMAGE ?= precis:latest
+# Two environments, because what trains and exports holds packages at versions that what serves need not have.
 PYTHON := .venv/bin/python
+SERVE_PYTHON := .venv-serve/bin/python
 # Two workers: each starts services of its own, so that more would need more memory than a small machine has.
-PYTEST := $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
-# The gpu lock where an NVIDIA driver answers; the two builds of ONNX Runtime cannot be installed side by side.
-FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
+PYTEST := -m pytest --numprocesses 2 --dist loadfile
+# The cuda locks where an NVIDIA driver answers; the two builds of ONNX Runtime cannot be installed side by side.
+FLAVOUR := $(if $(shell nvidia-smi -L 2>/dev/null),cuda,cpu)
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
@@ -29,8 +31,8 @@ EXPORT_INPUTS := $(FINETUNE_INPUTS) $(call sources,export precis)
 FINETUNED := $(RUN)/finetuned-$(call checksum,$(FINETUNE_INPUTS))
 EXPORTED := $(RUN)/exported-$(call checksum,$(EXPORT_INPUTS))
 
-.PHONY: help env run model serve test test-unit test-embedded test-all lint bench gpu-check \
-	image image-test image-archive image-load push sbom audit lock upgrade clean
+.PHONY: help env run model serve test test-unit test-embedded test-all test-next lint bench gpu-check \
+	image image-test image-archive image-load push sbom audit resolve lock upgrade clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,10 +40,14 @@ help: ## List the targets
 run: model ## Environment, fine-tuning, export, parity, then the service with its page at /ui (PORT, RECIPE)
 	$(MAKE) serve
 
-env: .venv/installed-$(FLAVOUR) ## The environment in .venv
+env: .venv/installed-$(FLAVOUR) .venv-serve/installed-$(FLAVOUR) ## The environments: .venv trains and exports, .venv-serve serves
 
-.venv/installed-%: requirements/%.txt tools/env.sh
-	tools/env.sh $*
+.venv/installed-cpu: requirements/torch-cpu.txt
+.venv/installed-%: requirements/train-%.txt tools/env.sh
+	tools/env.sh $(@D) $(filter %.txt,$(^F)) && touch $@
+
+.venv-serve/installed-%: requirements/serve-%.txt requirements/test.txt tools/env.sh
+	tools/env.sh $(@D) $(filter %.txt,$(^F)) && touch $@
 
 model: $(EXPORTED) ## Fine-tuned model and proved bundles in artifacts/ (RECIPE), where missing or out of date
 
@@ -56,24 +62,37 @@ $(EXPORTED): | $(FINETUNED)
 	rm -f $(RUN)/exported-* && touch $@
 
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
-	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(PYTHON) -m bento --port $(PORT)
+	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(SERVE_PYTHON) -m bento --port $(PORT)
+
+# Tests with these marks, each in its environment.
+define run_tests
+	$(PYTHON) $(PYTEST) -m "training and $(1)"
+	$(SERVE_PYTHON) $(PYTEST) -m "not training and $(1)"
+endef
 
 test: model ## All tests but those marked slow
-	$(PYTEST) -m "not slow"
+	$(call run_tests,not slow)
 
 test-unit: | env ## The tests that need no model: unit and property tests; trains nothing
-	$(PYTEST) -m "not slow and not embedded"
+	$(call run_tests,not slow and not embedded)
 
 test-embedded: model ## The tests that need the embedded model
-	$(PYTEST) -m "not slow and embedded"
+	$(call run_tests,not slow and embedded)
 
 test-all: model ## All tests, slow ones included
-	$(PYTEST)
+	$(call run_tests,(slow or not slow))
+
+test-next: .venv-next/installed | env ## The tests of fine-tuning and export with the newest transformers and PEFT
+	.venv-next/bin/python $(PYTEST) -m "training and not slow and not embedded" tests/finetune tests/export
+
+.venv-next/installed: requirements/next.txt requirements/torch-cpu.txt tools/env.sh
+	tools/env.sh $(@D) $(filter %.txt,$(^F)) && touch $@
 
 lint: | env ## Check code, types, spelling, Dockerfile, workflows and manifests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy --python-executable $(SERVE_PYTHON) --package bento
 	.venv/bin/codespell
 	.venv/bin/hadolint Dockerfile
 	.venv/bin/yamllint --strict .
@@ -107,15 +126,18 @@ push: ## Push precis:latest as IMAGE to its registry (REGISTRY_USER and REGISTRY
 sbom: | env ## List what an image for DEVICE contains: artifacts/sbom.json (CycloneDX), artifacts/licences.md
 	tools/sbom.sh $(DEVICE)
 
-audit: | env ## Known vulnerabilities of the packages that serve (needs the network)
-	.venv/bin/uv tool run pip-audit==2.10.1 --disable-pip --require-hashes --requirement requirements/serve-$(DEVICE).txt
+audit: | env ## Known vulnerabilities of the packages in every lock but those of requirements/vex.json (needs the network)
+	tools/audit.sh
+
+resolve: | env ## Whether every lock can be installed on every platform and Python (installs nothing; needs the network)
+	tools/resolve.sh
 
 lock: | env ## Resolve pyproject.toml's extras into requirements/ with no more changes than needed
 	tools/lock.sh
 
-upgrade: ## Resolve from scratch, then rebuild the environment and the model
-	rm -f requirements/*.txt && tools/lock.sh && rm -rf artifacts
+upgrade: | env ## Resolve from scratch, then rebuild the environments and the model
+	rm -f $(filter-out %/torch-cpu.txt,$(wildcard requirements/*.txt)) && tools/lock.sh && rm -rf artifacts
 	$(MAKE) model
 
-clean: ## Remove the environment and everything built
-	rm -rf .venv artifacts .pytest_cache .ruff_cache .mypy_cache
+clean: ## Remove the environments and everything built
+	rm -rf .venv .venv-serve .venv-next artifacts .pytest_cache .ruff_cache .mypy_cache

@@ -17,7 +17,9 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parent.parent
-START = [sys.executable, "-m", "bento"]
+# The environment that serves, where `make env` has made it.
+SERVE_PYTHON = path if (path := ROOT / ".venv-serve/bin/python").exists() else Path(sys.executable)
+START = [str(SERVE_PYTHON), "-m", "bento"]
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 POLL_SECONDS = 0.05
 LOG_CHARACTERS = 4000  # of the log's end, in an error

@@ -1,16 +1,18 @@
-"""Fixtures: tiny random T5s of both shapes, a run made of one by the real commands, and a service started for real."""
+"""Fixtures: models and bundles, runs by the real commands, a service started for real; which environment runs what."""
 
 import json
 import os
 import urllib.parse
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from benchmarks.server import START, Server
 from tests.support.browser import browser, visit  # noqa: F401  (fixtures)
+from tests.support.models import ROOT, built, exported, tiny_t5
 
-ROOT = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
 GAZETTE = ROOT / "data/gazette"
 EMBEDDED = ROOT / "artifacts/embedded"
 
@@ -20,10 +22,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 
+# What imports torch or the packages that do, and what imports Gradio: each environment has one of them.
+TRAINING = [
+    "benchmarks", "export", "finetune", "research", "precis/decoding",
+    "precis/runtime/test_model_runner_cuda.py", "precis/runtime/test_sentence_scorer.py", "precis/test_extraction.py",
+    "precis/test_sentence_ranker.py", "precis/text/test_detokenizer.py", "system/test_embedded.py",
+    "system/test_hub.py",
+]  # fmt: skip
+SERVING = [
+    "bento", "system/test_dashboard.py", "system/test_deploy.py", "system/test_ship.py", "system/test_tracing.py",
+]  # fmt: skip
+collect_ignore = (SERVING if find_spec("gradio") is None else []) + (TRAINING if find_spec("torch") is None else [])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by their fixtures: `embedded` needs what make model builds, `api` only a running service."""
+    """Marks tests: `training` needs .venv, `embedded` what make model builds, `api` only a running service."""
+    training = [TESTS / name for name in TRAINING]
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
+        if "pair" in fixtures or any(item.path.is_relative_to(path) for path in training):
+            item.add_marker("training")
         if "embedded" in fixtures:
             item.add_marker("embedded")
         if "service" in fixtures and "checkout" not in fixtures:
@@ -40,72 +58,22 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def tiny_t5(folder: Path, shape: str) -> Path:
-    """A random T5 with our tokenizer.
-
-    "v1.0" (ReLU, tied), "v1.1" (gated, untied, heads x d_kv != d_model) or "mt5" (likewise, a class of its own).
-    """
-    import torch
-    from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
-
-    torch.manual_seed(7)
-    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
-    gated = shape != "v1.0"
-    configuration, model = (
-        (MT5Config, MT5ForConditionalGeneration) if shape == "mt5" else (T5Config, T5ForConditionalGeneration)
-    )
-    config = configuration(
-        vocab_size=len(tokenizer),
-        d_model=32,
-        d_kv=16 if gated else 8,
-        num_heads=4,
-        d_ff=48,
-        num_layers=3 if gated else 2,
-        num_decoder_layers=2,
-        feed_forward_proj="gated-gelu" if gated else "relu",
-        tie_word_embeddings=not gated,
-        decoder_start_token_id=0,
-    )
-    model(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory) -> Path:
+    """A recipe for a tiny model on a hundred-odd short Gazette pairs."""
+    return built("tiny_recipe", tmp_path_factory.mktemp("recipe"))
 
 
 @pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory) -> Path:
-    return tiny_t5(tmp_path_factory.mktemp("models") / "tiny", "v1.0")
-
-
-@pytest.fixture(scope="session")
-def tiny_recipe(tiny_base, tmp_path_factory) -> Path:
-    """A recipe for the tiny model on a hundred-odd short Gazette pairs."""
-    folder = tmp_path_factory.mktemp("recipe")
-    rows = [{"document": row["document"][:300], "summary": row["summary"]} for row in gazette("train")]
-    write_jsonl(folder / "train.jsonl", rows[:40])
-    write_jsonl(folder / "validation.jsonl", rows[40:64])
-    recipe = folder / "tiny.yaml"
-    recipe.write_text(
-        f"""
-model: {{name: {tiny_base}}}
-data: {{train: {folder}/train.jsonl, validation: {folder}/validation.jsonl, max_document_tokens: 64}}
-lora: {{rank: 4}}
-training: {{max_steps: 3, batch_size: 4}}
-generation: {{max_new_tokens: 12, no_repeat_ngram_size: 3}}
-"""
-    )
-    return recipe
+def tiny_base(tiny_recipe) -> Path:
+    """The recipe's model."""
+    return tiny_recipe.parent / "tiny"
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_recipe, tmp_path_factory) -> Path:
-    """A whole run of the tiny recipe, fine-tuned and exported by the commands' own entry points."""
-    from export.__main__ import main as export
-    from finetune.__main__ import main as finetune
-
-    run = tmp_path_factory.mktemp("artifacts") / "tiny"
-    assert finetune([str(tiny_recipe), f"output={run}"]) == 0
-    assert export([str(run), "--precision", "fp32"]) == 0
-    return run
+    """A whole run of the tiny recipe, fine-tuned and exported."""
+    return built("tiny_run", tiny_recipe, tmp_path_factory.mktemp("artifacts") / "tiny")
 
 
 @pytest.fixture(scope="session")
@@ -164,40 +132,19 @@ def pair(request, tmp_path_factory):
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory) -> Path:
     """The base in fp32."""
-    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base"))
+    return built("base_bundle", tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="session")
 def int8_bundle(tmp_path_factory) -> Path:
     """The base in int8."""
-    from transformers import AutoTokenizer
-
-    from tests.support.engines import LIMIT
-
-    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
-    texts = ["summarize: " + row["document"] for row in gazette("train")[:8]]
-    ids = tokenizer(texts, truncation=True, max_length=LIMIT).input_ids
-    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-int8"), ids)
+    return built("int8_bundle", tmp_path_factory.mktemp("base-int8"))
 
 
 @pytest.fixture(scope="session")
 def static_bundle(tmp_path_factory) -> Path:
     """The base in fp32 with static graphs, as for GPUs."""
-    return exported(ROOT / "models/base", tmp_path_factory.mktemp("base-static"), static=True)
-
-
-def exported(model: Path, folder: Path, calibration: list[list[int]] | None = None, static: bool = False) -> Path:
-    """A bundle of the model under `folder`, without parity checks."""
-    from export.graphs.trace import trace, write_graphs
-    from export.precision.int8 import quantize_graphs
-    from tests.support.engines import seal
-
-    bundle = folder / "bundle"
-    bundle.mkdir()
-    graphs = trace(model, calibration, static)
-    write_graphs(graphs if calibration is None else quantize_graphs(graphs), model, bundle)
-    seal(bundle)
-    return bundle
+    return built("static_bundle", tmp_path_factory.mktemp("base-static"))
 
 
 @pytest.fixture(scope="session")

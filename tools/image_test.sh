@@ -16,5 +16,5 @@ for _ in $(seq 300); do
   sleep 0.2
 done
 PRECIS_URL="http://127.0.0.1:$port" PRECIS_LOG=$log PRECIS_BUNDLE=$PWD/artifacts/image/bundle \
-  .venv/bin/python -m pytest -m api --durations 5
-PRECIS_IMAGE=$image .venv/bin/python -m pytest tests/system/test_container.py --durations 5 -rP
+  .venv-serve/bin/python -m pytest -m api --durations 5
+PRECIS_IMAGE=$image .venv-serve/bin/python -m pytest tests/system/test_container.py --durations 5 -rP

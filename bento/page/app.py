@@ -6,9 +6,10 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-# Read when gradio is imported. Its summary of all events since the start would be computed after each one.
+# Read when gradio is imported. Its summary of the last events would be computed after each one.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(1 << 62))
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
 import gradio as gr
 from fastapi import FastAPI
@@ -55,6 +56,7 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
         footer_links=[],
         max_file_size=limits.MAX_FILE_BYTES,
         show_error=False,
+        run_history=False,  # else texts stay in the browser, or go to a bucket that a header names
     )
     [gradio_app] = [route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)]
     memory = SessionMemory(page, gradio_app, uploads.delete_session)

@@ -19,8 +19,10 @@ TAGS = (
 ).encode()
 # Gradio's preview shows its own picture from another server, and its link to a web app manifest is broken.
 GRADIO_TAGS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>')
-# A script that only pages in a frame of another site need, which this one never is, by an absolute URL.
-FRAME_SCRIPT = re.compile(rb'<script\s+src="[^"]*/iframeResizer\.contentWindow\.min\.js"\s+async\s*></script>')
+# It loads a script that only pages in a frame of another site need, which this one never is, by an absolute URL.
+FRAME_SCRIPT = re.compile(
+    rb"<script>(?:(?!</script>).)*/iframeResizer\.contentWindow\.min\.js(?:(?!</script>).)*</script>", re.DOTALL
+)
 CONFIG_SCRIPT = b"<script>window.gradio_config = "
 ADDRESS_SCRIPT = b"<script>window.gradio_config.root = new URL('.', location.href).href.replace(/\\/$/, '')</script>"
 CHARSET_TAG = re.compile(rb'<meta charset="utf-8" ?/?>')

@@ -1,8 +1,7 @@
 """Frees what Gradio keeps of events and sessions: it would hold every text until the server ends.
 
-Written for Gradio 6.17.3, which has public settings for neither: `Queue` never removes a processed event from
-`event_ids_to_events`, `event_analytics` and `_asyncio_tasks`, and `StateHolder`, `pending_streams`,
-`pending_diff_streams`, `pending_messages_per_session` and `pending_event_ids_session` keep each session.
+Written for Gradio 6.31.0, which frees an event that has ended but has no public setting for sessions: `StateHolder`,
+`pending_streams`, `pending_diff_streams`, `pending_messages_per_session` and `pending_event_ids_session` keep each one.
 tests/bento/page/test_session_memory.py looks for the text of ended visits in all of the process's objects.
 """
 
@@ -15,7 +14,6 @@ from gradio.queueing import Event
 from gradio.routes import App
 
 SESSION_IDLE_SECONDS = 20.0  # without an open stream, after which a visit has ended; a tab holds one (the heartbeat)
-ENDED = ("success", "failed", "cancelled")  # the last states of an event in `event_analytics`
 
 
 class SessionMemory:
@@ -41,12 +39,10 @@ class SessionMemory:
 
     def unfinished(self) -> list[Event]:
         """The events that wait or run."""
-        states = self._page._queue.event_analytics
-        events = self._page._queue.event_ids_to_events
-        return [event for key, event in events.items() if states.get(key, {}).get("status") not in ENDED]
+        return list(self._page._queue.event_ids_to_events.values())
 
     async def sweep(self, idle_seconds: float = SESSION_IDLE_SECONDS) -> int:
-        """Frees the events that have ended, and the sessions without a stream for `idle_seconds`; counts these."""
+        """Frees the sessions without a stream for `idle_seconds`; counts them."""
         now = time.monotonic()
         ended = [
             session
@@ -57,23 +53,8 @@ class SessionMemory:
             del self._last_seen[session], self._streams[session]
             await self._page._queue.clean_events(session_hash=session)  # one that runs ends at its next view
             self._on_end(session)
-        self._free_events()
         self._free_sessions()
         return len(ended)
-
-    def _free_events(self) -> None:
-        queue = self._page._queue
-        unread = set().union(*queue.pending_event_ids_session.values())
-        for key, entry in list(queue.event_analytics.items()):
-            gone = key not in queue.event_ids_to_events
-            if gone or (entry["status"] in ENDED and (key not in unread or self._has_ended(key))):
-                queue.event_ids_to_events.pop(key, None)
-                queue.event_analytics.pop(key, None)
-                self._app.iterators_to_reset.discard(key)
-        queue._asyncio_tasks[:] = [task for task in queue._asyncio_tasks if not task.done()]
-
-    def _has_ended(self, key: str) -> bool:
-        return self._page._queue.event_ids_to_events[key].session_hash not in self._last_seen
 
     def _free_sessions(self) -> None:
         """Forgets the sessions that have ended, and what is streamed where no event runs.
@@ -82,6 +63,7 @@ class SessionMemory:
         last one for ever; without them it gets 404.
         """
         queue, states = self._page._queue, self._page.state_holder
+        self._app.iterators_to_reset.intersection_update(queue.event_ids_to_events)
         busy = {event.session_hash for event in queue.event_ids_to_events.values()}
         for record, kept in (
             (queue.pending_event_ids_session, self._last_seen.keys()),

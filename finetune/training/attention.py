@@ -1,7 +1,8 @@
 """T5's attention in one fused kernel, which keeps no (batch, heads, queries, keys) tensors for the backward pass.
 
 transformers 4 has no fused attention for T5, which adds a position bias to the scores. If that bias is frozen, as with
-LoRA, PyTorch's scaled_dot_product_attention takes it as the mask (FlashAttention, Dao et al. 2022).
+LoRA, PyTorch's scaled_dot_product_attention takes it as the mask (FlashAttention, Dao et al. 2022). transformers 5 does
+so itself.
 """
 
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from contextlib import contextmanager
 from types import MethodType
 
 import torch
+import transformers
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.mt5.modeling_mt5 import MT5Attention
 from transformers.models.t5.modeling_t5 import T5Attention
 
+IS_TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
 ATTENTION_CLASSES = (T5Attention, MT5Attention)
 
 
@@ -23,6 +26,9 @@ def fused_attention(model: nn.Module) -> Iterator[None]:
 
     transformers' own attention still runs outside training, if the position bias is trained, and with dropout on a CPU.
     """
+    if IS_TRANSFORMERS_5:
+        yield
+        return
     attentions = [module for module in model.modules() if isinstance(module, ATTENTION_CLASSES)]
     for module in attentions:
         module.forward = MethodType(_forward, module)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModelForSeq2SeqLM
+from transformers import AutoModelForSeq2SeqLM
 
 from finetune.recipe import Recipe
-from finetune.training.model import add_adapter
+from finetune.training.model import add_adapter, load_config
 from finetune.training.precision import use_bf16
 
 ADAM_BYTES = 8  # a trained parameter: two moments in fp32
@@ -36,7 +36,7 @@ def estimate_memory(recipe: Recipe, document_tokens: int, summary_tokens: int) -
     transformers computes it; the fused attention saves less. With gradient checkpointing the activations are those
     outside the blocks, the blocks' inputs, and those of one block.
     """
-    config = AutoConfig.from_pretrained(recipe.model.name, revision=recipe.model.revision)
+    config = load_config(recipe.model)
     with torch.device("meta"):
         base = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
         parameters = base.num_parameters()

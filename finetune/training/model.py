@@ -24,6 +24,7 @@ from transformers import (
 from finetune.errors import UserError
 from finetune.recipe import Lora, Model
 
+MODEL_TYPES = ("t5", "mt5")
 SPECIAL_TOKENS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
 WRAPPERS = ("module.", "_orig_mod.")  # that DistributedDataParallel and torch.compile put before a weight's name
 LISTED_WEIGHTS = 3  # that a message names
@@ -36,7 +37,17 @@ def load_base(source: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
 
 
 def load_config(source: Model) -> PretrainedConfig:
-    """The model's configuration. Raises UserError."""
+    """The configuration of a T5 or mT5. Raises UserError.
+
+    The file is judged before transformers makes an object of it, because some configurations then run code of another
+    repository (CVE-2026-4372 and CVE-2026-5241, in transformers before 5.5).
+    """
+    with _loading("model.name", source.name):
+        content, _ = PretrainedConfig.get_config_dict(source.name, revision=source.revision)
+    if (kind := content.get("model_type")) not in MODEL_TYPES:
+        raise UserError(f"model.name: {source.name} is a {kind}, and Precis trains T5 (v1.0, v1.1, Flan-T5) and mT5.")
+    if internal := [name for name in content if name.endswith("_implementation_internal")]:
+        raise UserError(f"model.name: config.json of {source.name} sets {internal[0]}, which can run foreign code.")
     with _loading("model.name", source.name):
         return AutoConfig.from_pretrained(source.name, revision=source.revision)
 
@@ -50,6 +61,8 @@ def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> P
         tokenizer = AutoTokenizer.from_pretrained(
             name, revision=revision, use_fast=True, padding_side="right", truncation_side="right"
         )
+    # Saved with the tokenizer, to files that the template's names choose (CVE-2026-9856); a T5 has none.
+    tokenizer.chat_template = None
     if not tokenizer.is_fast:
         raise UserError(
             f"{key}: {name} has only a slow tokenizer ({type(tokenizer).__name__}), and serving needs a fast one "

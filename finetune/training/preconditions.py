@@ -51,10 +51,6 @@ def _check_4bit() -> None:
 
 def _check_architecture(source: Model) -> None:
     config = load_config(source)
-    if config.model_type not in ("t5", "mt5"):
-        raise UserError(
-            f"model.name: {source.name} is a {config.model_type}, and Precis trains T5 (v1.0, v1.1, Flan-T5) and mT5."
-        )
     architectures = config.architectures or []
     if not config.is_encoder_decoder or any("Encoder" in name for name in architectures):
         raise UserError(f"model.name: {source.name} is an encoder only; a summarizer needs a decoder.")

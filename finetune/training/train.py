@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -20,7 +21,7 @@ from transformers.integrations.integration_utils import is_mlflow_available, is_
 
 from finetune.recipe import Recipe
 from finetune.reports.progress_table import ProgressTableCallback
-from finetune.training.attention import fused_attention, set_dropout
+from finetune.training.attention import IS_TRANSFORMERS_5, fused_attention, set_dropout
 from finetune.training.callbacks import EvaluateSaveStopCallback
 from finetune.training.precision import use_bf16
 from finetune.training.trainer import FineTuner
@@ -97,13 +98,15 @@ def train(
 def _arguments(recipe: Recipe, folder: Path) -> Seq2SeqTrainingArguments:
     settings = recipe.training
     interval = "steps" if settings.evaluate_every else "epoch"
+    # transformers 5 reads a fraction from warmup_steps.
+    warmup: dict[str, Any] = {"warmup_steps" if IS_TRANSFORMERS_5 else "warmup_ratio": settings.warmup_ratio}
     return Seq2SeqTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.scheduler,
-        warmup_ratio=settings.warmup_ratio,
+        **warmup,
         weight_decay=settings.weight_decay,
         label_smoothing_factor=settings.label_smoothing,
         per_device_train_batch_size=settings.batch_size,

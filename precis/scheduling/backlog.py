@@ -10,7 +10,8 @@ from precis.scheduling.admission import Admission, CallerLoad, Newcomer, is_full
 from precis.scheduling.sequence import Sequence
 from precis.scheduling.work import Work, WorkCosts
 
-COUNTED_SHARE = 1 / 8  # of the queue, that one request counts as at most: it takes turns, so the rest fills no queue
+# What one request counts as at most: it takes turns, so what else a long text has fills no queue.
+MAX_COUNTED_TOKENS, MAX_COUNTED_SHARE = 8192, 1 / 4
 
 
 @dataclass
@@ -38,7 +39,7 @@ class RequestBacklog:
 
     def __init__(self, max_waiting_tokens: int) -> None:
         """Of a queue of `max_waiting_tokens` tokens."""
-        self._max_counted = int(max_waiting_tokens * COUNTED_SHARE)
+        self._max_counted = min(MAX_COUNTED_TOKENS, int(max_waiting_tokens * MAX_COUNTED_SHARE))
         self.costs = WorkCosts()
         self.waiting_tokens = 0  # in all
         self._counted_tokens = 0

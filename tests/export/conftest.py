@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from tests.conftest import tiny_t5
+from tests.support.models import tiny_t5
 
 
 @pytest.fixture

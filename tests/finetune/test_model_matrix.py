@@ -28,7 +28,8 @@ from finetune.recipe_io import read_recipe
 from finetune.training.model import load_base, load_tokenizer
 from finetune.training.preconditions import check_model, check_tokenizer
 from precis.text.tokenizer import TextTokenizer
-from tests.conftest import ROOT, gazette, tiny_t5
+from tests.conftest import ROOT, gazette
+from tests.support.models import tiny_t5
 
 WEIGHTS = "model.safetensors"
 

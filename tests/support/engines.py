@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from precis.bundle.manifest import FORMAT, sha256
 from tests.conftest import gazette
@@ -41,7 +40,6 @@ def seal(folder: Path, **manifest) -> None:
     (folder / "manifest.json").write_text(json.dumps(content))
 
 
-@torch.inference_mode()
 def reference(model, tokenizer, text: str, settings: dict) -> tuple[list[int], str]:
     """transformers' summary of one text alone: tokens without padding and end tokens, and text."""
     inputs = tokenizer("summarize: " + text, truncation=True, max_length=LIMIT, return_tensors="pt")
@@ -49,7 +47,6 @@ def reference(model, tokenizer, text: str, settings: dict) -> tuple[list[int], s
     return [t for t in tokens if t not in (0, 1)], tokenizer.decode(tokens, skip_special_tokens=True)
 
 
-@torch.inference_mode()
 def reference_scores(model, tokenizer, text: str, settings: dict) -> list[float]:
     """transformers' log-probability of each token of its summary of one text alone, end token included.
 

@@ -43,7 +43,7 @@ def tracked(*patterns: str) -> list[Path]:
     listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode == 0 and listed.stdout:
         return [path for line in listed.stdout.splitlines() if (path := ROOT / line).is_file()]
-    hidden = {".venv", "artifacts"}
+    hidden = {".venv", ".venv-serve", ".venv-next", "artifacts"}
     paths = [path for pattern in patterns for path in ROOT.rglob(pattern)]
     return [path for path in paths if path.is_file() and not hidden & set(path.relative_to(ROOT).parts)]
 
@@ -63,7 +63,12 @@ def test_links_lead_to_files_and_anchors_that_exist(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=name)
 def test_cited_files_modules_and_make_targets_exist(page):
     code = code_of(page)
-    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"artifacts", ".venv"}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {
+        "artifacts",
+        ".venv",
+        ".venv-serve",
+        ".venv-next",
+    }
     for path in re.findall(r"(?<![\w./-])([\w.-]+/(?:[\w.-]+/)*(?:[\w-]+\.[a-z]+)?)(?![\w*<{])", code):
         if path.split("/")[0] in folders:
             assert (ROOT / path).exists(), path

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from tests.conftest import ROOT, gazette, tiny_t5
+from tests.conftest import ROOT, gazette
 from tests.support.hub import HubStandIn
+from tests.support.models import tiny_t5
 
 MODEL, DATA = "google-t5/t5-small", "EdinburghNLP/xsum"
 ROWS = {"train": 30, "validation": 12, "test": 5}  # different, so that the count shows which split was read

@@ -61,6 +61,8 @@ def checkout(embedded, tmp_path_factory) -> Path:
     shutil.copy(ROOT / "bentofile.yaml", folder)
     for name in ("models", "data"):
         (folder / name).symlink_to(ROOT / name)
+    for name in (".venv", ".venv-serve"):
+        (folder / name).symlink_to(ROOT / name)
     (folder / "artifacts").mkdir()
     shutil.copytree(embedded / "bundle", folder / "artifacts/embedded/bundle")
     return folder
@@ -77,7 +79,7 @@ def test_every_block_has_a_known_language_and_known_marks(page):
 def test_command_works(command, checkout, service):
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{checkout / '.venv/bin'}:{os.environ['PATH']}",  # as the environment's activate sets it
         "BENTOML_HOME": str(checkout / "bentoml"),
     }
     if command.startswith("make "):
@@ -121,7 +123,11 @@ def test_sample_pairs_are_rows_of_gazette():
 def test_benchmark_prints_its_tables_and_ends_with_json(tmp_path):
     """The quick run, of greedy search alone. The test is about the output, not the speeds."""
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.engine", "--quick"], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [".venv/bin/python", "-m", "benchmarks.engine", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     figures = json.loads(result.stdout.splitlines()[-1])

@@ -44,7 +44,7 @@ def test_page_learns_its_address_from_the_browser():
     """Gradio's script with its settings is followed by one that replaces the address in them."""
     markup = (
         '<head><script>window.gradio_config = {"root": "http://upstream:3000/ui"};</script><script>other()</script>'
-        '<script\n  src="http://upstream:3000/ui/static/js/iframeResizer.contentWindow.min.js"\n  async\n></script>'
+        "<script>\n(() => { script.src = new URL(`${root}/static/js/iframeResizer.contentWindow.min.js`) })();</script>"
         "</head>"
     )
 

@@ -45,6 +45,10 @@ SHUT = [
     "heartbeat/a%0Ab",
     "heartbeat/",
     "queue/join/",
+    "runs",
+    "run-history/buckets",
+    "run-history/records",
+    "run-history/connect",
 ]
 
 
@@ -89,6 +93,12 @@ def test_forwarded_headers_of_strangers_change_nothing(mounted_page, host):
     assert forged.status_code == 200
     assert host not in forged.text
     assert len(forged.text) == len(plain.text)
+
+
+def test_visits_are_recorded_neither_in_browsers_nor_in_buckets(mounted_page):
+    document = mounted_page.run(mounted_page.client.get("/ui/")).text
+    assert '"run_history":false' in document
+    assert not mounted_page.blocks.run_history
 
 
 def get(path: str) -> dict:

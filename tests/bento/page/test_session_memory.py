@@ -67,7 +67,6 @@ def test_gradios_records_of_ended_visits_are_empty(mounted_page):
         queue, blocks = page.blocks._queue, page.blocks
         records = {
             "events": queue.event_ids_to_events,
-            "analytics": queue.event_analytics,
             "messages": queue.pending_messages_per_session,
             "pending events": queue.pending_event_ids_session,
             "tasks": queue._asyncio_tasks,

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoModelForSeq2SeqLM
 
 from export.graphs.trace import trace
-from tests.conftest import exported, tiny_t5
 from tests.export.support import INPUTS, engine_logits, torch_logits, write_fp16
+from tests.support.models import exported, tiny_t5
 
 
 def odd_t5(folder, **settings):

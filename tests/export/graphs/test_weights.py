@@ -3,8 +3,8 @@
 from transformers import AutoModelForSeq2SeqLM
 
 from precis.bundle.names import WEIGHTS
-from tests.conftest import exported, tiny_t5
 from tests.export.support import INPUTS
+from tests.support.models import exported, tiny_t5
 
 
 def test_tied_embedding_is_stored_once_for_both_graphs(tmp_path):

@@ -7,8 +7,8 @@ from export.graphs.trace import trace
 from export.precision.int8 import quantize_graphs, quantize_matmuls
 from precis.bundle.names import DECODER, ENCODER
 from precis.runtime import ort
-from tests.conftest import tiny_t5
 from tests.export.support import INPUTS
+from tests.support.models import tiny_t5
 
 
 def product(weights):

@@ -5,9 +5,9 @@ from transformers import AutoModelForSeq2SeqLM
 
 from export.graphs.trace import trace
 from export.precision.sensitivity import rank_by_sensitivity
-from tests.conftest import tiny_t5
 from tests.export.support import INPUTS, TOKENS
 from tests.support.engines import seal
+from tests.support.models import tiny_t5
 
 
 def test_layer_with_an_outlier_weight_is_the_most_sensitive(tmp_path):

@@ -7,7 +7,8 @@ from finetune.evaluation import ranking
 from finetune.evaluation.ranking import encode_source, rank, score_sentences
 from finetune.recipe import Recipe
 from finetune.training.model import load_base
-from tests.conftest import gazette, tiny_t5
+from tests.conftest import gazette
+from tests.support.models import tiny_t5
 
 DOCUMENTS = [row["document"] for row in gazette("validation")[:4]]
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM
 from finetune.recipe import Lora
 from finetune.training.attention import fused_attention, set_dropout
 from finetune.training.model import add_adapter
-from tests.conftest import tiny_t5
+from tests.support.models import tiny_t5
 
 
 @pytest.fixture(scope="module", params=["v1.0", "v1.1", "mt5"])

@@ -12,8 +12,9 @@ from precis.bundle.verify import open_bundle
 from precis.runtime.kv_cache import Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
-from tests.conftest import ROOT, exported, tiny_t5
+from tests.conftest import ROOT
 from tests.support.engines import ODD, SETTINGS, TEXTS, reference, settings_id
+from tests.support.models import exported, tiny_t5
 
 
 @pytest.fixture(scope="module", params=["v1.1", "base"])

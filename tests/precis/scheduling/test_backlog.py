@@ -8,11 +8,11 @@ import pytest
 
 from precis import GenerationParams, TooMuchWork
 from precis.params import resolve
-from precis.scheduling.backlog import COUNTED_SHARE, RequestBacklog
+from precis.scheduling.backlog import MAX_COUNTED_TOKENS, RequestBacklog
 from precis.scheduling.sequence import Sequence
 
 QUEUE = 1 << 16  # tokens
-COUNTED = int(QUEUE * COUNTED_SHARE)
+COUNTED = MAX_COUNTED_TOKENS
 
 CONFIG = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
 

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Looks up known vulnerabilities of the packages in every lock; those that requirements/vex.json judges are left out.
+# Run by make audit.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mapfile -t judged < <(.venv/bin/python -c '
+import json
+for statement in json.load(open("requirements/vex.json"))["statements"]:
+    if statement["status"] in ("not_affected", "fixed"):
+        print("--ignore-vuln", statement["vulnerability"]["name"], sep="\n")
+        for alias in statement["vulnerability"].get("aliases", []):
+            print("--ignore-vuln", alias, sep="\n")
+')
+failed=0
+for lock in train-cpu train-cuda serve-cpu serve-cuda test next; do
+  echo "requirements/$lock.txt"
+  .venv/bin/uv tool run --quiet pip-audit==2.10.1 --disable-pip --require-hashes "${judged[@]}" --requirement "requirements/$lock.txt" || failed=1
+done
+exit $failed
