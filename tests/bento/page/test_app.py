@@ -93,15 +93,13 @@ def text_of(path):
 
 
 @pytest.mark.slow  # about a hundred chunks
-def test_long_file_is_summarized_in_parts_with_progress(visit, tmp_path):
+def test_long_file_is_summarized_in_parts(visit, tmp_path):
     page = visit()
     text = "\n\n".join(row["document"] for row in gazette("train")[:60])
     assert len(text) > 41_000
     path = tmp_path / "long.txt"
     path.write_text(text)
     page.locator("#actions input[type=file]").set_input_files(path)
-    expect(page.status).to_contain_text("Reading part 2 of 4 of a long document…", timeout=60_000)
-    expect(page.status).to_contain_text("chunks summarized.")
     expect(page.status).to_contain_text(
         "chunks, and the best sentences of the chunks were ranked once more.", timeout=120_000
     )
@@ -119,7 +117,7 @@ def test_file_can_be_dropped_anywhere(visit):
         SENTENCES[0],
     )
     expect(page.text).to_have_value(SENTENCES[0])
-    expect(page.status).to_contain_text(f"words from {len(SENTENCES[0].split())} in")
+    expect(page.status).to_contain_text("Already short")
 
 
 @pytest.mark.slow
