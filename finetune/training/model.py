@@ -104,9 +104,9 @@ def _reset_generation_parameters(config: PretrainedConfig) -> None:
     transformers would otherwise put them over those of the recipe when it saves the model.
     """
     defaults = vars(PretrainedConfig())
-    kept = (*SPECIAL_TOKENS, "bos_token_id", "transformers_version", "output_hidden_states")
+    model_settings = (*SPECIAL_TOKENS, "bos_token_id", "transformers_version", "output_hidden_states")
     for name in vars(GenerationConfig()):
-        if name in defaults and name not in kept and not name.startswith("_"):
+        if name in defaults and name not in model_settings and not name.startswith("_"):
             setattr(config, name, defaults[name])
 
 

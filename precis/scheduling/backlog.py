@@ -106,10 +106,10 @@ class RequestBacklog:
         total = Work()
         for sequence in sequences:
             total.add(self.costs.of(sequence))
-        left = math.inf if request.deadline is None else request.deadline - time.monotonic()
-        newcomer = Newcomer(self.costs.rates()(total), left)
+        seconds_left = math.inf if request.deadline is None else request.deadline - time.monotonic()
+        newcomer = Newcomer(self.costs.rates()(total), seconds_left)
         if not newcomer.is_possible:
-            raise TooMuchWork(newcomer.seconds, left)
+            raise TooMuchWork(newcomer.seconds, seconds_left)
         return self.admission(request.caller, request.weight, len(sequences), max_tokens), newcomer
 
     def check_prefill(self, tokens: int, deadline: float) -> None:

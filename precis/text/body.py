@@ -140,28 +140,32 @@ def _is_signature(text: str, start: int, end: int) -> bool:
 
 
 def _kind(text: str, start: int, end: int, head: str, is_chat: bool) -> _Kind:
-    whole = end - start <= PREFIX
-    if patterns.QUOTED.match(head) or patterns.RULE.match(head) or (whole and patterns.QUOTE_INTRODUCTION.match(head)):
+    is_short = end - start <= PREFIX
+    if (
+        patterns.QUOTED.match(head)
+        or patterns.RULE.match(head)
+        or (is_short and patterns.QUOTE_INTRODUCTION.match(head))
+    ):
         return _Kind.CLOSING if patterns.SIGNATURE_RULE.match(head) else _Kind.OTHER
-    if whole and (patterns.SENDER_LINE.match(head) or patterns.IMAGE.match(head) or patterns.SIGNED.match(head)):
+    if is_short and (patterns.SENDER_LINE.match(head) or patterns.IMAGE.match(head) or patterns.SIGNED.match(head)):
         return _Kind.OTHER
     if end - start <= LONGEST_NOTE and (
         patterns.BOILERPLATE.match(head) or patterns.BOILERPLATE_ANYWHERE.search(text, start, end)
     ):
-        return _Kind.REST_OTHER if whole and patterns.ENDS_BODY.match(head) else _Kind.OTHER
+        return _Kind.REST_OTHER if is_short and patterns.ENDS_BODY.match(head) else _Kind.OTHER
     if is_chat:
         return _Kind.BODY
-    if whole and patterns.ENDS_BODY.match(head):
+    if is_short and patterns.ENDS_BODY.match(head):
         return _Kind.REST_OTHER
-    if whole and patterns.SALUTATION.match(head):
+    if is_short and patterns.SALUTATION.match(head):
         return _Kind.OTHER
-    if whole and patterns.CLOSING.match(head):
+    if is_short and patterns.CLOSING.match(head):
         return _Kind.CLOSING
     number = patterns.NUMBER.match(head)
     rest = head[number.end() :] if number else head
-    if patterns.MINUTES.match(rest) or (whole and (patterns.BYLINE.match(head) or patterns.DATE_NOTE.match(head))):
+    if patterns.MINUTES.match(rest) or (is_short and (patterns.BYLINE.match(head) or patterns.DATE_NOTE.match(head))):
         return _Kind.OTHER
-    if whole and _is_heading(rest, bool(number), bool(patterns.ITEM.match(head))):
+    if is_short and _is_heading(rest, bool(number), bool(patterns.ITEM.match(head))):
         return _Kind.OTHER
     return _Kind.BODY
 

@@ -118,7 +118,7 @@ def without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
                     seen[key].add(number)
     needed = min(MIN_REPEATS, max(2, len(pages)))
     running = {key for key, numbers in seen.items() if len(numbers) >= needed}
-    kept = [
+    bodies = [
         [
             line
             for line in page
@@ -127,8 +127,8 @@ def without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
         for page in pages
     ]
     # Pages with nothing else on them were no running lines but the text.
-    emptied = sum(bool(page) and not rest for page, rest in zip(pages, kept, strict=True))
-    return pages if emptied * 2 > len(pages) else kept
+    emptied = sum(bool(page) and not rest for page, rest in zip(pages, bodies, strict=True))
+    return pages if emptied * 2 > len(pages) else bodies
 
 
 def _edge_lines(page: list[Line]) -> list[Line]:

@@ -45,11 +45,11 @@ def test_parts_are_cut_at_the_best_place(text, parts):
 
 def test_excerpts_hold_each_supporting_sentence_at_its_place():
     text = "".join(f"Sentence number {at} is here. " for at in range(1_000))
-    found = [Sentence(text[at : at + 20], at, at + 20, 1.0) for at in (20_000, 300, 20_500)]
-    shown, evidence = excerpts(text, Evidence(found, [], NOTHING))
+    sentences = [Sentence(text[at : at + 20], at, at + 20, 1.0) for at in (20_000, 300, 20_500)]
+    shown, evidence = excerpts(text, Evidence(sentences, [], NOTHING))
     assert len(shown) < 5_000
     assert shown.count(ELLIPSIS) == 1
-    for sentence, moved in zip(found, evidence.sentences, strict=True):
+    for sentence, moved in zip(sentences, evidence.sentences, strict=True):
         assert shown[moved.start : moved.end] == sentence.text
     assert text.startswith(excerpts(text, Evidence([], [], NOTHING))[0])
 

@@ -71,12 +71,12 @@ def test_only_the_routes_of_the_page_are_open(mounted_page):
         assert (await page.client.get("/ui/")).status_code == 200
         assert (await page.client.get("/ui/theme.css")).status_code == 200
         paths = [f"{API}/{path}" for path in SHUT] + ["/ui/config", "/ui/login", "/ui/pwa_icon", "/ui/x"]
-        found = {}
+        statuses = {}
         for path in paths:
             for method in ("GET", "POST"):
                 response = await page.client.request(method, path, json={})
-                found[method, path] = response.status_code
-        return {request: status for request, status in found.items() if status != 404}
+                statuses[method, path] = response.status_code
+        return {request: status for request, status in statuses.items() if status != 404}
 
     assert mounted_page.run(scenario(mounted_page)) == {}
 
@@ -188,9 +188,9 @@ def test_upload_is_read_by_its_session_only_and_then_deleted(mounted_page):
         await page.join(single, page.values(single, file_data(other)), "mine")
         await page.finish("mine")
         gone = await page.join(single, page.values(single, file_data(other)), "mine")
-        left = stored(page)
+        remaining = stored(page)
         page.uploads.delete_session("mine")
-        return json.dumps(message), theirs, again.status_code, gone.status_code, left, stored(page)
+        return json.dumps(message), theirs, again.status_code, gone.status_code, remaining, stored(page)
 
     message, theirs, again, gone, left, at_the_end = mounted_page.run(scenario(mounted_page))
     assert "1 of 1 document summarized" in message

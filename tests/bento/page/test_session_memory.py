@@ -18,14 +18,14 @@ async def until_idle(page: InProcessPage) -> None:
 def objects_with(text: str) -> list[str]:
     """The objects since gc.freeze() that hold a string with `text` in it, in words."""
     gc.collect()
-    found = []
+    descriptions = []
     for container in gc.get_objects():
         if type(container) in (dict, list, tuple, set):
             values = list(container.values() if type(container) is dict else container)
             if any(type(value) is str and text in value for value in values):
                 keys = list(container)[:4] if type(container) is dict else ""
-                found.append(f"{type(container).__name__} {keys} of {len(values)}")
-    return found
+                descriptions.append(f"{type(container).__name__} {keys} of {len(values)}")
+    return descriptions
 
 
 def test_text_of_ended_visits_is_in_no_object(mounted_page):
@@ -36,22 +36,22 @@ def test_text_of_ended_visits_is_in_no_object(mounted_page):
             assert (await page.summarize(f"The ferry {marker} is late for day {number}. It waits at the quay."))[
                 "success"
             ]
-        kept = len(objects_with(marker))
+        before_sweep = len(objects_with(marker))
         for _ in range(20):  # variables of Gradio's loops hold an event or two until they see another
             await page.summarize("Another visit. It is short.")
             await until_idle(page)
             await page.memory.sweep(idle_seconds=0)
-            if not (left := objects_with(marker)):
+            if not (remaining := objects_with(marker)):
                 break
-        return kept, left
+        return before_sweep, remaining
 
     gc.freeze()  # what is there already need not be searched
     try:
-        kept, left = page.run(scenario())
+        before_sweep, remaining = page.run(scenario())
     finally:
         gc.unfreeze()
-    assert kept >= VISITS, "this test sees what Gradio keeps before the sweep"
-    assert left == []
+    assert before_sweep >= VISITS, "this test sees what Gradio keeps before the sweep"
+    assert remaining == []
 
 
 def test_gradios_records_of_ended_visits_are_empty(mounted_page):
@@ -91,12 +91,12 @@ def test_session_with_an_open_stream_is_kept(mounted_page):
         await page.summarize("The ferry is late for the third day. It waits at the quay.", "tab")
         await until_idle(page)
         await page.memory.sweep(idle_seconds=0)
-        kept = "tab" in states.session_data
+        open_stream = "tab" in states.session_data
         page.memory.closed("tab")
         await page.memory.sweep(idle_seconds=60)
         kept_for_a_while = "tab" in states.session_data
         await page.memory.sweep(idle_seconds=0)
-        return kept, kept_for_a_while, "tab" in states.session_data
+        return open_stream, kept_for_a_while, "tab" in states.session_data
 
     assert page.run(scenario()) == (True, True, False)
 

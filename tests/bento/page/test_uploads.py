@@ -111,10 +111,10 @@ def test_start_deletes_what_a_killed_process_left_and_nothing_else(tmp_path):
     assert [path.name for path in files_in(tmp_path)] == ["left.txt"]
     (tmp_path / "others").write_text("not ours")
     running = UploadStore(tmp_path)
-    kept = upload(running)
+    own_file = upload(running)
     another = UploadStore(tmp_path)
     assert sorted(path.name for path in files_in(tmp_path)) == ["a.txt", "others"]
-    assert kept.exists(), "a process that runs keeps its files"
+    assert own_file.exists(), "a process that runs keeps its files"
     running.close()
     another.close()
 
