@@ -31,14 +31,27 @@ HOSTILE = {
 SIZE = 8_000  # characters
 
 
+ATTEMPTS = 8
+
+
 def seconds(work) -> float:
-    """The least processor time of three runs."""
-    times = []
-    for _ in range(3):
-        began = time.thread_time()
-        work()
-        times.append(time.thread_time() - began)
-    return min(times)
+    """Processor time of one run."""
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began
+
+
+def takes_linear_time(quarter, all_of_it) -> bool:
+    """Whether four times the input takes less than eight times the time, where quadratic time would be sixteen times.
+
+    A busy machine slows one of two runs down, so the least time of several is compared, for as many attempts as needed.
+    """
+    least_quarter = least = float("inf")
+    for _ in range(ATTEMPTS):
+        least_quarter, least = min(least_quarter, seconds(quarter)), min(least, seconds(all_of_it))
+        if least < 8 * least_quarter + 0.01:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
@@ -54,16 +67,20 @@ def seconds(work) -> float:
 )
 def test_time_grows_with_the_length(work, unit):
     text = "a " + unit * (4 * SIZE // len(unit))
-    once, four_times = seconds(lambda: work(text[:SIZE])), seconds(lambda: work(text))
-    assert four_times < 8 * once + 0.01, "quadratic time would be 16 times"
+    assert takes_linear_time(lambda: work(text[:SIZE]), lambda: work(text))
 
 
 @pytest.mark.parametrize("unit", ["\ufdfa", "a\u0301", "hundred ", "🦖"])
 def test_tokenizing_takes_linear_time_and_leaves_the_interpreter_to_others(engine, unit):
     text = unit * (6_000 if unit == "\ufdfa" else 30_000 // len(unit))
     encode = engine._tokenizer.encode
-    assert seconds(lambda: encode(text)) < 8 * seconds(lambda: encode(text[: len(text) // 4])) + 0.01
-    thread = threading.Thread(target=lambda: encode(text * 4))
+    assert takes_linear_time(lambda: encode(text[: len(text) // 4]), lambda: encode(text))
+    assert any(leaves_the_interpreter(lambda: encode(text * 4)) for _ in range(ATTEMPTS))
+
+
+def leaves_the_interpreter(work) -> bool:
+    """Whether another thread never waits for more than a third of the time that the work takes, or 0.1 s."""
+    thread = threading.Thread(target=work)
     thread.start()
     longest, last = 0.0, time.perf_counter()
     began = last
@@ -71,4 +88,4 @@ def test_tokenizing_takes_linear_time_and_leaves_the_interpreter_to_others(engin
         time.sleep(0.0005)
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
-    assert longest < max(0.1, (last - began) / 3)
+    return longest < max(0.1, (last - began) / 3)
