@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset, config, disable_progress_bars, load_dataset
 from datasets.exceptions import DatasetNotFoundError
@@ -88,9 +90,16 @@ def document_hash(document: str) -> int:
     return int(hashlib.sha256(normalized.encode()).hexdigest(), 16)
 
 
-def document_hashes(pairs: Dataset) -> list[int]:
-    """`document_hash` of each document."""
-    return [document_hash(text) for batch in pairs.iter(WRITTEN_ROWS) for text in batch["document"]]
+def document_hashes(pairs: Dataset) -> np.ndarray:
+    """The last 64 bits of `document_hash` of each document, (pairs,)."""
+    return _for_each_pair(pairs, lambda document, _: document_hash(document) % 2**64, np.uint64)
+
+
+def _for_each_pair(pairs: Dataset, function: Callable[[str, str], int], dtype: type) -> np.ndarray:
+    """The number that `function` gives for each document and summary, (pairs,)."""
+    batches = pairs.iter(WRITTEN_ROWS)
+    rows = (row for batch in batches for row in zip(batch["document"], batch["summary"], strict=True))
+    return np.fromiter(starmap(function, rows), dtype, len(pairs))
 
 
 def _load(data: Data, key: str) -> _Split:
@@ -100,16 +109,11 @@ def _load(data: Data, key: str) -> _Split:
         split = _Split(_read_files(files, Columns(data.document_column, data.summary_column)), 0, sha256=files.sha256)
     else:
         split = _load_from_hub(data, data.name, key)
-    keep = [
-        i * WRITTEN_ROWS + j
-        for i, batch in enumerate(split.pairs.iter(WRITTEN_ROWS))
-        for j, texts in enumerate(zip(batch["document"], batch["summary"], strict=True))
-        if not any(map(is_blank, texts))
-    ]
-    if not keep:
+    has_text = _for_each_pair(split.pairs, lambda *texts: not any(map(is_blank, texts)), np.bool_)
+    if not has_text.any():
         raise UserError(f"data.{key} ({source}) holds no pair with both a document and a summary.")
-    dropped = len(split.pairs) - len(keep)
-    return replace(split, pairs=split.pairs.select(keep) if dropped else split.pairs, dropped=dropped)
+    pairs = split.pairs if has_text.all() else split.pairs.select(np.flatnonzero(has_text))
+    return replace(split, pairs=pairs, dropped=len(split.pairs) - len(pairs))
 
 
 def _read_files(files: DataFiles, columns: Columns) -> Dataset:
@@ -185,6 +189,7 @@ def _has_loading_script(name: str) -> bool:
 
 def _split_by_hash(pairs: Dataset) -> tuple[Dataset, Dataset]:
     """Training and validation pairs by the document's hash, so that equal documents are in the same split."""
-    held_back = [value % 100 < VALIDATION_PERCENT for value in document_hashes(pairs)]
-    train, validation = ([i for i, held in enumerate(held_back) if held is side] for side in (False, True))
-    return pairs.select(train), pairs.select(validation)
+    held_back = _for_each_pair(
+        pairs, lambda document, _: document_hash(document) % 100 < VALIDATION_PERCENT, np.bool_
+    )
+    return pairs.select(np.flatnonzero(~held_back)), pairs.select(np.flatnonzero(held_back))

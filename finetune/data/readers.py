@@ -18,7 +18,7 @@ from finetune.data.files import TEXT_PAIRS, DataFiles
 from finetune.errors import UserError
 
 Row = tuple[str | None, str | None]  # document and summary; None where there is none
-PARQUET_ROWS = 256  # read at once
+PARQUET_ROWS, PARQUET_BUFFER = 256, 1 << 20  # read at once: rows, and bytes of a column
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _MAX_FIELD = 2**31 - 1  # characters; Python's own limit is 131,072
 
@@ -180,7 +180,8 @@ def _without_escapes(value: str | None) -> str | None:
 
 
 def _parquet(path: Path, key: str, columns: Columns) -> Iterator[Row]:
-    with pq.ParquetFile(path) as file:
+    # Without a buffer the text of a row group is read at once, and one row group may be the file.
+    with pq.ParquetFile(path, buffer_size=PARQUET_BUFFER) as file:
         columns.check(path, key, file.schema_arrow.names)
         wanted = [columns.document, columns.summary]
         for name in wanted:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from finetune.data.language import UNDETERMINED, detect_language
 from finetune.data.loading import Pairs, document_hashes
+from finetune.data.tokenizing import token_counts
 from finetune.files import write_text
 from finetune.recipe import Data
 from finetune.reports.plots import length_histogram
@@ -21,18 +22,19 @@ FEW_PAIRS = 100  # validation pairs below which ROUGE is mostly noise
 def data_report(pairs: Pairs, encoded: dict[str, Dataset], data: Data) -> DataReport:
     """Counts both splits of `pairs`. `encoded` holds the results of `tokenize_pairs` by split."""
     rows = {"train": pairs.train, "validation": pairs.validation}
-    documents = {name: document_hashes(split) for name, split in rows.items()}
+    documents = {name: np.unique(document_hashes(split)) for name, split in rows.items()}
     reports = {
-        name: _split_report(rows[name], documents[name], encoded[name], pairs.dropped.get(name, 0), data)
+        name: _split_report(rows[name], len(documents[name]), encoded[name], pairs.dropped.get(name, 0), data)
         for name in rows
     }
     splits = Splits(**reports)
-    leaks = len(set(documents["train"]) & set(documents["validation"]))
+    leaks = len(np.intersect1d(documents["train"], documents["validation"], assume_unique=True))
     return DataReport(splits=splits, leaks=leaks, warnings=_warnings(splits, leaks, data))
 
 
-def _split_report(pairs: Dataset, documents: list[int], encoded: Dataset, dropped: int, data: Data) -> SplitReport:
-    document_tokens, summary_tokens = (np.array(encoded[f"{name}_tokens"]) for name in ("document", "summary"))
+def _split_report(pairs: Dataset, documents: int, encoded: Dataset, dropped: int, data: Data) -> SplitReport:
+    """`documents` counts those that differ."""
+    document_tokens, summary_tokens = (token_counts(encoded, f"{name}_tokens") for name in ("document", "summary"))
     return SplitReport(
         pairs=len(pairs),
         left_out_empty=dropped,
@@ -40,7 +42,7 @@ def _split_report(pairs: Dataset, documents: list[int], encoded: Dataset, droppe
         summary_tokens=_percentiles(summary_tokens),
         documents_cut=int((document_tokens > data.max_document_tokens).sum()),
         summaries_cut=int((summary_tokens > data.max_summary_tokens).sum()),
-        duplicate_documents=len(documents) - len(set(documents)),
+        duplicate_documents=len(pairs) - documents,
         language=detect_language(pairs["document"][:LANGUAGE_SAMPLE]),
     )
 
@@ -95,7 +97,7 @@ def write_report(report: DataReport, train_set: Dataset, data: Data, folder: Pat
     lines += [f"| {title} | {' | '.join(values)} |" for title, values in _rows(report)]
     lines += ["", *(f"- {warning}" for warning in report.warnings), "", "![Lengths in tokens](data.png)", ""]
     write_text(folder / "data.md", "\n".join(lines))
-    lengths = {name: train_set[f"{name}_tokens"] for name in ("document", "summary")}
+    lengths = {name: token_counts(train_set, f"{name}_tokens") for name in ("document", "summary")}
     limits = {"document": data.max_document_tokens, "summary": data.max_summary_tokens}
     length_histogram(lengths, limits, folder / "data.png")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from finetune.data.tokenizing import BATCH
 from finetune.errors import UserError
 from finetune.evaluation.baselines import mean_rouge
 from finetune.evaluation.ranking import Source, encode_source
@@ -62,10 +63,11 @@ def use_sentence_targets(
     Candidates are the sentences of the part of a document that the model reads. A document without any keeps its
     summary.
     """
-    targets = []
-    for row in track(pairs, "sentences of the documents"):
+
+    def with_target(row: dict[str, str]) -> dict[str, str]:
         source = encode_source(tokenizer, row["document"], recipe)
         sentences = [candidate.text for candidate in source.candidates]
         best = best_indices(feature_scores(sentences, feature_weights), 1)
-        targets.append(sentences[best[0]] if best else row["summary"])
-    return Dataset.from_dict({"document": list(pairs["document"]), "summary": targets})
+        return {"summary": sentences[best[0]] if best else row["summary"]}
+
+    return pairs.map(with_target, writer_batch_size=BATCH)

@@ -2,6 +2,7 @@
 
 from typing import TypeVar
 
+import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
@@ -40,6 +41,11 @@ def tokenize_pairs(pairs: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: R
     return pairs.map(
         tokenize, batched=True, batch_size=BATCH, writer_batch_size=BATCH, remove_columns=pairs.column_names
     )
+
+
+def token_counts(encoded: Dataset, column: str) -> np.ndarray:
+    """The numbers in a column of `tokenize_pairs`, (pairs,), without a Python object for each."""
+    return np.asarray(encoded.with_format("numpy", columns=[column])[column][:])
 
 
 def _encode_whole(tokenizer: PreTrainedTokenizerFast, documents: list[str], recipe: Recipe) -> list[list[int]]:

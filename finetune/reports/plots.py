@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -22,7 +23,7 @@ def training_curve(log: list[dict[str, float]], path: Path) -> None:
     plt.close(figure)
 
 
-def length_histogram(lengths: dict[str, list[int]], limits: dict[str, int], path: Path) -> None:
+def length_histogram(lengths: dict[str, np.ndarray], limits: dict[str, int], path: Path) -> None:
     """Writes histograms of the token counts of documents and summaries, with the recipe's limits, to `path`."""
     figure, panels = plt.subplots(1, len(lengths), figsize=(8, 3), layout="constrained")
     for axes, (name, counts) in zip(panels, lengths.items(), strict=True):

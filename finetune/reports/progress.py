@@ -1,6 +1,6 @@
 """Progress bars on the console."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -23,9 +23,8 @@ def progress_bar() -> Progress:
     )
 
 
-def track(items: Iterable[T], title: str) -> Iterator[T]:
+def track(items: Collection[T], title: str) -> Iterator[T]:
     """Yields `items` and shows a progress bar."""
-    items = list(items)
     with progress_bar() as progress:
         task = progress.add_task(title, total=len(items), note="")
         for item in items:

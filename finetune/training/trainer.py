@@ -7,11 +7,13 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from pyarrow.compute import list_value_length
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, Seq2SeqTrainer
 
 from finetune.data.sampler import LengthGroupedSampler
+from finetune.data.tokenizing import BATCH
 from finetune.errors import UserError
 from finetune.training.callbacks import SamplerEpochCallback, StepTimerCallback
 from finetune.training.checkpoints import list_checkpoints
@@ -139,4 +141,5 @@ class FineTuner(Seq2SeqTrainer):
 
 
 def _input_lengths(dataset: Dataset) -> list[int]:
-    return list(map(len, dataset["input_ids"]))
+    rows = dataset.with_format("arrow", columns=["input_ids"])
+    return [length for batch in rows.iter(BATCH) for length in list_value_length(batch["input_ids"]).to_pylist()]
