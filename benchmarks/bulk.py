@@ -1,9 +1,9 @@
-"""Many documents: `precis bulk` compared with the bare engine and transformers' pipeline, and its memory.
+"""Many documents: `precis bulk` compared with the bare engine, and its memory.
 
     python -m benchmarks.bulk [--parts throughput memory]
 
 `throughput`: t5-small's shape with random weights in int8, texts of 50 to 500 tokens, 64 new ones each, without the
-time to load. `memory`: the peak with 1,000, 10,000 and 100,000 rows and a tiny model. About three and two minutes on
+time to load. `memory`: the peak with 1,000, 10,000 and 100,000 rows and a tiny model. About one and two minutes on
 two cores. Writes benchmarks/results/bulk.json; the last line is JSON.
 """
 
@@ -16,9 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.models import ensure_bundle
 from benchmarks.peers import Setup
 from finetune.files import write_json
@@ -30,12 +27,10 @@ from precis.runtime.threads import default_threads
 
 RESULTS = Path(__file__).parent / "results/bulk.json"
 PARTS = ("throughput", "memory")
-PIPELINE_BATCH = 32
 PEAK_MEMORY = (
     "from precis.cli import main; assert main() == 0;"
     "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 )
-console = Console()
 
 
 def write_rows(path: Path, count: int, shortest: int, longest: int) -> list[str]:
@@ -68,23 +63,8 @@ def command_seconds(source: Path, bundle: Path, rows: int, threads: int) -> floa
     return time.perf_counter() - began
 
 
-def pipeline_rate(model: Path, texts: list[str], new: int) -> float:
-    """transformers' summarization pipeline in batches, texts sorted by length, which is its best case."""
-    import torch
-    from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast, pipeline
-
-    torch.set_num_threads(default_threads())
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model, model_max_length=512)
-    summarize = pipeline("summarization", model=AutoModelForSeq2SeqLM.from_pretrained(model), tokenizer=tokenizer)
-    settings = {"min_new_tokens": new, "max_new_tokens": new, "truncation": True, "batch_size": PIPELINE_BATCH}
-    summarize(texts[:2], **settings)
-    began = time.perf_counter()
-    summarize(sorted(texts, key=len), **settings)
-    return len(texts) / (time.perf_counter() - began)
-
-
 def throughput(folder: Path) -> dict[str, float]:
-    """Rows a second of the engine, the command and the pipeline, and their ratios."""
+    """Rows a second of the engine and the command, and their ratio."""
     threads, rows, new = default_threads(), 512, 64
     setup = Setup(folder, "cpu", threads)
     bundle, source = ensure_bundle(setup, "int8"), folder / "in.jsonl"
@@ -99,11 +79,7 @@ def throughput(folder: Path) -> dict[str, float]:
     rates = {"engine": rows / (time.perf_counter() - began)}
     engine.close()
     rates["bulk"] = rows / (command_seconds(source, bundle, rows, threads) - loading)
-    # The peer is slow, and its rate settles soon: every fourth text.
-    rates["pipeline"] = pipeline_rate(setup.model, texts[::4], new)
-    rates["bulk_to_engine"] = rates["bulk"] / rates["engine"]
-    rates["bulk_to_pipeline"] = rates["bulk"] / rates["pipeline"]
-    return rates
+    return rates | {"bulk_to_engine": rates["bulk"] / rates["engine"]}
 
 
 def memory(folder: Path) -> dict[str, int]:
@@ -130,10 +106,6 @@ def main(argv: list[str]) -> int:
         for part in options.parts:
             figures = {"throughput": throughput, "memory": memory}[part](Path(scratch))
             result[part] = {name: round(value, 3) for name, value in figures.items()}
-            table = Table(part, "MiB" if part == "memory" else "rows a second, or ratio")
-            for name, value in result[part].items():
-                table.add_row(name, f"{value:,}")
-            console.print(table)
     write_json(RESULTS, result)
     print(json.dumps(result))
     return 0

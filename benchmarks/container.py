@@ -88,11 +88,6 @@ def main() -> None:
         "mebibytes": {"ready": round(when_ready), "with_page": round(with_page), "under_load": round(under_load)},
         "summaries_per_second": round(rate, 1),
     }
-    print(
-        f"{image}: {result['megabytes']} MB, ready after {result['ready_seconds']} s (median of {STARTS}); "
-        f"memory when ready {when_ready:.0f} MiB, with the page {with_page:.0f}, under load {under_load:.0f}; "
-        f"{rate:.1f} summaries a second from {CLIENTS} clients"
-    )
     print(json.dumps(result))
 
 

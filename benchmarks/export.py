@@ -2,10 +2,9 @@
 
     python -m benchmarks.export [--device cuda] [--model small|tiny|base] [--documents 100]
 
-The run has random weights (60 M), a LoRA adapter, 100 documents of 100 to 500 tokens and summaries of 64. `writing_...`
-is the cost of the graphs of both bundles, imports included; the rest is `python -m export RUN --precision fp32 int8`
-(fp16 and fp32 on a GPU), which also lets PyTorch and both engines summarize the documents and compares every link.
-Memory is the resident set of the process and its children, sampled. The last line is JSON.
+The run has random weights (60 M), a LoRA adapter, 100 documents of 100 to 500 tokens and summaries of 64. What is
+measured is `python -m export RUN --precision fp32 int8` (fp16 and fp32 on a GPU), with PyTorch and both engines
+summarizing the documents. Memory is the resident set of the process and its children, sampled. The last line is JSON.
 """
 
 import argparse
@@ -19,12 +18,12 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.peers import PRECISIONS, SHAPES, VOCABULARY, token_ids, word
+from benchmarks.peers import PRECISIONS, SHAPES, VOCABULARY, word
 from benchmarks.server import ROOT, resident_bytes
 from finetune.files import write_json
 
 WORDS = (100, 500)  # of a document
-LIMITS = {"writing_seconds": 120, "writing_peak_mib": 4096, "fp32_mb": 260, "int8_mb": 75}  # for t5-small
+LIMITS = {"fp32_mb": 260, "int8_mb": 75}  # for t5-small
 SAMPLE_SECONDS = 0.05
 LINK_KEYS = (
     "link",
@@ -46,11 +45,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--tiny", action="store_true", help="a tiny model and few documents, to try that everything runs"
     )
-    parser.add_argument("--write", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if options.write:
-        write_bundles(*options.write)
-        return 0
     if options.tiny:
         options.documents, options.model = 4, "base" if options.model == "base" else "tiny"
     result: dict = {"shape": options.model, "documents": options.documents}
@@ -59,10 +54,6 @@ def main(argv: list[str]) -> int:
             run = write_base_run(Path(scratch) / "run", options.documents)
         else:
             run = write_random_run(Path(scratch), SHAPES[options.model], options.documents)
-        if options.device == "cpu":
-            write_only = ["benchmarks.export", "--write", str(run / "merged"), str(Path(scratch) / "written")]
-            seconds, peak = measure([sys.executable, "-m", *write_only])
-            result |= {"writing_seconds": round(seconds, 1), "writing_peak_mib": round(peak / 2**20)}
         command = [sys.executable, "-m", "export", str(run), "--device", options.device]
         seconds, peak = measure([*command, "--precision", *PRECISIONS[options.device]])
         result |= {"seconds": round(seconds, 1), "peak_mib": round(peak / 2**20), "links": {}}
@@ -76,15 +67,6 @@ def main(argv: list[str]) -> int:
         write_json(options.output, result)
     print(json.dumps(result))
     return 0
-
-
-def write_bundles(model: Path, folder: Path) -> None:
-    """Writes the graphs of an fp32 and an int8 bundle, without parity checks."""
-    from benchmarks.models import write_bundle
-    from export.documents import CALIBRATION_DOCUMENTS
-
-    write_bundle(model, folder / "fp32")
-    write_bundle(model, folder / "int8", token_ids(CALIBRATION_DOCUMENTS))
 
 
 def write_random_run(folder: Path, shape: dict[str, int], documents: int) -> Path:

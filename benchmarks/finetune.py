@@ -1,4 +1,4 @@
-"""Speed and memory of training: our method, transformers' stock settings, and everything padded to 1,024 tokens.
+"""Speed and memory of training: our method, and transformers' stock settings with and without our adapter.
 
     python -m benchmarks.finetune [--device cuda] [--parts methods variants] [--data FILE] [--steps 16] [--batch 8]
 
@@ -9,12 +9,10 @@ file with columns document and summary; cut at 1,024 and 128 tokens):
   to the longest of a batch, bf16 where the hardware computes in it
 - stock: run_summarization.py's defaults: every weight, shuffled, padded to the longest of a batch, fp32
 - stock-lora: the same with our adapter, which shows what LoRA contributes
-- notebook: our adapter, padding="max_length" to 1,024 and 128 tokens, fp32
 
-Each goes through the file in its own order, and the first steps of that epoch are measured. All but the notebook count
-tokens that are no padding; there each pair takes the same, and it runs a quarter of the steps. Each method has a
-process of its own, and they take turns. Part `variants` measures settings of our method (variants.py). The last line is
-JSON.
+Each goes through the file in its own order, and the first steps of that epoch are measured; padding is not counted.
+Each method has a process of its own, and they take turns. Part `variants` measures settings of our method
+(variants.py). The last line is JSON.
 """
 
 import argparse
@@ -25,17 +23,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks import variants
 from benchmarks.server import ROOT
+from benchmarks.variants import random_t5_recipe
 from finetune.files import write_json
-from finetune.recipe import Recipe
-from finetune.recipe_io import parse_recipe
 
-METHODS = ("ours", "stock", "stock-lora", "notebook")
-LONGEST = {"document": 1024, "summary": 128}  # tokens
+METHODS = ("ours", "stock", "stock-lora")
 
 
 def main(argv: list[str]) -> int:
@@ -67,24 +60,16 @@ def main(argv: list[str]) -> int:
 
 
 def compare_methods(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Runs every method in a process of its own and prints the table."""
-    console = Console(stderr=True)
+    """Runs every method in a process of its own and prints its figures."""
     results: dict[str, dict[str, float]] = {}
     for method in METHODS:
-        steps = max(1, options.steps // (4 if method == "notebook" else 1))
         command = [sys.executable, "-m", "benchmarks.finetune", "--method", method, "--device", options.device]
-        command += ["--data", str(options.data.resolve()), "--batch", str(options.batch), "--steps", str(steps)]
-        with console.status(f"{method}, {steps} steps"):
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        command += ["--data", str(options.data.resolve()), "--batch", str(options.batch), "--steps", str(options.steps)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr[-4000:])
         results[method] = json.loads(done.stdout.splitlines()[-1])
-    table = Table("", "samples/s", "tokens/s", "peak MiB", "ours is faster by", box=None)
-    for method, row in results.items():
-        ratio = results["ours"]["samples_per_second"] / row["samples_per_second"]
-        figures = (f"{row['samples_per_second']:.2f}", f"{row['tokens_per_second']:,.0f}", f"{row['peak_mib']:,.0f}")
-        table.add_row(method, *figures, f"{ratio:.2f}")
-    Console(width=100).print(table)
+        print(method, results[method], file=sys.stderr)
     return results
 
 
@@ -121,7 +106,9 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
 
     logging.set_verbosity_error()
     set_seed(0)
-    recipe = _recipe(steps, batch, "auto" if method == "ours" else "fp32")
+    recipe = random_t5_recipe(
+        max_steps=steps, batch_size=batch, precision="auto" if method == "ours" else "fp32", dropout=0.0
+    )
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")
     network = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
     network.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -136,7 +123,6 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
             tokens, seconds = trained.tokens, trained.seconds
         else:
             timer = StepTimerCallback()
-            collator = DataCollatorForSeq2Seq(tokenizer, model=model)
             trainer = Stock(
                 model=model,
                 args=Seq2SeqTrainingArguments(
@@ -149,50 +135,15 @@ def measure(method: str, data: Path, steps: int, batch: int) -> dict[str, float]
                     use_cpu=not torch.cuda.is_available(),
                 ),
                 train_dataset=encoded,
-                data_collator=collator
-                if method != "notebook"
-                else lambda pairs: _pad_to_max_length(pairs, tokenizer, model),
+                data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
                 callbacks=[timer],
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
             tokens, seconds = trainer.tokens, timer.total_seconds
     # All orders give the same tokens in an epoch, but not in its first steps.
-    samples = batch * steps if method == "notebook" else tokens / each
-    return {
-        "samples_per_second": samples / seconds,
-        "tokens_per_second": samples * each / seconds,
-        "peak_mib": memory.peak_mib(),
-    }
-
-
-def _recipe(steps: int, batch: int, precision: str) -> Recipe:
-    return parse_recipe(
-        {
-            "output": "unused",
-            "model": {"name": "models/base"},
-            "data": {
-                "train": "unused",
-                "max_document_tokens": LONGEST["document"],
-                "max_summary_tokens": LONGEST["summary"],
-            },
-            "training": {"max_steps": steps, "batch_size": batch, "precision": precision, "dropout": 0.0},
-        }
-    )
-
-
-def _pad_to_max_length(batch: list[dict], tokenizer, model) -> dict:
-    """Pads as padding="max_length" does: every document to 1,024 tokens, every summary to 128."""
-    import torch
-
-    rows = [{"input_ids": row["input_ids"]} for row in batch]
-    padded = tokenizer.pad(rows, padding="max_length", max_length=LONGEST["document"], return_tensors="pt")
-    labels = torch.full((len(batch), LONGEST["summary"]), -100)
-    for i, row in enumerate(batch):
-        labels[i, : len(row["labels"])] = torch.tensor(row["labels"])
-    padded["labels"] = labels
-    padded["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)
-    return padded
+    samples, tokens = tokens / each / seconds, tokens / seconds
+    return {"samples_per_second": samples, "tokens_per_second": tokens, "peak_mib": memory.peak_mib()}
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ def main() -> None:
         first, log = first_answer(clone, home)
         second, _ = first_answer(clone, home)
     training = int(re.search(r"Trained in (\d+) s", log)[1])
-    print(f"clean clone to the first answer: {first:.0f} s, of which training {training} s; again: {second:.1f} s")
     print(json.dumps({"first": round(first, 1), "training": training, "second": round(second, 1)}))
 
 

@@ -1,7 +1,6 @@
 """Load generators for a server: closed loop (clients wait for their answers) and open loop (arrivals do not)."""
 
 import asyncio
-import os
 import random
 import time
 from collections import Counter
@@ -86,7 +85,7 @@ async def closed(url: str, body: Body, clients: int, length: float) -> dict[str,
     """
     recorder, pool = Recorder(url, body), texts(512, 2)
     async with _session() as session:
-        own, started = _cpu_seconds(), time.perf_counter()
+        started = time.perf_counter()
         begin = started + length / 5
 
         async def client(first: int) -> None:
@@ -97,7 +96,7 @@ async def closed(url: str, body: Body, clients: int, length: float) -> dict[str,
                 index += clients
 
         await asyncio.gather(*(client(first) for first in range(clients)))
-    return recorder.summary(begin, length) | _clients_share(own, started)
+    return recorder.summary(begin, length)
 
 
 async def open_loop(url: str, body: Body, rate: float, length: float) -> dict[str, object]:
@@ -108,7 +107,7 @@ async def open_loop(url: str, body: Body, rate: float, length: float) -> dict[st
     draw, pool = random.Random(3), texts(512, 3)
     warm_up, recorder = Recorder(url, body), Recorder(url, body)
     async with _session() as session:
-        own, started, sent = _cpu_seconds(), time.perf_counter(), []
+        started, sent = time.perf_counter(), []
         at, begin = started, started + length / 5
         while at < begin + length:
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
@@ -116,13 +115,4 @@ async def open_loop(url: str, body: Body, rate: float, length: float) -> dict[st
             sent.append(asyncio.create_task(current.post(session, pool[len(sent) % len(pool)])))
             at += draw.expovariate(rate)
         await asyncio.gather(*sent)
-    return recorder.summary(begin, length, tuple(warm_up.done)) | _clients_share(own, started)
-
-
-def _cpu_seconds() -> float:
-    return sum(os.times()[:2])
-
-
-def _clients_share(before: float, began: float) -> dict[str, float]:
-    """How many CPUs the clients used, which the server lacked."""
-    return {"clients_processors": round((_cpu_seconds() - before) / (time.perf_counter() - began), 2)}
+    return recorder.summary(begin, length, tuple(warm_up.done))

@@ -11,10 +11,10 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from benchmarks.peers import INPUT_LIMIT, SHAPES, VOCABULARY, Setup, token_ids, word
 from export.graphs.trace import trace, write_graphs
 from export.precision.activations import measure_activations
-from export.precision.fp16 import ACTIVATION_LIMITS, to_fp16, with_shared_caches
+from export.precision.candidates import fp16_candidates
 from export.precision.int8 import quantize_graphs
 from precis.bundle.manifest import FORMAT, sha256
-from precis.bundle.names import DECODER, MANIFEST
+from precis.bundle.names import MANIFEST
 
 PREFIX = "w3 "
 SMALL = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
@@ -54,9 +54,7 @@ def write_gpu_bundle(model: Path, folder: Path, precision: str) -> None:
     if precision == "fp16":
         inputs = [[3, *range(10 + i, 100 + i), 1] for i in range(2)]
         ranges = measure_activations(graphs, inputs, [list(range(10, 18))] * len(inputs), 0)
-        limit = ACTIVATION_LIMITS[0]
-        large = {node for name, graph in graphs.items() for node in ranges[name].nodes_above(graph, limit)}
-        graphs = to_fp16(graphs, ranges, with_shared_caches(graphs[DECODER], large))
+        graphs = next(fp16_candidates(graphs, [], ranges)).graphs
     write_graphs(graphs, model, folder)
     write_manifest(folder, precision=precision)
 

@@ -1,6 +1,6 @@
 """The service over HTTP: closed-loop clients, open-loop arrivals up to ten times its capacity, and its peers.
 
-    python -m benchmarks.service [--quick] [--device cuda] [--parts PART ...] [--scratch FOLDER]
+    python -m benchmarks.service [--device cuda] [--parts PART ...] [--scratch FOLDER]
 
 t5-small's shape with random weights in int8, texts of 50 to 450 tokens, 48 new tokens, greedy. Parts: `alone` (the
 engine without HTTP), `startup` (seconds from process start to the first answer and to the page, and resident memory,
@@ -17,31 +17,30 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import urllib.request
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.loads import Body, closed, open_loop
+from benchmarks.loads import Body, closed, open_loop, texts
 from benchmarks.peers import PRECISIONS, Setup
 from benchmarks.server import BENTOML, ROOT, START, Server
 from benchmarks.turns import processor
 from finetune.files import write_json
+from precis import Engine, GenerationParams
 
 RESULT = Path(__file__).parent / "results/service.json"
 OVERLOADS = (0.5, 1, 2, 10)  # arrivals, as multiples of the engine's own throughput
 PARTS = ("alone", "startup", "closed", "open", "plain")
 START_SECONDS = 180.0
+CALLERS = 64  # of the engine alone
 CORES = sorted(os.sched_getaffinity(0))
 SERVING = CORES[:-1] or CORES
 console = Console()
@@ -67,13 +66,30 @@ SIZES = {
 }
 
 
-def run_engine_alone(bundle: Path, device: str, new: int, seconds: float) -> float:
-    """The engine's own throughput, in a process on the cores that servers get."""
-    arguments = [str(bundle), device, str(len(SERVING)), str(new), str(seconds)]
-    command = [sys.executable, "-m", "benchmarks.engine_alone", *arguments]
-    pinned = partial(os.sched_setaffinity, 0, SERVING)
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pinned)
-    rate = round(float(done.stdout.split()[-1]), 2)
+def measure_engine(bundle: Path, device: str, new: int, seconds: float) -> float:
+    """Summaries a second without HTTP, on the servers' cores; CALLERS ask again as soon as they are answered."""
+    os.sched_setaffinity(0, SERVING)
+    engine = Engine.load(bundle, device=device, threads=len(SERVING), max_waiting_tokens=1 << 30)
+    params = GenerationParams(max_new_tokens=new, min_new_tokens=new, num_beams=1, passthrough=False)
+    pool = texts(512, 1)
+
+    async def run(length: float) -> float:
+        began, done = time.perf_counter(), 0
+
+        async def call(index: int) -> None:
+            nonlocal done
+            while time.perf_counter() < began + length:
+                await engine.summarize(pool[index % len(pool)], params)
+                done += 1
+                index += CALLERS
+
+        await asyncio.gather(*map(call, range(CALLERS)))
+        return done / (time.perf_counter() - began)
+
+    asyncio.run(run(1.0))
+    rate = round(asyncio.run(run(seconds)), 2)
+    engine.close()
+    os.sched_setaffinity(0, CORES[-1:])
     console.print(f"the engine alone: {rate} summaries a second")
     return rate
 
@@ -101,37 +117,22 @@ def body(text: str, new: int) -> dict:
     return {"text": text, "max_new_tokens": new, "min_new_tokens": new, "num_beams": 1, "passthrough": False}
 
 
-def measure_startup(server: Server, bundle: Path) -> dict[str, float]:
-    """Seconds to the first answer and to the page; resident memory, and the engine's own figure for its caches."""
+def measure_startup(server: Server) -> dict[str, float]:
+    """Seconds to the first answer and to the page, and resident memory."""
     first_answer = server.wait_until_ready(START_SECONDS, "/summarize", body("w10 w11", 4))
     page = server.wait_until_ready(START_SECONDS, "/ui/")
-    with urllib.request.urlopen(f"{server.url}/metrics") as answer:
-        caches = float(re.search(rb"^precis_cache_bytes (\S+)", answer.read(), re.M)[1])
-    result = {
-        "first_answer_s": round(first_answer, 2),
-        "page_s": round(page, 2),
-        "resident_mib": round(server.memory() / 2**20),
-        "bundle_mib": round(sum(path.stat().st_size for path in bundle.iterdir()) / 2**20),
-        "stated_caches_mib": round(caches / 2**20),
-    }
+    resident = round(server.memory() / 2**20)
+    result = {"first_answer_s": round(first_answer, 2), "page_s": round(page, 2), "resident_mib": resident}
     console.print(result)
     return result
 
 
 def run_loads(title: str, loads: dict[str, Coroutine]) -> dict[str, dict]:
-    """Runs each load after the other, and prints a table of all."""
+    """Runs each load after the other, and prints its figures."""
     rows = {}
     for name, load in loads.items():
-        console.print(f"{title}: {name}", style="dim")
         rows[name] = asyncio.run(load)
-    table = Table("load", "summaries/s", "p50 s", "p99 s", "answers", "refused p99 ms", "clients' cores", title=title)
-    for name, row in rows.items():
-        answers = ", ".join(f"{count} x {status}" for status, count in row["statuses"].items())
-        table.add_row(
-            name, str(row["summaries_per_second"]), str(row["p50_s"]), str(row["p99_s"]), answers,
-            str(row.get("refused_p99_ms", "")), str(row["clients_processors"]),
-        )  # fmt: skip
-    console.print(table)
+        console.print(f"{title}, {name}: {rows[name]}")
     return rows
 
 
@@ -150,33 +151,6 @@ def better(rows: dict[str, dict], others: dict[str, dict]) -> dict[str, dict]:
     return {
         name: max(row, others.get(name, row), key=lambda run: run["summaries_per_second"]) for name, row in rows.items()
     }
-
-
-def ratios(result: dict) -> dict:
-    """Ratios between the parts that were measured; None if one of the two has no figure."""
-    figures: dict = {}
-    if "closed" not in result:
-        return figures
-    loaded = {**result["closed"], **result.get("open", {})}
-    peak = max(row["summaries_per_second"] for row in loaded.values())
-    if "engine_alone" in result:
-        figures["saturation_to_engine_alone"] = _ratio(peak, result["engine_alone"])
-    if "open" in result:
-        overloaded = result["open"]["10 x capacity"]
-        figures["overload_goodput_to_peak"] = _ratio(overloaded["summaries_per_second"], peak)
-        figures["overload_p99_to_saturation"] = _ratio(overloaded["p99_s"], result["closed"]["128 clients"]["p99_s"])
-        figures["overload_refused_p99_ms"] = overloaded.get("refused_p99_ms")
-    if "plain" in result:
-        best = max(row["summaries_per_second"] for row in result["plain"].values())
-        figures["throughput_to_plain"] = _ratio(peak, best)
-        figures["p99_of_plain"] = {
-            name: _ratio(row["p99_s"], result["plain"][name]["p99_s"]) for name, row in result["closed"].items()
-        }
-    return figures
-
-
-def _ratio(ours: float | None, theirs: float | None) -> float | None:
-    return round(ours / theirs, 3) if ours and theirs else None
 
 
 def write_models(setup: Setup, precision: str, plain: bool) -> Path:
@@ -199,7 +173,7 @@ def measure(
     """Measures the parts; `keep` adds results to `result`."""
     if "startup" in parts:
         with start_precis(setup, bundle, scratch, CORES) as ours:
-            keep(startup=measure_startup(ours, bundle))
+            keep(startup=measure_startup(ours))
     os.sched_setaffinity(0, CORES[-1:])
     best: dict = {}
     with ExitStack() as running:
@@ -214,7 +188,7 @@ def measure(
             peer = running.enter_context(start_plain(setup, scratch, SERVING, sizes.new))
         for _ in range(sizes.rounds):
             if "alone" in parts or ("open" in parts and "engine_alone" not in result):
-                rate = run_engine_alone(bundle, setup.device, sizes.new, sizes.seconds)
+                rate = measure_engine(bundle, setup.device, sizes.new, sizes.seconds)
                 best["engine_alone"] = max(rate, best.get("engine_alone", 0.0))
                 keep(**best)
             if "closed" in parts:
@@ -238,9 +212,6 @@ def measure(
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="three seconds a load, without the plain peer; nothing is written"
-    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these; others keep their results")
     parser.add_argument("--scratch", type=Path, help="keeps the models here, so that several calls can share them")
@@ -249,10 +220,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     sizes = SIZES["tiny" if options.tiny else options.device]
     parts = list(options.parts or (PARTS if options.device == "cpu" else ["closed"]))
-    if options.quick:
-        sizes = replace(sizes, seconds=3.0, rounds=1)
-        parts = [part for part in parts if part != "plain"]
-    output = options.output or (None if options.quick or options.tiny or options.device == "cuda" else RESULT)
+    output = options.output or (None if options.tiny or options.device == "cuda" else RESULT)
     precision = PRECISIONS["cuda"][0] if options.device == "cuda" else "int8"
     result = {"machine": processor(), "threads": len(SERVING)}
     if output and output.exists():
@@ -263,7 +231,6 @@ def main(argv: list[str]) -> int:
 
     def keep(**figures: object) -> None:
         result.update(figures)
-        result["ratios"] = ratios(result)
         if output:
             write_json(output, result)
 
@@ -272,7 +239,6 @@ def main(argv: list[str]) -> int:
         setup = Setup(options.scratch or scratch, options.device, len(SERVING), sizes.shape, sizes.rows)
         bundle = write_models(setup, precision, "plain" in parts)
         measure(parts, setup, bundle, scratch, sizes, result, keep)
-    console.print(result.get("ratios", {}))
     print(json.dumps(result))
     return 0
 

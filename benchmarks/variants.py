@@ -14,8 +14,11 @@ from pathlib import Path
 
 from benchmarks.peers import SHAPES, error_line
 from benchmarks.server import ROOT
+from finetune.recipe import Recipe
+from finetune.recipe_io import parse_recipe
 
 XSUM = 204_045  # training pairs
+LONGEST = {"document": 1024, "summary": 128}  # tokens, of the texts that the methods are compared on
 DOCUMENT, SUMMARY, LIMIT = (430, 160), (27, 7), 512  # tokens: mean and standard deviation; the longest document
 
 
@@ -56,29 +59,23 @@ def lengths(count: int, seed: int = 0) -> list[tuple[int, int]]:
     return [(one(DOCUMENT[0] + 50, DOCUMENT[1], 64, LIMIT), one(*SUMMARY, 8, 64)) for _ in range(count)]
 
 
-def operations(config, rank: int, document: int, summary: int) -> float:
-    """The fewest operations of one training pair, without padding.
+def operations(network, document: int, summary: int) -> int:
+    """Floating-point operations of a training step with one pair of so many tokens, by PyTorch's own count."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
-    The base needs its forward pass and the gradients of its activations, since its weights do not learn; attention and
-    the adapter need the forward pass and both gradients.
-    """
-    model, inner, feed = config.d_model, config.num_heads * config.d_kv, config.d_ff
-    layers, decoder_layers = config.num_layers, config.num_decoder_layers
+    ids, labels = (torch.ones(1, count, dtype=torch.int64, device=network.device) for count in (document, summary))
+    with FlopCounterMode(display=False) as counter:
+        network(input_ids=ids, labels=labels, use_cache=False).loss.backward()
+    network.zero_grad()
+    return counter.get_total_flops()
 
-    def sizes(count: int, first: int, second: int) -> tuple[int, int]:
-        """Weights of `count` linear layers, and of their adapters."""
-        return count * first * second, count * rank * (first + second)
 
-    def together(*parts: tuple[int, int]) -> tuple[int, int]:
-        return sum(part[0] for part in parts), sum(part[1] for part in parts)
-
-    encoder = together(sizes(4 * layers, model, inner), sizes(2 * layers, model, feed))
-    sources = sizes(2 * decoder_layers, model, inner)
-    decoder = together(sizes(6 * decoder_layers, model, inner), sizes(2 * decoder_layers, model, feed))
-    base = document * (encoder[0] + sources[0]) + summary * (decoder[0] + model * config.vocab_size)
-    adapter = document * (encoder[1] + sources[1]) + summary * decoder[1]
-    scores = layers * document**2 + decoder_layers * (summary**2 + summary * document)
-    return 2 * (2 * base + 3 * adapter + 3 * 2 * inner * scores)
+def random_t5_recipe(**training: object) -> Recipe:
+    """A recipe with the longest texts of the comparison; what names files is not read."""
+    lengths = {"max_document_tokens": LONGEST["document"], "max_summary_tokens": LONGEST["summary"]}
+    sections = {"model": {"name": "models/base"}, "data": {"train": "unused", **lengths}, "training": training}
+    return parse_recipe({"output": "unused", **sections})
 
 
 def epoch_minutes(samples_per_second: float, pairs: int = XSUM) -> float:
@@ -139,28 +136,25 @@ def train_variant(variant: Variant, shape: dict[str, int], device: str, peak: fl
     from transformers.utils import logging
 
     from finetune.data.sampler import LengthGroupedSampler
-    from finetune.recipe_io import parse_recipe
     from finetune.training.meters import MemoryMeter
     from finetune.training.model import add_adapter
     from finetune.training.train import train
 
     logging.set_verbosity_error()
     set_seed(0)
-    training = {
-        "max_steps": variant.steps,
-        "batch_size": variant.batch,
-        "precision": "bf16" if device == "cuda" else "auto",
-        "dropout": 0.0,
-        "compile": variant.compile,
-        "fused_optimizer": variant.fused,
-        "workers": variant.workers,
-        "checkpoint_seconds": 3600,
-    }
-    recipe = parse_recipe(
-        {"output": "unused", "model": {"name": "random"}, "data": {"train": "unused"}, "training": training}
+    recipe = random_t5_recipe(
+        max_steps=variant.steps,
+        batch_size=variant.batch,
+        precision="bf16" if device == "cuda" else "auto",
+        dropout=0.0,
+        compile=variant.compile,
+        fused_optimizer=variant.fused,
+        workers=variant.workers,
+        checkpoint_seconds=3600,
     )
     config = T5Config(decoder_start_token_id=0, **shape)
     network = add_adapter(T5ForConditionalGeneration(config).to(device), recipe.lora)
+    pair_operations = operations(network, DOCUMENT[0], SUMMARY[0])
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/base")  # for its padding
     pairs = lengths(variant.batch * variant.steps)
     draw = random.Random(1)
@@ -178,11 +172,10 @@ def train_variant(variant: Variant, shape: dict[str, int], device: str, peak: fl
     tokens = sum(map(sum, counted))
     each = sum(map(sum, pairs)) / len(pairs)
     samples = tokens / each / seconds  # batches are of similar length, so those counted may be longer than most
-    done = sum(operations(config, recipe.lora.rank, *pair) for pair in counted)
     return {
         "samples_per_second": round(samples, 1),
         "tokens_per_second": round(tokens / seconds),
-        "peak_share": round(done / seconds / peak, 3),
+        "peak_share": round(samples * pair_operations / peak, 3),
         "peak_mib": memory.peak_mib(),
         "warm_up_s": round(sum(trained.step_seconds[: variant.warm_up]), 1),
         "epoch_minutes": round(epoch_minutes(samples), 1),

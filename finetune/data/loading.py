@@ -189,7 +189,5 @@ def _has_loading_script(name: str) -> bool:
 
 def _split_by_hash(pairs: Dataset) -> tuple[Dataset, Dataset]:
     """Training and validation pairs by the document's hash, so that equal documents are in the same split."""
-    held_back = _for_each_pair(
-        pairs, lambda document, _: document_hash(document) % 100 < VALIDATION_PERCENT, np.bool_
-    )
+    held_back = _for_each_pair(pairs, lambda document, _: document_hash(document) % 100 < VALIDATION_PERCENT, np.bool_)
     return pairs.select(np.flatnonzero(~held_back)), pairs.select(np.flatnonzero(held_back))

@@ -8,22 +8,12 @@ import pytest
 from benchmarks import quality
 from tests.conftest import gazette, write_jsonl
 
-DOCUMENT = "The harbour in Lysøyvåg closed on Monday. Captain Ask counted 1,200 boats and 31 gulls."
-
-
-def test_novel_bigrams_by_hand():
-    # the harbour, harbour closed*, closed on, on monday, monday morning*
-    assert quality.novel_bigrams("The harbour closed on Monday morning.", DOCUMENT) == pytest.approx(2 / 5)
-    assert quality.novel_bigrams("", DOCUMENT) == 0
-
 
 def test_row_of_the_table_by_hand():
     row = quality.measure(["a cat sat", "a dog"], [("A cat sat.", "a cat sat"), ("None.", "a dog ran off")])
-    # The second: precision 1, recall 2/4; its one bigram is new.
+    # The second: precision 1, recall 2/4.
     assert row["rouge1"] == pytest.approx(100 * (1 + 2 / 3) / 2, abs=0.01)
     assert row["words"] == 2.5
-    assert row["novel_bigrams"] == 0.5
-    assert row["unsupported"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +33,6 @@ def test_command_prints_and_writes_every_system(tiny_run, small, tmp_path, monke
         assert part["documents"] == 4
         assert list(part["systems"]) == ["lead", "longest", "central", "best", "base", "finetuned"]
         assert part["systems"]["best"]["rouge1"] > part["systems"]["longest"]["rouge1"]
-        assert part["systems"]["lead"]["unsupported"] == 0
-        assert part["systems"]["lead"]["novel_bigrams"] == 0
         low, high = part["systems"]["lead"]["ci95"]["rouge1"]
         assert low <= part["systems"]["lead"]["rouge1"] <= high
     assert "finetuned" in capsys.readouterr().out
