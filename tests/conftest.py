@@ -155,28 +155,3 @@ def engine(bundle):
     loaded = Engine.load(bundle)
     yield loaded
     loaded.close()
-
-
-KEY = "a-key-for-the-tests"
-
-
-@pytest.fixture(scope="session")
-def limited(embedded, tmp_path_factory):
-    """A service with small limits, an API key and no page."""
-    home = tmp_path_factory.mktemp("limited")
-    (home / "keys").write_text(KEY + "\n")
-    variables = {
-        "PRECIS_API_KEY_FILE": str(home / "keys"),
-        "PRECIS_CORS_ORIGINS": "https://shop.example",
-        "PRECIS_ROWS": "8",
-        "PRECIS_MAX_WAITING_TOKENS": "4000",
-        "PRECIS_STREAMS_PER_CLIENT": "2",
-        "PRECIS_BODY_SECONDS": "1.5",
-        "PRECIS_TIMEOUT_SECONDS": "120",
-    }
-    running = Server(START, ROOT, embedded / "bundle", home, variables)
-    try:
-        running.wait_until_ready()
-        yield running
-    finally:
-        running.stop()

@@ -67,64 +67,58 @@ class TrustCertificate(Record):
     curve: list[tuple[float, float]]
 
 
-class LinkReport(Record):
+class ComparisonReport(Record):
+    """What the reports of a link and of the chain both state: the largest values compared, and the bounds.
+
+    Of extractions there are the largest score of the sentences that both systems chose, and the largest difference of
+    such scores. `divergence` is that of the next token's distribution, in nats a token. `tolerance` is relative to the
+    largest logit.
+    """
+
+    identical_summaries: int
+    ties: int = 0
+    max_logit: float | None = None
+    divergence: float | None = None
+    max_abs_score_difference: float | None = None
+    max_score: float | None = None
+    tolerance: float | None = None
+    rouge_tolerance: float | None = None
+    rouge_interval: float | None = None
+    min_token_agreement: float | None = None
+    max_divergence: float | None = None
+    min_same_sentences: float | None = None
+    passed: bool
+
+
+class LinkReport(ComparisonReport):
     """One link of the parity chain: two systems compared on the same documents.
 
     `rouge` holds the left and the right system's scores by metric, `delta` right minus left, both in points.
-    Logit differences are absolute, beside the largest logit; None stands for a number that is not finite. `divergence`
-    is that of the next token's distribution, in nats a token. Of extractions there are also the largest score of the
-    sentences that both systems chose, and the largest difference of such scores. `tolerance` is relative to the
-    largest logit.
+    Logit differences are absolute, beside the largest logit; None stands for a number that is not finite.
     """
 
     link: str
     documents: int
     logit_documents: int
-    identical_summaries: int
-    ties: int
     token_agreement: float
     max_abs_logit_difference: float | None
     mean_abs_logit_difference: float | None
-    max_logit: float | None = None
-    divergence: float | None = None
-    max_abs_score_difference: float | None = None
-    max_score: float | None = None
     rouge: tuple[dict[str, float], dict[str, float]]
     delta: dict[str, float]
     delta_ci95: dict[str, Interval]
-    tolerance: float | None = None
-    rouge_tolerance: float | None = None
-    rouge_interval: float | None = None
-    min_token_agreement: float | None = None
-    max_divergence: float | None = None
-    min_same_sentences: float | None = None
     differing: list[int] = []
     reasons: list[str] = []
-    passed: bool
 
 
-class ParityReport(Record):
+class ParityReport(ComparisonReport):
     """parity.json: the bundle that is served compared with PyTorch, and the links of the chain between them."""
 
     documents: int
-    identical_summaries: int
-    ties: int = 0
     token_agreement: float | None = None
     max_abs_logit_difference: float | None = None
     mean_abs_logit_difference: float | None = None
-    max_logit: float | None = None
-    divergence: float | None = None
-    max_abs_score_difference: float | None = None
-    max_score: float | None = None
     pytorch: dict[str, float] = {}
     onnx: dict[str, float] = {}
     delta: dict[str, float] = {}
     delta_ci95: dict[str, Interval] = {}
-    tolerance: float | None = None
-    rouge_tolerance: float | None = None
-    rouge_interval: float | None = None
-    min_token_agreement: float | None = None
-    max_divergence: float | None = None
-    min_same_sentences: float | None = None
-    passed: bool
     links: list[LinkReport] = []

@@ -13,7 +13,7 @@ from bento.page.summarizing import Done, ReadingPart, summarize
 from precis import GenerationParams, TextError
 from precis.grounding.evidence import Evidence, Grounding, Sentence
 from tests.conftest import gazette
-from tests.support.generated_documents import paragraph
+from tests.support.random_text import paragraph
 
 NOTHING = Grounding(False, 0.0, [], [], [])
 

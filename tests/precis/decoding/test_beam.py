@@ -1,4 +1,4 @@
-"""Beam search against transformers' `generate`, and the tokens that it streams."""
+"""Beam search: the tokens that it streams, and generated settings against transformers' `generate`."""
 
 from itertools import pairwise
 
@@ -10,27 +10,7 @@ from hypothesis import strategies as st
 from precis import GenerationParams
 from precis.decoding.beam import BeamSearch
 from precis.params import MAX_BEAMS, resolve
-from tests.support.engines import BEAM_SETTINGS, ODD, TEXTS, reference, reference_scores, settings_id
-
-
-@pytest.mark.parametrize("settings", BEAM_SETTINGS, ids=settings_id)
-def test_batch_equals_transformers_on_each_text_alone(pair, settings):
-    model, tokenizer, engine = pair
-    texts = [*TEXTS, ODD * 4]
-    summaries = engine.generate(texts, GenerationParams(**settings, long_text="truncate", passthrough=False))
-    for text, summary in zip(texts, summaries, strict=True):
-        assert (summary.token_ids, summary.text) == reference(model, tokenizer, text, settings)
-        assert summary.output_tokens == len(summary.token_ids)
-
-
-@pytest.mark.parametrize("settings", BEAM_SETTINGS, ids=settings_id)
-def test_scores_are_the_mean_and_the_least_of_transformers_transition_scores(pair, settings):
-    model, tokenizer, engine = pair
-    params = GenerationParams(**settings, long_text="truncate", passthrough=False)
-    for text, summary in zip(TEXTS, engine.generate(TEXTS, params), strict=True):
-        expected = reference_scores(model, tokenizer, text, settings)
-        assert summary.score == pytest.approx(sum(expected) / len(expected), abs=1e-4)
-        assert summary.min_token_score == pytest.approx(min(expected), abs=1e-4)
+from tests.support.engines import TEXTS, reference
 
 
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])

@@ -6,7 +6,7 @@ import pytest
 
 from bento.page.readers.docx_text import read_docx
 from bento.page.readers.errors import DocumentError
-from tests.support.generated_documents import OTHERS, W, docx_archive
+from tests.support.generated_docx import OTHERS, W, docx_archive
 
 
 def read(body, **parts):

@@ -1,7 +1,7 @@
 """PDF files: lines put together to paragraphs, and what stands on every page left out."""
 
 from bento.page.readers.formats import READERS, normalize
-from tests.support.generated_documents import pdf_file, show
+from tests.support.pdf_writer import pdf_file, show
 
 LINES = [
     "The council met on Tuesday evening in the old town hall and agreed to",
