@@ -83,7 +83,7 @@ def write_random_run(folder: Path, shape: dict[str, int], documents: int) -> Pat
         {"name": str(folder / "base"), "prefix": PREFIX},
         folder,
         documents,
-        # A random model with tied embeddings would repeat its start token, which is padding, for ever.
+        # A random model with tied embeddings would repeat its start token, which is padding, forever.
         {"no_repeat_ngram_size": 1},
     )
 

@@ -32,7 +32,7 @@ class ServerError(RuntimeError):
 class Server:
     """A server on a free port of this machine, in a process group of its own.
 
-    Its working folder is `folder`; its log and BentoML's store lie in `home`. `environment` is added to this process's
+    Its working folder is `folder`; its log and BentoML's store are in `home`. `environment` is added to this process's
     variables, of which PRECIS_BUNDLE is replaced by `bundle`. `cores` are the CPUs it may run on (Linux; default: all).
     `port_argument` is how `command` takes its port.
     """

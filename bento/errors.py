@@ -77,14 +77,14 @@ def from_engine_error(error: EngineError) -> ServiceError:
 
 
 def from_exception(error: Exception) -> ServiceError:
-    """The error of one text among several, or of a stream that has begun, whatever was raised."""
+    """The error for any exception of one text among several, or of a stream that has begun."""
     if isinstance(error, ServiceError):
         return error
     return from_engine_error(error) if isinstance(error, EngineError) else internal(error)
 
 
 def internal(error: Exception) -> ServiceError:
-    """The answer to a failure that nobody foresaw; logs it."""
+    """The error for an unexpected exception, which is logged."""
     log.error("A request failed", exc_info=error)
     return ServiceError(500, "internal", "The summary failed; the server's log has the reason.")
 

@@ -129,7 +129,7 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _check_keys(cls, keys: SecretStr) -> SecretStr:
         value = keys.get_secret_value()
-        if value and not split(value):  # the service would be open, which nobody wants who sets it
+        if value and not split(value):  # else a setting without keys would leave the API open
             raise ValueError("has no key in it")
         if any(len(key) < MIN_KEY_LENGTH for key in split(value)):
             raise ValueError(f"has a key of fewer than {MIN_KEY_LENGTH} characters")

@@ -73,11 +73,11 @@ class BundleExporter:
         bundles = []
         self.certified = "" if self.base else precisions[-1]
         with scratch_folder(self.run.folder, "fp32") as scratch:
-            wanted = "fp32" in precisions
-            folder = self._bundle_folder("fp32") if wanted else scratch / "bundle"
-            target = self.target if wanted else Target("cpu")
+            with_fp32 = "fp32" in precisions
+            folder = self._bundle_folder("fp32") if with_fp32 else scratch / "bundle"
+            target = self.target if with_fp32 else Target("cpu")
             links = self._export_fp32(folder, target)
-            if wanted:
+            if with_fp32:
                 bundles.append(folder)
             with target.load("ONNX fp32", folder) as fp32:
                 for precision in precisions:

@@ -1,8 +1,8 @@
-"""Extraction: which sentences of a text are scored against which source, and which of them are chosen.
+"""Extraction: which sentences of a text are scored against which source, and which of them are selected.
 
 A text that the model reads in one is the source of all its candidate sentences. Of a longer text, each chunk is the
 source of its own ones; the best of every chunk then stand side by side in a shorter source and are ranked again, until
-one source holds them all. Only whole sentences are chosen, and each stands in the text.
+one source holds them all. Only complete sentences are selected, and each stands in the text.
 
 Sentences are scored by the sentence ranker of the bundle, or, in a bundle without one, by the decoder's probability.
 """
@@ -23,7 +23,7 @@ SCORE_DIGITS = 6  # after the decimal point
 
 @dataclass(frozen=True)
 class ExtractedSentence:
-    """A chosen sentence, at text[start:end] in characters.
+    """A selected sentence, at text[start:end] in characters.
 
     `score` ranks the sentences of one text: the higher, the better. It is the sentence ranker's score, or the
     log-probability of the sentence, normalized by its length in tokens.
@@ -75,7 +75,7 @@ class Extraction:
         self._tokenizer, self._params, self._is_cancelled = tokenizer, params, is_cancelled
         self._feature_weights = feature_weights
         self.truncated_tokens = 0
-        self._chosen: list[_Scored] = []
+        self._selected: list[_Scored] = []
         if len(input_ids) > tokenizer.limit and split:
             spans = tokenizer.chunk_spans(text, check)
             parts = [(start, text[start:end], tokenizer.encode(text[start:end], check)) for start, end in spans]
@@ -116,28 +116,28 @@ class Extraction:
         groups = self._pack(best) if len(scored) > 1 else []
         # Where sentences are so long that their sources would not become fewer, the scores that they have decide.
         if not groups or len(groups) >= len(scored):
-            self._chosen = _best(best, count)
+            self._selected = _best(best, count)
             return []
         self._sources = [self._joined(group) for group in groups]
         return self.start()
 
     @property
     def sentences(self) -> list[ExtractedSentence]:
-        """The chosen sentences in the order of the text, after the last stage."""
+        """The selected sentences in the order of the text, after the last stage."""
         return [
             ExtractedSentence(item.candidate.start, item.candidate.end, round(item.score, SCORE_DIGITS))
-            for item in self._chosen
+            for item in self._selected
         ]
 
     @property
     def summary(self) -> str:
-        """The chosen sentences joined by a space, each run of whitespace in them one space."""
-        return " ".join(item.candidate.text for item in self._chosen)
+        """The selected sentences joined by a space, each run of whitespace in them one space."""
+        return " ".join(item.candidate.text for item in self._selected)
 
     @property
     def token_ids(self) -> list[int]:
-        """The tokens of the chosen sentences without end tokens."""
-        return [token for item in self._chosen for token in self._params.strip_special_tokens(item.tokens)]
+        """The tokens of the selected sentences without end tokens."""
+        return [token for item in self._selected for token in self._params.strip_special_tokens(item.tokens)]
 
     def _candidates(self, text: str, spans: list[tuple[int, int]], check: Callable[[], None]) -> list[list[_Scored]]:
         """The candidate sentences of each span."""

@@ -26,7 +26,7 @@ PROGRESS_DOCUMENTS = 128  # documents that an engine gets between two updates of
 class Outputs:
     """Summaries of documents, in order: the new token ids, with the end token if there is one, and the text.
 
-    Of extractions also the chosen sentences, and PyTorch's scores of all candidates.
+    Of extractions also the selected sentences, and PyTorch's scores of all candidates.
     """
 
     tokens: list[list[int]]
@@ -80,7 +80,7 @@ class PyTorchSystem:
         rankings = rank(self.model, self.tokenizer, documents, self.recipe, f"summaries: {self.name}", self.ranker)
         tokens, extracted = [], []
         for ranking in rankings:
-            best = [(ranking.candidates[index], ranking.scores[index]) for index in ranking.chosen]
+            best = [(ranking.candidates[index], ranking.scores[index]) for index in ranking.selected]
             sentences = sentence_tokens(self.tokenizer, [candidate.text for candidate, _ in best])
             end = sentences[-1][-1:] if sentences else []
             tokens.append([token for sentence in sentences for token in sentence[:-1]] + end)

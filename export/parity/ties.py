@@ -44,7 +44,7 @@ def is_extraction_tie(expected: Ranking, actual: list[ExtractedSentence]) -> boo
     """Whether PyTorch's scores leave open which sentences are the best: its own, or those of the other system."""
     places = {(candidate.start, candidate.end): index for index, candidate in enumerate(expected.candidates)}
     actual_indices = {places.get((sentence.start, sentence.end)) for sentence in actual}
-    only_expected, only_actual = set(expected.chosen) - actual_indices, actual_indices - set(expected.chosen)
+    only_expected, only_actual = set(expected.selected) - actual_indices, actual_indices - set(expected.selected)
     if None in actual_indices or not only_expected or len(only_expected) != len(only_actual):
         return False
     scores = expected.scores

@@ -44,7 +44,7 @@ def find_files(source: str, key: str) -> DataFiles:
                 "documents/NAME.txt and summaries/NAME.txt."
             )
     else:
-        # A path that exists is a name, whatever characters it has.
+        # An existing path is not read as a pattern, even with [ ] * ? in it.
         paths = [path] if path.exists() else sorted(map(Path, glob.glob(source, recursive=True)))
     if not paths:
         raise UserError(f"data.{key}: there is no file {source}.")

@@ -183,12 +183,12 @@ def _parquet(path: Path, key: str, columns: Columns) -> Iterator[Row]:
     # Without a buffer the text of a row group is read at once, and one row group may be the file.
     with pq.ParquetFile(path, buffer_size=PARQUET_BUFFER) as file:
         columns.check(path, key, file.schema_arrow.names)
-        wanted = [columns.document, columns.summary]
-        for name in wanted:
+        names = [columns.document, columns.summary]
+        for name in names:
             kind = file.schema_arrow.field(name).type
             value = kind.value_type if pa.types.is_dictionary(kind) else kind
             tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
             if not any(test(value) for test in tests):
                 raise columns.refuse_type(path, key, name, kind)
-        for batch in file.iter_batches(PARQUET_ROWS, columns=wanted):
-            yield from zip(*(batch[name].to_pylist() for name in wanted), strict=True)
+        for batch in file.iter_batches(PARQUET_ROWS, columns=names):
+            yield from zip(*(batch[name].to_pylist() for name in names), strict=True)

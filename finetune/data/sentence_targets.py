@@ -1,7 +1,7 @@
 """Training targets of the objective `extract`: a sentence of each document in place of its summary.
 
-The sentence with the highest ROUGE would be a noisy target: it depends on the wording of one summary, which nobody can
-foresee from the document. So the target is the sentence that is likeliest by what all pairs say together
+The sentence with the highest ROUGE would be a noisy target: it depends on the wording of one summary, which the document
+does not determine. So the target is the sentence that features weighted on all pairs rank first
 (`training.sentence_ranker_fit`).
 """
 

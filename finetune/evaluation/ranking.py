@@ -26,16 +26,16 @@ IGNORED = -100  # marks padding in labels, as PyTorch's cross-entropy has it
 
 @dataclass(frozen=True)
 class Ranking:
-    """A document's candidate sentences with their scores, and the indices of the chosen ones in order."""
+    """A document's candidate sentences with their scores, and the indices of the selected ones in order."""
 
     candidates: list[Candidate]
     scores: list[float]
-    chosen: list[int]
+    selected: list[int]
 
     @property
     def summary(self) -> str:
-        """The chosen sentences, joined by a space."""
-        return " ".join(self.candidates[index].text for index in self.chosen)
+        """The selected sentences, joined by a space."""
+        return " ".join(self.candidates[index].text for index in self.selected)
 
 
 def rank(

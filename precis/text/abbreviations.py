@@ -45,7 +45,7 @@ _SHORT_OPENING = re.compile(r"\S+(?:\s\S+){0,2}$")
 
 
 def continues_after_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
-    """Whether the sentence that began at `start` goes on at `following`, past the full stop just before `stop`."""
+    """Whether the sentence that began at `start` continues at `following`, past the full stop just before `stop`."""
     token = _TOKEN.search(text, max(start, stop - _LONGEST), stop)
     if token is None:
         return False

@@ -82,7 +82,7 @@ def _one_break(text: str, start: int, end: int) -> bool:
 def _wrapping(text: str, paragraphs: list[list[_Line]]) -> tuple[bool, int]:
     """Whether most breaks within the paragraphs of `text` were made by wrapping, and the width in characters.
 
-    Wrapped prose goes on with a small letter more often than with a capital; headings and lists do not.
+    Wrapped prose continues with a small letter more often than with a capital; headings and lists do not.
     """
     small = other = width = 0
     for lines in paragraphs:
@@ -101,7 +101,7 @@ def _wrapping(text: str, paragraphs: list[list[_Line]]) -> tuple[bool, int]:
 
 
 def _continues(text: str, line: _Line, following: _Line, width: int, wrapped: bool) -> bool:
-    """Whether `following` goes on with the block of `line`."""
+    """Whether `following` continues the block of `line`."""
     length = line.end - line.start
     if length < SHORTEST_WRAPPED or _MARKER.match(text, following.start, following.end):
         return False

@@ -70,10 +70,11 @@ class TextTokenizer:
             manifest.checks_language,
             manifest.clean_up_tokenization_spaces,
         )
-        taken = len(loaded.encode("")) + MARGIN
-        if loaded.limit <= taken:
+        prefix_tokens = len(loaded.encode("")) + MARGIN
+        if loaded.limit <= prefix_tokens:
             raise BundleError(
-                f"{bundle.folder / MANIFEST}: max_input_tokens is {loaded.limit}, and the prefix takes {taken} of them."
+                f"{bundle.folder / MANIFEST}: max_input_tokens is {loaded.limit}, and the prefix takes "
+                f"{prefix_tokens} of them."
             )
         return loaded
 

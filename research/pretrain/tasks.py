@@ -54,13 +54,13 @@ def nearest_sentence(sentences: list[str], summary: str) -> int | None:
 
     The extractive oracle of Nallapati et al. (2017) for one sentence. None if none shares two words with it.
     """
-    wanted = content(summary)
+    summary_words = content(summary)
     best, best_index = 0.0, None
     for i, sentence in enumerate(sentences):
         group = content(sentence)
-        shared = len(group & wanted)
+        shared = len(group & summary_words)
         if shared >= 2 and 8 <= sentence.count(" ") + 1 <= 40:
-            score = 5 * shared / (4 * len(wanted) + len(group))
+            score = 5 * shared / (4 * len(summary_words) + len(group))
             if score > best:
                 best, best_index = score, i
     return best_index

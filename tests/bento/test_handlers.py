@@ -180,8 +180,8 @@ def test_request_id_is_returned_and_logged(client, service):
     lines = [json.loads(line) for line in matches]
     assert [(line["status"], line["route"]) for line in lines] == [(200, "/summarize")]
     for bad in ("a b", "x" * 129, 'q"uote', ""):
-        made = client.get("/model", headers={"X-Request-ID": bad}).headers["x-request-id"]
-        assert re.fullmatch("[0-9a-f]{32}", made)
+        generated = client.get("/model", headers={"X-Request-ID": bad}).headers["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{32}", generated)
     assert client.get("/nowhere").headers["x-request-id"]
 
 

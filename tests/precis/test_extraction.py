@@ -42,9 +42,9 @@ def test_choice_and_scores_equal_pytorch(pair, sentences, length_penalty):
     summaries = engine.generate(texts, params)
     rankings = pytorch_rankings(model, tokenizer, texts, sentences, length_penalty)
     for text, summary, ranking in zip(texts, summaries, rankings, strict=True):
-        expected = [ranking.candidates[index] for index in ranking.chosen]
+        expected = [ranking.candidates[index] for index in ranking.selected]
         assert [(item.start, item.end) for item in summary.extracted] == [(c.start, c.end) for c in expected]
-        scores = [ranking.scores[index] for index in ranking.chosen]
+        scores = [ranking.scores[index] for index in ranking.selected]
         assert [item.score for item in summary.extracted] == pytest.approx(scores, rel=1e-5, abs=1e-4)
         assert summary.text == ranking.summary == " ".join(" ".join(text[c.start : c.end].split()) for c in expected)
         assert summary.finish_reason == "end"
@@ -115,10 +115,10 @@ def test_long_text_is_ranked_in_stages_and_read_completely(engine):
         (summary,) = engine.generate([text], extract(count))
         assert summary.chunks > 8
         assert summary.truncated_tokens == 0
-        chosen = [text[item.start : item.end] for item in summary.extracted]
-        assert len(set(chosen)) == count
-        assert chosen == [sentence for sentence in sentences if sentence in chosen]
-        assert summary.text == " ".join(chosen)
+        selected = [text[item.start : item.end] for item in summary.extracted]
+        assert len(set(selected)) == count
+        assert selected == [sentence for sentence in sentences if sentence in selected]
+        assert summary.text == " ".join(selected)
 
 
 def test_best_of_the_chunks_is_the_best_of_the_sentences_side_by_side(pair):
@@ -131,14 +131,14 @@ def test_best_of_the_chunks_is_the_best_of_the_sentences_side_by_side(pair):
     winners = [ranking.summary for ranking in pytorch_rankings(model, tokenizer, chunks, 1)]
     (final,) = pytorch_rankings(model, tokenizer, [" ".join(winners)], 1)
     assert summary.text == final.summary
-    assert summary.extracted[0].score == pytest.approx(final.scores[final.chosen[0]], rel=1e-5, abs=1e-4)
+    assert summary.extracted[0].score == pytest.approx(final.scores[final.selected[0]], rel=1e-5, abs=1e-4)
 
 
 def test_sentence_longer_than_the_model_reads_is_cut_into_words(engine):
     text = "word after word " * 200
     (summary,) = engine.generate([text], extract(1))
-    (chosen,) = summary.extracted
-    assert summary.text == text[chosen.start : chosen.end]
+    (selected,) = summary.extracted
+    assert summary.text == text[selected.start : selected.end]
     assert summary.text.split()[1] in ("word", "after")
     assert len(engine._tokenizer.encode(summary.text)) <= LIMIT
 

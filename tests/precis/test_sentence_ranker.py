@@ -54,9 +54,9 @@ def test_choice_and_scores_equal_pytorch(bundle, static_bundle, with_ranker, ran
         with Engine.load(with_ranker(folder), threads=2) as engine:
             summaries = engine.generate(texts, extract())
         for text, summary, ranking in zip(texts, summaries, rankings, strict=True):
-            expected = [ranking.candidates[index] for index in ranking.chosen]
+            expected = [ranking.candidates[index] for index in ranking.selected]
             assert [(item.start, item.end) for item in summary.extracted] == [(c.start, c.end) for c in expected]
-            scores = [ranking.scores[index] for index in ranking.chosen]
+            scores = [ranking.scores[index] for index in ranking.selected]
             assert [item.score for item in summary.extracted] == pytest.approx(scores, rel=1e-5, abs=1e-4)
             assert (
                 summary.text == ranking.summary == " ".join(" ".join(text[c.start : c.end].split()) for c in expected)
@@ -97,9 +97,9 @@ def test_long_text_is_ranked_in_stages_and_read_completely(bundle, with_ranker):
             (summary,) = engine.generate([text], extract(sentences=count, long_text="split"))
             assert summary.chunks > 8
             assert summary.truncated_tokens == 0
-            chosen = [text[item.start : item.end] for item in summary.extracted]
-            assert len(set(chosen)) == count
-            assert chosen == [sentence for sentence in sentences if sentence in chosen]
+            selected = [text[item.start : item.end] for item in summary.extracted]
+            assert len(set(selected)) == count
+            assert selected == [sentence for sentence in sentences if sentence in selected]
 
 
 def test_features_decide_where_the_encoder_sees_no_difference(bundle, tmp_path):

@@ -46,8 +46,10 @@ def reverse_proxy(
         url = httpx.URL(path=path.removeprefix(prefix), query=request.url.query.encode())
         sent = client.build_request(request.method, url, headers=headers, content=await request.body() or None)
         answer = await client.send(sent, stream=True)
-        kept = {name: value for name, value in answer.headers.items() if name not in HOP_BY_HOP}
-        return StreamingResponse(answer.aiter_raw(), answer.status_code, kept, background=BackgroundTask(answer.aclose))
+        end_to_end = {name: value for name, value in answer.headers.items() if name not in HOP_BY_HOP}
+        return StreamingResponse(
+            answer.aiter_raw(), answer.status_code, end_to_end, background=BackgroundTask(answer.aclose)
+        )
 
     app = Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "HEAD", "POST"])])
     listening = socket.create_server(("127.0.0.1", 0))

@@ -35,8 +35,8 @@ def docker(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout)
 
 
-def inspect(thing: str) -> dict:
-    return json.loads(docker("inspect", thing).stdout)[0]
+def inspect(name: str) -> dict:
+    return json.loads(docker("inspect", name).stdout)[0]
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def test_cuda_locks_contain_one_set_of_cuda_libraries_and_the_others_none():
         name: {entry.split()[0] for entry in entries(name) if re.match(r"(?!nvidia-ml-py)nvidia-|cuda-|triton", entry)}
         for name in EXTRAS
     }
-    assert [name for name, found in cuda.items() if found] == ["train-cuda", "serve-cuda"]
+    assert [name for name, packages in cuda.items() if packages] == ["train-cuda", "serve-cuda"]
     assert cuda["serve-cuda"] <= cuda["train-cuda"]
 
 

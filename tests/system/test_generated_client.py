@@ -19,9 +19,9 @@ def generated(service, tmp_path_factory):
     with urllib.request.urlopen(service.url + "/docs.json") as answer:
         (folder / "openapi.json").write_bytes(answer.read())
     command = [str(Path(sys.executable).with_name("uv")), "tool", "run", "--system-certs", "--from", TOOL]
-    known = subprocess.run([*command, "openapi-python-client", "--version"], capture_output=True, text=True)
-    if known.returncode:
-        pytest.skip(f"{TOOL} cannot be fetched here: {known.stderr.strip().splitlines()[-1]}")
+    version = subprocess.run([*command, "openapi-python-client", "--version"], capture_output=True, text=True)
+    if version.returncode:
+        pytest.skip(f"{TOOL} cannot be fetched here: {version.stderr.strip().splitlines()[-1]}")
     arguments = ["generate", "--path", folder / "openapi.json", "--output-path", folder / "made"]
     done = subprocess.run([*command, "openapi-python-client", *arguments], capture_output=True, text=True, check=True)
     assert "endpoint" not in (done.stdout + done.stderr).lower()  # a warning would name an endpoint that it left out

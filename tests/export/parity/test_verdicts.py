@@ -109,9 +109,9 @@ class Systems:
 
 @pytest.fixture(scope="module")
 def systems(tiny_run, tiny_base, tmp_path_factory):
-    made = Systems(tiny_run, tiny_base, tmp_path_factory.mktemp("systems"))
-    yield made
-    for engine in made.engines.values():
+    built = Systems(tiny_run, tiny_base, tmp_path_factory.mktemp("systems"))
+    yield built
+    for engine in built.engines.values():
         engine.close()
 
 

@@ -17,7 +17,7 @@ def test_order_depends_on_seed_and_epoch_only():
         first.epoch_index = number
         orders.append(list(first))
     again.epoch_index = 2
-    torch.rand(5)  # the global generator has no say
+    torch.rand(5)  # the global generator makes no difference
     assert list(again) == orders[2]
     assert sorted(orders[0]) == list(range(200))
     assert len({tuple(order) for order in (*orders, list(other_seed))}) == 4

@@ -51,20 +51,20 @@ def test_score_is_that_of_beam_search(tiny):
 
 def test_slices_give_the_same_scores(tiny, monkeypatch):
     model, tokenizer, recipe = tiny
-    whole = rank(model, tokenizer, DOCUMENTS, recipe, "")
+    in_one_pass = rank(model, tokenizer, DOCUMENTS, recipe, "")
     monkeypatch.setattr(ranking, "MAX_TOKENS", 1)
-    for one, other in zip(whole, rank(model, tokenizer, DOCUMENTS, recipe, ""), strict=True):
+    for one, other in zip(in_one_pass, rank(model, tokenizer, DOCUMENTS, recipe, ""), strict=True):
         assert one.scores == pytest.approx(other.scores, rel=1e-5)
-        assert one.chosen == other.chosen
+        assert one.selected == other.selected
 
 
-def test_chosen_sentences_stand_in_the_text_that_is_read_in_its_order(tiny):
+def test_selected_sentences_stand_in_the_text_that_is_read_in_its_order(tiny):
     model, tokenizer, recipe = tiny
     recipe = new_recipe(recipe.model.name, limit=128, sentences=2)
     for document, ranking_ in zip(DOCUMENTS, rank(model, tokenizer, DOCUMENTS, recipe, ""), strict=True):
-        chosen = [ranking_.candidates[i] for i in ranking_.chosen]
-        assert [c.start for c in chosen] == sorted(c.start for c in chosen)
-        assert ranking_.summary == " ".join(" ".join(document[c.start : c.end].split()) for c in chosen)
+        selected = [ranking_.candidates[i] for i in ranking_.selected]
+        assert [c.start for c in selected] == sorted(c.start for c in selected)
+        assert ranking_.summary == " ".join(" ".join(document[c.start : c.end].split()) for c in selected)
         source = encode_source(tokenizer, document, recipe)
         assert len(source.input_ids) <= 128
         read = " ".join(tokenizer.decode(source.input_ids, skip_special_tokens=True).split())
@@ -76,7 +76,7 @@ def test_chosen_sentences_stand_in_the_text_that_is_read_in_its_order(tiny):
 def test_blank_document_has_no_sentence(tiny):
     model, tokenizer, recipe = tiny
     (empty,) = rank(model, tokenizer, [" "], recipe, "")
-    assert (empty.chosen, empty.summary) == ([], "")
+    assert (empty.selected, empty.summary) == ([], "")
 
 
 def test_scores_can_be_trained_on(tiny):

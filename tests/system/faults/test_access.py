@@ -32,15 +32,15 @@ def test_api_keys_change_without_a_restart(limited, client):
 
 
 def test_configured_origins_may_call_from_a_browser(limited):
-    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
-    response = httpx.options(limited.url + "/summarize", headers=asked)
+    preflight = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    response = httpx.options(limited.url + "/summarize", headers=preflight)
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
     refused = httpx.post(limited.url + "/summarize", json={}, headers={"Origin": "https://shop.example"})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://shop.example", (
         "a browser has to be allowed to read the error"
     )
-    other = httpx.options(limited.url + "/summarize", headers={**asked, "Origin": "https://elsewhere.example"})
+    other = httpx.options(limited.url + "/summarize", headers={**preflight, "Origin": "https://elsewhere.example"})
     assert "access-control-allow-origin" not in other.headers
 
 
