@@ -1,8 +1,8 @@
 """Training targets of the objective `extract`: a sentence of each document in place of its summary.
 
-The sentence with the highest ROUGE would be a noisy target: it depends on the wording of one summary, which the document
-does not determine. So the target is the sentence that features weighted on all pairs rank first
-(`training.sentence_ranker_fit`).
+The sentence with the highest ROUGE would be a noisy target: it depends on the wording of one summary, which the
+document does not determine. So the target is the sentence that ranks first by features whose weights are fitted to all
+pairs (`training.sentence_ranker_fit`).
 """
 
 from dataclasses import dataclass

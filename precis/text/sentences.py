@@ -27,8 +27,8 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yields (start, end) of each sentence in `text`, without the whitespace around it, in linear time.
 
     A sentence lies within one block (see `blocks.block_spans`); lines that were wrapped are one block. An abbreviation
-    does not end a sentence, nor does a mark after which it continues: a closing quote, a bracket or an ellipsis before a
-    small letter.
+    does not end a sentence, nor does a mark after which it continues: a closing quote, a bracket or an ellipsis before
+    a small letter.
     """
     for block_start, block_end in block_spans(text):
         start = block_start
