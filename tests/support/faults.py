@@ -24,7 +24,7 @@ def metric(client: httpx.Client, name: str) -> float:
     return next(s.value for family in families for s in family.samples if s.name == f"precis_{name}")
 
 
-def idle(client: httpx.Client, seconds: float = 20) -> float:
+def idle(client: httpx.Client, seconds: float = 60) -> float:
     """Waits until nothing runs or waits; returns how long that took."""
     began = time.monotonic()
     names = ("rows_running", "queue_tokens", "streams_open", "requests_in_flight")
@@ -34,7 +34,7 @@ def idle(client: httpx.Client, seconds: float = 20) -> float:
     return time.monotonic() - began
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     """Waits until `true()`; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not true():

@@ -4,12 +4,14 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
+from finetune.data.loading import load_pairs
 from finetune.data.sentence_targets import ranked_pairs, use_sentence_targets
+from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
 from finetune.recipe import Recipe
 from finetune.training.sentence_ranker_fit import fit_features
 from precis.text.candidates import candidate_sentences
-from tests.conftest import ROOT, gazette
+from tests.conftest import ROOT, gazette, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,16 @@ def test_targets_are_sentences_of_the_part_that_is_read(tokenizer):
         read = " ".join(tokenizer.decode(tokens, skip_special_tokens=True).split())
         assert row["summary"] in read
         assert row["summary"] in [candidate.text for candidate in candidate_sentences(row["document"])]
+
+
+def test_targets_of_a_set_on_disk_are_on_disk(tokenizer, tmp_path):
+    path = write_jsonl(tmp_path / "own.jsonl", gazette("train")[:20])
+    recipe = Recipe(model={"name": "unused"}, data={"train": str(path)}, training={"objective": "extract"})
+    pairs = load_pairs(recipe.data, 0).train
+    weights = fit_features(ranked_pairs(pairs, tokenizer, recipe))
+    targets = use_sentence_targets(pairs, weights, tokenizer, recipe)
+    assert targets.cache_files
+    assert tokenize_pairs(targets, tokenizer, recipe).cache_files
 
 
 def test_document_without_a_choice_has_its_sentence_or_keeps_its_summary(tokenizer):
