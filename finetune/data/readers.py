@@ -180,8 +180,8 @@ def _without_escapes(value: str | None) -> str | None:
 
 
 def _parquet(path: Path, key: str, columns: Columns) -> Iterator[Row]:
-    # Without a buffer the text of a row group is read at once, and one row group may be the file.
-    with pq.ParquetFile(path, buffer_size=PARQUET_BUFFER) as file:
+    # By default the columns of a row group are read at once, and one row group may be the file.
+    with pq.ParquetFile(path, buffer_size=PARQUET_BUFFER, pre_buffer=False) as file:
         columns.check(path, key, file.schema_arrow.names)
         names = [columns.document, columns.summary]
         for name in names:

@@ -150,7 +150,7 @@ def sample():
 
 sampler = threading.Thread(target=sample)
 sampler.start()
-assert len(load_pairs(Data(train=sys.argv[1], validation=sys.argv[1]), 0).train) == 1200
+assert len(load_pairs(Data(train=sys.argv[1], validation=sys.argv[1]), 0).train) == 12_000
 done.set()
 sampler.join()
 print((peak - before) // 1024)
@@ -162,7 +162,7 @@ print((peak - before) // 1024)
 def test_large_file_is_not_held_in_memory(tmp_path, name):
     """48 MB of text, in Parquet one row group that does not compress."""
     path, random = tmp_path / name, np.random.default_rng(0)
-    documents = [f"{i} " + random.bytes(20_000).hex() for i in range(1200)]
+    documents = [f"{i} " + random.bytes(2000).hex() for i in range(12_000)]
     if name == "own.jsonl":
         write_jsonl(path, [{"document": document, "summary": "short", "id": 1} for document in documents])
     else:
