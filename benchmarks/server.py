@@ -71,7 +71,7 @@ class Server:
             )
         atexit.register(self.stop)
 
-    def wait_until_ready(self, timeout: float = 90, path: str = "/readyz", body: dict | None = None) -> float:
+    def wait_until_ready(self, timeout: float = 300, path: str = "/readyz", body: dict | None = None) -> float:
         """Waits until `path` answers (a POST of `body` if there is one); returns seconds since the process started.
 
         Raises ServerError if the process ends or `timeout` seconds pass.
@@ -117,7 +117,7 @@ def free_port() -> int:
 
 
 def wait_for_answer(
-    url: str, body: dict | None = None, timeout: float = 90, is_running: Callable[[], bool] = lambda: True
+    url: str, body: dict | None = None, timeout: float = 300, is_running: Callable[[], bool] = lambda: True
 ) -> bool:
     """Asks `url` until it answers with a 2xx status; False if `is_running` turns false or `timeout` seconds pass."""
     data = None if body is None else json.dumps(body).encode()
