@@ -86,6 +86,8 @@ def test_hostile_texts_leave_the_event_loop_to_others(limited, client, text, sta
 
 @pytest.mark.slow
 def test_word_of_100_000_letters_is_summarized_in_chunks(client):
-    response = client.post("/summarize", json={"text": "a" * 100_000, "mode": "write", "max_new_tokens": 4}).json()
+    # Without passthrough: the word is in no language that the model knows.
+    body = {"text": "a" * 100_000, "mode": "write", "passthrough": False, "max_new_tokens": 4}
+    response = client.post("/summarize", json=body).json()
     assert response["chunks"] > 100
     assert not response["truncated"]
