@@ -150,7 +150,7 @@ def sample():
 
 sampler = threading.Thread(target=sample)
 sampler.start()
-assert len(load_pairs(Data(train=sys.argv[1], validation=sys.argv[1]), 0).train) == 12_000
+assert len(load_pairs(Data(train=sys.argv[1], validation=sys.argv[1]), 0).train) == 24_000
 done.set()
 sampler.join()
 print((peak - before) // 1024)
@@ -160,16 +160,16 @@ print((peak - before) // 1024)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("name", ["own.jsonl", "own.parquet"])
 def test_large_file_is_not_held_in_memory(tmp_path, name):
-    """48 MB of text, in Parquet one row group that does not compress."""
+    """96 MB of text, in Parquet one row group that does not compress."""
     path, random = tmp_path / name, np.random.default_rng(0)
-    documents = [f"{i} " + random.bytes(2000).hex() for i in range(12_000)]
+    documents = [f"{i} " + random.bytes(2000).hex() for i in range(24_000)]
     if name == "own.jsonl":
         write_jsonl(path, [{"document": document, "summary": "short", "id": 1} for document in documents])
     else:
         columns = {"document": documents, "summary": ["short"] * len(documents)}
         pq.write_table(pa.table(columns), path, compression="none", use_dictionary=False)
     done = subprocess.run([sys.executable, "-c", PEAK_CODE, str(path)], cwd=ROOT, capture_output=True, text=True)
-    assert int(done.stdout) < 40, done.stderr  # MiB; the text is 46
+    assert int(done.stdout) < 60, done.stderr  # MiB; the text is 92
 
 
 def test_row_takes_a_few_bytes_of_memory_while_a_set_is_read_and_reported(tmp_path):
