@@ -58,5 +58,5 @@ def step_seconds(engine: Engine, rows: int, source: int, new: int, steps: int) -
         runner.kv_cache.past_length[:rows] = step % new
         logits = runner.decode(tokens)
         # Graphs for a CPU leave the choice of the next token to the host.
-        tokens[:, 0] = logits[:, 0].argmax(1) if runner.argmax is None else [token for token, _ in runner.argmax]
+        tokens[:, 0] = runner.argmax[0] if runner.chooses_tokens else logits[:, 0].argmax(1)
     return (time.perf_counter() - began) / steps

@@ -78,6 +78,8 @@ class Seq2SeqModel:
             self.self_kv_dtype = CACHE_DTYPES[types[self.self_kv_inputs[0]]]
             self.cross_kv_dtype = CACHE_DTYPES[types[self.cross_kv_inputs[0]]]
             _, self.num_heads, _, self.d_kv = caches[0].shape
+            if self.static and not any(entry.name == "suppressed_token" for entry in self.decoder.get_inputs()):
+                raise KeyError("suppressed_token")  # by an earlier export
             self.block_size = 0 if self.static else int(shapes[self.cross_kv_inputs[0]][-1])
             logits = next(entry for entry in self.decoder.get_outputs() if entry.name == "logits")
             self.vocab_size: int = logits.shape[-1]
