@@ -28,7 +28,9 @@ def test_page_shows_every_part_and_what_is_missing():
             "greedy": {"Precis fp16": {"1": 12.3, "128": 456.7}, "PyTorch fp16": {"1": 3.0}},
         },
         "mixed": {
-            "mixed_load": {"requests_per_second": 99, **dict.fromkeys(("continuous", "static", "first_delta"), latencies)},
+            "mixed_load": {
+                "requests_per_second": 99, "continuous": latencies, "static": latencies, "first_delta": latencies,
+            },
         },
     }  # fmt: skip
     rows = {
