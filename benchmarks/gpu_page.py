@@ -89,7 +89,7 @@ def _mixed(results: dict) -> Iterator[str]:
         (name, mixed[batching]["requests_per_second"], mixed[batching]["p50_s"], mixed[batching]["p95_s"])
         for name, batching in (
             ("continuous batching", "continuous"),
-            ("first delta, all streamed", "first_delta"),
+            ("first token, all streamed", "first_token"),
             ("static batches", "static"),
         )
     ]

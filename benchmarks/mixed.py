@@ -49,7 +49,7 @@ def compare(engine: Engine, count: int, warm_up: int, rounds: int) -> dict[str, 
     capacity(engine, work[:warm_up])
     most = capacity(engine, work)
     times = arrival_times(count, LOAD * most, 3)
-    ways = {"continuous": continuous, "first_delta": first_delta, "static": static}
+    ways = {"continuous": continuous, "first_token": first_token, "static": static}
     runs = [{name: way(engine, work, times) for name, way in ways.items()} for _ in range(rounds)]
     return {
         "requests_per_second": round(most, 1),
@@ -74,8 +74,8 @@ def continuous(engine: Engine, work: list[MixedRequest], times: list[float]) -> 
     return asyncio.run(_arriving(engine, work, times, is_streamed=False))
 
 
-def first_delta(engine: Engine, work: list[MixedRequest], times: list[float]) -> dict[str, float]:
-    """Times until the first delta, if all requests are streamed."""
+def first_token(engine: Engine, work: list[MixedRequest], times: list[float]) -> dict[str, float]:
+    """Times until the first token, if all requests are streamed. A random model's first tokens may have no text."""
     return asyncio.run(_arriving(engine, work, times, is_streamed=True))
 
 
@@ -87,8 +87,8 @@ async def _arriving(
         if not is_streamed:
             await engine.summarize(request.text, request.params)
             return time.perf_counter() - began - at
-        moments = [time.perf_counter() - began - at async for _ in engine.stream(request.text, request.params)]
-        return moments[0]
+        events = [event async for event in engine.stream(request.text, request.params)]
+        return events[-1].first_token_seconds
 
     began = time.perf_counter()
     latencies = await asyncio.gather(*(one(request, at, began) for request, at in zip(work, times, strict=True)))

@@ -29,7 +29,7 @@ def test_page_shows_every_part_and_what_is_missing():
         },
         "mixed": {
             "mixed_load": {
-                "requests_per_second": 99, "continuous": latencies, "static": latencies, "first_delta": latencies,
+                "requests_per_second": 99, "continuous": latencies, "static": latencies, "first_token": latencies,
             },
         },
     }  # fmt: skip
@@ -46,7 +46,7 @@ def test_page_shows_every_part_and_what_is_missing():
         "| Precis fp16 | 12.3 | 457 |",
         "| PyTorch fp16 | 3.0 | – |",
         "| static batches | 77.0 | 0.2 | 0.5 |",
-        "| first delta, all streamed | 77.0 | 0.2 | 0.5 |",
+        "| first token, all streamed | 77.0 | 0.2 | 0.5 |",
         "- CTranslate2 fp16 is left out: not installed",
         "Not measured: bentoml is not installed.",
     ):
