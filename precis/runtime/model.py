@@ -69,7 +69,10 @@ class Seq2SeqModel:
         self.parallel_encoder = _new_session(bundle, ENCODER, provider, 1, ENCODER_CONFIG) if separate else self.encoder
 
     def _read_cache_shapes(self, bundle: Bundle) -> None:
-        caches = [entry for entry in self.decoder.get_inputs() if entry.name.startswith("past_key_values")]
+        inputs = self.decoder.get_inputs()
+        if self.static and all(entry.name != "suppressed_token" for entry in inputs):
+            raise BundleError(f"{bundle.folder / DECODER} was exported by an earlier version: export it again.")
+        caches = [entry for entry in inputs if entry.name.startswith("past_key_values")]
         self.self_kv_inputs: list[str] = [entry.name for entry in caches if ".decoder." in entry.name]
         self.cross_kv_inputs: list[str] = [entry.name for entry in caches if ".encoder." in entry.name]
         self.cross_kv_outputs = [name.replace("past_key_values", "present") for name in self.cross_kv_inputs]
@@ -78,8 +81,6 @@ class Seq2SeqModel:
             self.self_kv_dtype = CACHE_DTYPES[types[self.self_kv_inputs[0]]]
             self.cross_kv_dtype = CACHE_DTYPES[types[self.cross_kv_inputs[0]]]
             _, self.num_heads, _, self.d_kv = caches[0].shape
-            if self.static and not any(entry.name == "suppressed_token" for entry in self.decoder.get_inputs()):
-                raise KeyError("suppressed_token")  # by an earlier export
             self.block_size = 0 if self.static else int(shapes[self.cross_kv_inputs[0]][-1])
             logits = next(entry for entry in self.decoder.get_outputs() if entry.name == "logits")
             self.vocab_size: int = logits.shape[-1]
