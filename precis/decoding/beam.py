@@ -56,9 +56,9 @@ class BeamSearch:
         new_tokens = candidates.shape[1] - 1
         lowest = np.minimum(self.running_lowest[parents], values - self.running_scores[parents])
         is_last = new_tokens >= params.max_new_tokens
-        stops = np.array([is_last or token in params.eos_token_ids for token in tokens.tolist()])
+        stops = np.array([is_last or token in params.eos_token_ids for token in tokens.tolist()], dtype=np.bool_)
 
-        running_values = values + stops * NOT_A_CANDIDATE
+        running_values = np.where(stops, values + NOT_A_CANDIDATE, values)
         running = top_k(running_values, beams)
         if stops[:beams].any() or not self._finished_stay(float(values[beams - 1])):
             self._collect_finished(candidates, values, lowest, stops, new_tokens)
@@ -77,7 +77,7 @@ class BeamSearch:
         be the result, and torch.topk may change the order of equal ones.
         """
         scores = self.finished_scores[self.is_finished].tolist()
-        in_running = self.params.length_penalty >= 0 and least > NOT_A_CANDIDATE / 2
+        in_running = self.params.length_penalty >= 0 and least > float(NOT_A_CANDIDATE) / 2
         return in_running and all(first > second for first, second in pairwise(scores))
 
     def _collect_finished(
