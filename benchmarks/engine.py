@@ -46,13 +46,14 @@ class Sizes:
     source: int = 400  # tokens
     new: int = 64  # tokens
     rows: int | None = None  # sequences that our engine decodes at once
+    warm_up: int = 2  # rounds of each batch that are not counted: the first one compiles or captures it
 
 
 CPU_SYSTEMS = ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32")
 GPU_SYSTEMS = ("Precis fp16", "PyTorch fp16", "Compiled fp16")
 TINY_SYSTEMS = ("Precis fp32", "PyTorch fp32", "Compiled fp32")
 SIZES = {
-    "cpu": Sizes(CPU_SYSTEMS, batches=(1, 8, 32), rounds=2, mixed=(320, 32, 3)),
+    "cpu": Sizes(CPU_SYSTEMS, batches=(1, 8, 32), rounds=2, mixed=(320, 32, 3), warm_up=0),
     "cuda": Sizes(GPU_SYSTEMS, batches=(1, 8, 32, 128), rounds=3, mixed=(512, 512, 1), rows=128),
     "tiny": Sizes(TINY_SYSTEMS, batches=(1, 2), rounds=1, mixed=(8, 8, 1), shape="tiny", source=40, new=8, rows=8),
 }
@@ -107,10 +108,9 @@ def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], 
     load(systems, setup, sizes, failed)
     for part, beams in wanted:
         command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
-        warm_up = 0 if setup.device == "cpu" else 2  # of each shape: the first run compiles or captures it
-        answers = take_turns(systems, batches[part], command, rounds, failed, partial(keep_rates, part), warm_up)
+        answers = take_turns(systems, batches[part], command, rounds, failed, partial(keep_rates, part), sizes.warm_up)
         show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)
-        if sizes.systems == CPU_SYSTEMS and not failed:
+        if setup.device == "cpu" and sizes.shape == "small" and not failed:
             result |= cpu_figures(answers, result[part], "" if beams == 1 else f"_{part}")
     for system in started:
         system.close()

@@ -138,6 +138,7 @@ def write_base_run(folder: Path, documents: int) -> Path:
 def _write_run(run: Path, model: dict, data: Path, documents: int, generation: dict) -> Path:
     """Writes the folder `run` as fine-tuning would leave it, with an adapter that changes nothing."""
     from finetune import provenance
+    from finetune.data.loading import load_pairs
     from finetune.evaluation.rouge import KINDS
     from finetune.evaluation.scoring import generation_config
     from finetune.recipe_io import parse_recipe
@@ -153,6 +154,7 @@ def _write_run(run: Path, model: dict, data: Path, documents: int, generation: d
             "export": {"documents": documents, "engine_documents": 3 * documents},
         }
     )
+    pairs = load_pairs(recipe.data, recipe.training.seed)
     network, tokenizer = load_base(recipe.model)
     network.generation_config = generation_config(recipe, network)
     network.save_pretrained(run / "merged")
@@ -164,7 +166,7 @@ def _write_run(run: Path, model: dict, data: Path, documents: int, generation: d
     info = RunInfo(
         recipe=recipe,
         base_model=provenance.base_model(recipe, network),
-        data=TrainingData(**provenance.data_source(recipe, None).model_dump()),
+        data=TrainingData(**provenance.data_source(recipe, pairs).model_dump()),
         training_seconds=0.0,
         hardware=provenance.hardware(),
         git_commit=provenance.git_commit(),
