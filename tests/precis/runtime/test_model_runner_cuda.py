@@ -26,7 +26,7 @@ def pair(request, tmp_path_factory):
         yield AutoModelForSeq2SeqLM.from_pretrained(source).eval(), AutoTokenizer.from_pretrained(source), engine
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=settings_id)
+@pytest.mark.parametrize("settings", [*SETTINGS, {"max_new_tokens": 18, "min_new_tokens": 15}], ids=settings_id)
 def test_batch_equals_transformers_on_each_text_alone(pair, settings):
     model, tokenizer, engine = pair
     texts = [*TEXTS, ODD * 4]
