@@ -65,7 +65,7 @@ class StaticDecoderGraph(DecoderGraph):
         self.register_buffer("spread", torch.zeros(1, self.heads, 1, self.d_kv, dtype=torch.int64))
         self.register_buffer("tokens", torch.arange(self.lm_head.out_features))
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         input_ids: Tensor,
         past_length: Tensor,
