@@ -4,7 +4,7 @@
 
 t5-small's shape with random weights, greedy, 400 input and 64 new tokens. Every system has a process of its own with
 the same number of threads, and they take turns. Parts: `greedy`, `beams4` (4 beams), `mixed` (our engine under Poisson
-arrivals of all lengths), `steps` (one decoder step). On a CPU the best round counts; a full run draws
+arrivals of all lengths). On a CPU the best round counts; a full run draws
 docs/images/engine.png and writes benchmarks/results/engine.json. On a GPU the median counts. The last line is JSON.
 """
 
@@ -22,22 +22,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers import MIXED_LIMIT, PRECISIONS, SYSTEMS, Setup, ctranslate2_model
+from benchmarks.peers import MIXED_LIMIT, Setup, ctranslate2_model
 from benchmarks.turns import Answers, System, attempt, processor, take_turns
 from finetune.files import write_json
 from precis.runtime.threads import default_threads
 
 RESULT = Path(__file__).parent / "results/engine.json"
 PICTURE = Path(__file__).parent.parent / "docs/images/engine.png"
-PARTS = ("greedy", "beams4", "mixed", "steps")
-DEFAULT_PARTS = {"cpu": PARTS[:3], "cuda": ("greedy", "mixed")}
+PARTS = ("greedy", "beams4", "mixed")
+DEFAULT_PARTS = {"cpu": PARTS, "cuda": ("greedy", "mixed")}
 console = Console()
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """What is measured, and how much."""
 
+    systems: tuple[str, ...]
     batches: tuple[int, ...]
     rounds: int
     mixed: tuple[int, int, int]  # requests of the mixed load, of its warm-up, and its rounds
@@ -45,14 +46,16 @@ class Sizes:
     source: int = 400  # tokens
     new: int = 64  # tokens
     rows: int | None = None  # sequences that our engine decodes at once
-    only: str = ""  # what the names of the measured systems contain
-    steps: int = 200
+    warm_up: int = 2  # rounds of each batch that are not counted: the first one compiles or captures it
 
 
+CPU_SYSTEMS = ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32")
+GPU_SYSTEMS = ("Precis fp16", "PyTorch fp16", "Compiled fp16")
+TINY_SYSTEMS = ("Precis fp32", "PyTorch fp32", "Compiled fp32")
 SIZES = {
-    "cpu": Sizes(batches=(1, 8, 32), rounds=2, mixed=(320, 32, 3)),
-    "cuda": Sizes(batches=(1, 8, 32, 128), rounds=3, mixed=(512, 512, 1), rows=128),
-    "tiny": Sizes(batches=(1, 2), rounds=1, mixed=(8, 8, 1), shape="tiny", source=40, new=8, rows=8, steps=8),
+    "cpu": Sizes(CPU_SYSTEMS, batches=(1, 8, 32), rounds=2, mixed=(320, 32, 3), warm_up=0),
+    "cuda": Sizes(GPU_SYSTEMS, batches=(1, 8, 32, 128), rounds=3, mixed=(512, 512, 1), rows=128),
+    "tiny": Sizes(TINY_SYSTEMS, batches=(1, 2), rounds=1, mixed=(8, 8, 1), shape="tiny", source=40, new=8, rows=8),
 }
 
 
@@ -62,14 +65,11 @@ def load(systems: list[System], setup: Setup, sizes: Sizes, failed: dict[str, st
 
     from benchmarks import models
 
-    warm_up = []
-    if setup.device == "cuda":  # every shape twice, since the first run compiles or captures it
-        warm_up = [(batch, sizes.source, sizes.new) for batch in sizes.batches for _ in range(2)]
     torch.set_num_threads(1)  # the peers export at the same time
     models.ensure_model(setup)
     early = [system for system in systems if system.name.startswith(("Optimum", "PyTorch", "Compiled"))]
     for system in early:
-        system.send("load", warm_up)
+        system.send("load")
     for precision in {system.name.split()[1] for system in systems if system.name.startswith("Precis")}:
         models.ensure_bundle(setup, precision)
     for system in systems:
@@ -77,7 +77,7 @@ def load(systems: list[System], setup: Setup, sizes: Sizes, failed: dict[str, st
         if kind == "CTranslate2" and find_spec("ctranslate2"):
             ctranslate2_model(setup, precision)
         if system not in early:
-            system.send("load", warm_up)
+            system.send("load")
     for system in list(systems):
         attempt(system, systems, failed)
     if setup.device == "cpu":
@@ -89,31 +89,38 @@ def load(systems: list[System], setup: Setup, sizes: Sizes, failed: dict[str, st
 
 
 def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], keep: Callable[[], None]) -> None:
-    """Measures our bundles and the peers; adds the rates of each part to `result`."""
+    """Measures our bundles and the peers on the batches that `result` lacks; adds the rates of each part to it."""
     pick = min if setup.device == "cpu" else statistics.median
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = result.setdefault("failed", {})
     wanted = [(part, beams) for part, beams in (("greedy", 1), ("beams4", 4)) if part in parts]
-    result |= {part: {} for part, _ in wanted}
+    names = [name for name in sizes.systems if name not in failed]
+    batches = {part: missing_batches(result.setdefault(part, {}), names, sizes.batches) for part, _ in wanted}
+    if not any(batches.values()):
+        return
 
     def keep_rates(part: str, answers: Answers) -> None:
-        result[part] |= rates(answers, pick)
-        result["failed"] = failed
+        for name, row in rates(answers, pick).items():
+            result[part].setdefault(name, {}).update(row)
         keep()
 
-    for names in SYSTEMS[setup.device]:
-        started = [System(name, setup) for name in names if sizes.only in name]  # they import while this process does
-        systems = list(started)
-        load(systems, setup, sizes, failed)
-        for part, beams in wanted:
-            command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
-            answers = take_turns(systems, sizes.batches, command, rounds, failed, partial(keep_rates, part))
-            show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)
-            if setup.device == "cpu" and not failed:
-                result |= cpu_figures(answers, result[part], "" if beams == 1 else f"_{part}")
-        for system in started:
-            system.close()
+    started = [System(name, setup) for name in names]  # they import while this process does
+    systems = list(started)
+    load(systems, setup, sizes, failed)
+    for part, beams in wanted:
+        command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
+        answers = take_turns(systems, batches[part], command, rounds, failed, partial(keep_rates, part), sizes.warm_up)
+        show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)
+        if setup.device == "cpu" and sizes.shape == "small" and not failed:
+            result |= cpu_figures(answers, result[part], "" if beams == 1 else f"_{part}")
+    for system in started:
+        system.close()
     if failed and setup.device == "cpu":
         raise SystemExit("\n".join(f"{name} failed: {reason}" for name, reason in failed.items()))
+
+
+def missing_batches(rows: dict[str, dict], names: list[str], batches: tuple[int, ...]) -> list[int]:
+    """Those of `batches` of which a system of `names` has no rate in `rows`."""
+    return [batch for batch in batches if any(str(batch) not in rows.get(name, {}) for name in names)]
 
 
 def cpu_figures(answers: Answers, row: dict[str, dict[str, float]], suffix: str) -> dict[str, dict]:
@@ -161,25 +168,16 @@ def show(title: str, rows: dict[str, dict[str, float]], batches: tuple[int, ...]
 
 def measure_engine(result: dict, setup: Setup, sizes: Sizes, parts: list[str], keep: Callable[[], None]) -> None:
     """Measures the parts that need our engine alone; adds them to `result`."""
-    from benchmarks import mixed, models, steps
+    from benchmarks import mixed, models
     from precis import Engine
 
-    if "mixed" in parts:
+    if "mixed" in parts and "mixed_load" not in result:
         bundle = models.ensure_bundle(setup, "int8" if setup.device == "cpu" else "fp16", MIXED_LIMIT)
         engine = Engine.load(bundle, device=setup.device, threads=setup.threads, rows=setup.rows)
         result["mixed_load"] = mixed.compare(engine, *sizes.mixed)
         engine.close()
         console.print(result["mixed_load"])
         keep()
-    if "steps" in parts:
-
-        def keep_steps(rows: dict) -> None:
-            result["steps"] = {"source_tokens": sizes.source, "new_tokens": sizes.new, "steps": sizes.steps}
-            result["steps"]["microseconds"] = rows
-            keep()
-
-        bundles = {precision: models.ensure_bundle(setup, precision) for precision in PRECISIONS[setup.device]}
-        steps.measure(bundles, setup.device, sizes.batches, (sizes.source, sizes.new), sizes.steps, keep_steps)
 
 
 def draw_throughput(result: dict, path: Path) -> None:
@@ -211,11 +209,14 @@ def main(argv: list[str]) -> int:
     parts = list(options.parts or DEFAULT_PARTS[options.device])
     sizes = SIZES["tiny" if options.tiny else options.device]
     if options.quick:
-        part, only = {1: ("greedy", ""), 4: ("beams4", "int8")}[options.beams]
-        parts, sizes = [part], replace(sizes, rounds=1, only=only)
+        part, precision = {1: ("greedy", ""), 4: ("beams4", "int8")}[options.beams]
+        systems = tuple(name for name in sizes.systems if precision in name)
+        parts, sizes = [part], replace(sizes, rounds=1, systems=systems)
     to_repository = options.device == "cpu" and not options.quick and not options.tiny
     output = options.output or (RESULT if to_repository else None)
     result = json.loads(output.read_text()) if output and output.exists() else {}
+    if not options.output:  # a part is measured as a whole
+        result = {key: value for key, value in result.items() if key not in (*parts, "failed")}
     result |= {"machine": processor(), "threads": default_threads()}
     result |= {"source_tokens": sizes.source, "new_tokens": sizes.new, "rounds": sizes.rounds}
 

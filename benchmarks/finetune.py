@@ -54,7 +54,8 @@ def main(argv: list[str]) -> int:
             if options.output:
                 write_json(options.output, results)
 
-        result |= variants.measure(options.device, options.tiny, keep)
+        before = json.loads(options.output.read_text()) if options.output and options.output.exists() else {}
+        result |= variants.measure(options.device, options.tiny, before, keep)
     print(json.dumps(result))
     return 0
 

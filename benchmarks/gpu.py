@@ -1,8 +1,8 @@
 """Runs the benchmarks on a GPU in parts with time limits, and writes docs/gpu.md. `make gpu-check PYTHON=python3`
 
-Each part is a process of its own. Its result is written to benchmarks/results/gpu-DEVICE.json when it has ended, well
-or not, and docs/gpu.md anew from all such files. A part that has a result is not measured again; remove the file, or
-the part from it, to measure it again. All parts together take a quarter of an hour at most.
+Each part is a process of its own. Its results are written to benchmarks/results/gpu-DEVICE.json as they are measured,
+and docs/gpu.md from all such files when it has ended. A part that is done is not measured again, and one that was
+stopped goes on where it was; remove the file, or the part from it, to measure it again. All take 11 minutes at most.
 """
 
 import argparse
@@ -16,8 +16,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from finetune.provenance import git_commit, versions
 RESULTS = ROOT / "benchmarks/results"
 SCRATCH = ROOT / "artifacts/gpu-check"
 INTERRUPTED = "It was interrupted."
+KEEP_SECONDS = 5  # between two writes of a part's results so far
 END_SECONDS = 20  # from SIGTERM to SIGKILL
 LOG_LINES = 30  # of a failed part, in its result
 
@@ -44,13 +47,13 @@ class Part:
 
 
 SHARED = ("--scratch", "{scratch}")
+# The most wanted first.
 PARTS = {
-    "engine": Part(330, "benchmarks.engine", ("--parts", "greedy", "mixed", *SHARED)),
-    "steps": Part(60, "benchmarks.engine", ("--parts", "steps", *SHARED)),
-    "service": Part(90, "benchmarks.service", ("--parts", "closed", *SHARED), ("bentoml", "aiohttp")),
-    "finetune": Part(240, "benchmarks.finetune", ("--parts", "variants")),
-    "parity": Part(90, "benchmarks.export", ("--model", "base", "--documents", "32")),
-    "export": Part(90, "benchmarks.export", ("--documents", "32")),
+    "parity": Part(120, "benchmarks.export", ("--model", "base", "--documents", "32")),
+    "engine": Part(230, "benchmarks.engine", ("--parts", "greedy", *SHARED)),
+    "service": Part(110, "benchmarks.service", ("--parts", "alone", "closed", *SHARED), ("bentoml", "aiohttp")),
+    "mixed": Part(60, "benchmarks.engine", ("--parts", "mixed", *SHARED)),
+    "finetune": Part(150, "benchmarks.finetune", ("--parts", "variants")),
 }
 
 
@@ -92,11 +95,14 @@ def check(parts: list[str], device: str, scratch: Path, results: Path, page: Pat
             print(f"{part}: measured before, in {path}", flush=True)
             continue
         print(f"{part}: at most {PARTS[part].seconds} s, log in {scratch / f'{part}.log'}", flush=True)
-        row = run(part, device, scratch, PARTS[part].seconds)
-        row |= {"command": f"python -m benchmarks.gpu --parts {part} --device {device}", "commit": git_commit()}
-        content["parts"][part] = row
         content.get("notes", {}).pop(part, None)  # it was about the previous result
-        write_json(path, content)
+        before, commit = content["parts"].get(part, {}), git_commit()
+        origin = {"command": f"python -m benchmarks.gpu --parts {part} --device {device}", "commit": commit}
+        keep = partial(keep_row, path, content, part, origin)
+        same_code = str(before.get("commit")).removesuffix("+changes") == str(commit).removesuffix("+changes")
+        so_far = before.get("results", {}) if same_code else {}
+        row = run(part, device, scratch, PARTS[part].seconds, so_far, keep)
+        keep(row)
         write_page(results, page)
         outcome = row.get("failed", row.get("skipped", "done"))
         print("\n  ".join([f"{part}: {outcome} ({row['seconds']:.0f} s)", *row.get("log", [])]), flush=True)
@@ -106,6 +112,12 @@ def check(parts: list[str], device: str, scratch: Path, results: Path, page: Pat
     write_page(results, page)
     print(f"{path}, {page}")
     return status
+
+
+def keep_row(path: Path, content: dict, part: str, origin: dict, row: dict) -> None:
+    """Writes the results file `path` with `row` as what is known of the part."""
+    content["parts"][part] = row | origin
+    write_json(path, content)
 
 
 def describe(device: str) -> dict[str, object]:
@@ -122,34 +134,49 @@ def describe(device: str) -> dict[str, object]:
     return {"device": name, "slug": slug, "cores": len(os.sched_getaffinity(0)), "software": software}
 
 
-def run(part: str, device: str, scratch: Path, limit: float) -> dict:
+def run(
+    part: str,
+    device: str,
+    scratch: Path,
+    limit: float,
+    before: dict | None = None,
+    keep: Callable[[dict], None] = lambda row: None,
+) -> dict:
     """Runs one part in a process; its seconds and results, and a sentence if it was skipped or failed (with its log).
 
-    A KeyboardInterrupt ends the part, which is then INTERRUPTED and keeps the results so far.
+    The part goes on from the results `before`; `keep` gets those so far every few seconds, as if it was INTERRUPTED
+    then. A KeyboardInterrupt ends the part, which is then INTERRUPTED and keeps the results so far.
     """
     missing = [package for package in PARTS[part].packages if find_spec(package) is None]
     if missing:
         return {"seconds": 0.0, "skipped": f"{missing[0]} is not installed."}
     scratch.mkdir(parents=True, exist_ok=True)
     output, log = scratch / f"{part}.json", scratch / f"{part}.log"
-    output.unlink(missing_ok=True)
+    write_json(output, before or {})
     command = [sys.executable, "-m", "benchmarks.gpu", "--part", part, "--device", device, "--scratch", str(scratch)]
     began = time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
+
+    def row_so_far() -> dict:
+        row: dict = {"seconds": round(time.monotonic() - began, 1)}
+        results = json.loads(output.read_text(encoding="utf-8"))
+        return row | {"results": results} if results else row
+
     try:
-        process.wait(limit)
-    except subprocess.TimeoutExpired:
-        failed = f"It was stopped after {limit:.0f} s."
-        _end(process)
+        while process.poll() is None and (seconds := began + limit - time.monotonic()) > 0:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(min(seconds, KEEP_SECONDS))
+            keep(row_so_far() | {"failed": INTERRUPTED})
     except KeyboardInterrupt:
         failed = INTERRUPTED
-        _end(process)
     else:
-        failed = f"It ended with status {process.returncode}." if process.returncode else None
-    row: dict = {"seconds": round(time.monotonic() - began, 1)}
-    if output.exists():
-        row["results"] = json.loads(output.read_text(encoding="utf-8"))
+        failed = f"It was stopped after {limit:.0f} s." if process.poll() is None else ""
+    if process.poll() is None:
+        _end(process)
+    elif process.returncode:
+        failed = f"It ended with status {process.returncode}."
+    row = row_so_far()
     if failed:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         row |= {"failed": failed, "log": lines[-LOG_LINES:]}

@@ -14,7 +14,7 @@ HEAD = """\
 <!-- Written by `make gpu-check`. -->
 
 Results of `make gpu-check PYTHON=python3`; each part names its own command. The model has t5-small's shape and random
-weights, since speed does not depend on their values; parity is also measured on models/base.
+weights, since speed does not depend on their values; parity is measured on models/base.
 """
 
 
@@ -77,39 +77,31 @@ def _engine(results: dict) -> Iterator[str]:
     yield from table(("system", *(f"batch {batch}" for batch in batches)), *rows)
     for name, reason in results.get("failed", {}).items():
         yield f"- {name} is left out: {reason}"
-    if "mixed_load" not in results:
-        return
+
+
+def _mixed(results: dict) -> Iterator[str]:
     mixed = results["mixed_load"]
     yield (
-        "\nOur engine under mixed load: texts of 50 to 900 tokens, summaries of 5 to 80. All at once it has "
+        "Our engine under mixed load: texts of 50 to 900 tokens, summaries of 5 to 80. All at once it has "
         f"{mixed['requests_per_second']} requests a second; arriving at 80% of that rate:\n"
     )
     rows = [
         (name, mixed[batching]["requests_per_second"], mixed[batching]["p50_s"], mixed[batching]["p95_s"])
-        for name, batching in (("continuous batching", "continuous"), ("static batches", "static"))
+        for name, batching in (
+            ("continuous batching", "continuous"),
+            ("first token, all streamed", "first_token"),
+            ("static batches", "static"),
+        )
     ]
     yield from table(("batching", "requests/s", "p50 s", "p95 s"), *rows)
-
-
-def _steps(results: dict) -> Iterator[str]:
-    results = results["steps"]
-    yield (
-        f"Microseconds a step of our decoder, the mean of {results['steps']}: all rows with {results['source_tokens']} "
-        f"input tokens and summaries of up to {results['new_tokens']}, the next tokens chosen on the GPU and read by "
-        "the host. “Replayed” is a CUDA graph, “launched” one operator after the other.\n"
-    )
-    counts = sorted({rows for row in results["microseconds"].values() for rows in row}, key=int)
-    rows = [
-        (mode, *(f"{row[count]:,}" if count in row else None for count in counts))
-        for mode, row in results["microseconds"].items()
-    ]
-    yield from table(("graphs", *(f"{count} rows" if count != "1" else "1 row" for count in counts)), *rows)
 
 
 def _service(results: dict) -> Iterator[str]:
     yield (
         f"`python -m bento` on the GPU with the {results['precision']} bundle: {results['new_tokens']} new tokens of "
-        "texts of 50 to 450, for clients on this machine that ask again when answered.\n"
+        "texts of 50 to 450, for clients on this machine that ask again when answered. "
+        + (f"The engine alone, without HTTP: {results['engine_alone']}." if "engine_alone" in results else "")
+        + "\n"
     )
     rows = [
         (name, row["summaries_per_second"], row["p50_s"], row["p99_s"])
@@ -147,7 +139,7 @@ def _finetune(results: dict) -> Iterator[str]:
     yield from table((*head, "one epoch, minutes", "first steps, s"), *rows)
 
 
-def _export(results: dict) -> Iterator[str]:
+def _parity(results: dict) -> Iterator[str]:
     yield (
         f"`python -m export` took {results['seconds']:.0f} s and {results['peak_mib']:,} MiB. Its links, from PyTorch "
         "to the bundle on the GPU:\n"
@@ -167,12 +159,11 @@ def _export(results: dict) -> Iterator[str]:
 
 
 SECTIONS = {
+    "parity": ("Parity of models/base on Gazette", _parity),
     "engine": ("The engine and its peers", _engine),
-    "steps": ("Decoder steps", _steps),
     "service": ("The service", _service),
+    "mixed": ("Mixed load", _mixed),
     "finetune": ("Fine-tuning", _finetune),
-    "parity": ("Parity of models/base on Gazette", _export),
-    "export": ("Parity of random weights", _export),
 }
 
 

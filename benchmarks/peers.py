@@ -20,17 +20,6 @@ SHAPES = {"small": {}, "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_lay
 INPUT_LIMIT = 512  # tokens
 MIXED_LIMIT = 1024  # tokens, under mixed load, whose longest text has 901
 PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp16", "fp32")}  # of our bundles
-# Groups are measured one after the other: what compiles for minutes comes when the others have their figures.
-SYSTEMS = {
-    "cpu": (("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32"),),
-    "cuda": (
-        (
-            *("Precis fp16", "Precis fp32", "PyTorch fp16", "PyTorch bf16", "PyTorch fp32"),
-            *("Optimum fp16", "Optimum fp32", "CTranslate2 fp16"),
-        ),
-        ("Compiled fp16",),
-    ),
-}  # fmt: skip
 COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}  # as CTranslate2 calls them
 
 
@@ -179,12 +168,8 @@ class Optimum(_Padded):
     """Optimum's ONNX Runtime classes on the model as Optimum exports it."""
 
     def __init__(self, setup: Setup, precision: str) -> None:
-        import torch
-
-        if setup.device == "cuda":
-            self._load_cuda(setup, precision)
-            return
         import onnxruntime
+        import torch
         from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
         options = onnxruntime.SessionOptions()
@@ -192,24 +177,6 @@ class Optimum(_Padded):
         torch.set_num_threads(1)  # other peers load at the same time
         self.model = ORTModelForSeq2SeqLM.from_pretrained(setup.model, export=True, session_options=options)
         torch.set_num_threads(setup.threads)
-
-    def _load_cuda(self, setup: Setup, precision: str) -> None:
-        from optimum.exporters.onnx import main_export
-        from optimum.onnxruntime import ORTModelForSeq2SeqLM
-
-        exported = setup.folder / f"optimum-{setup.shape}-{precision}"
-        if not (exported / "config.json").exists():
-            task = "text2text-generation-with-past"
-            main_export(
-                str(setup.model), exported, task=task, device=setup.device, dtype=precision, do_validation=False
-            )
-        import onnxruntime
-
-        onnxruntime.preload_dlls()
-        provider = "CUDAExecutionProvider"
-        self.model = ORTModelForSeq2SeqLM.from_pretrained(exported, provider=provider, use_io_binding=True)
-        if provider not in self.model.providers:
-            raise RuntimeError(f"ONNX Runtime could not start {provider} for Optimum.")
 
 
 def ctranslate2_model(setup: Setup, precision: str) -> Path:

@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Sizes:
 
 SIZES = {
     "cpu": Sizes(new=48, clients=(1, 8, 32, 128), seconds=15.0, rounds=2),
-    "cuda": Sizes(new=9, clients=(8, 32, 64), seconds=8.0, warm_up=2.0, rows=128),
+    "cuda": Sizes(new=9, clients=(8, 32, 64, 128), seconds=8.0, warm_up=2.0, rows=128),
     "tiny": Sizes(new=4, clients=(2,), seconds=1.0, warm_up=0.5, shape="tiny", rows=8),
 }
 
@@ -127,28 +127,33 @@ def measure_startup(server: Server) -> dict[str, float]:
     return result
 
 
-def run_loads(title: str, loads: dict[str, Coroutine]) -> dict[str, dict]:
-    """Runs each load after the other, and prints its figures."""
+def run_loads(
+    title: str, loads: dict[str, Coroutine], keep: Callable[[dict], None] = lambda rows: None
+) -> dict[str, dict]:
+    """Runs each load after the other, prints its figures, and gives `keep` the rows so far."""
     rows = {}
     for name, load in loads.items():
         rows[name] = asyncio.run(load)
+        keep(rows)
         console.print(f"{title}, {name}: {rows[name]}")
     return rows
 
 
-def closed_loops(title: str, server: Server, make_body: Body, sizes: Sizes) -> dict[str, dict]:
+def closed_loops(
+    title: str, server: Server, make_body: Body, sizes: Sizes, keep: Callable[[dict], None] = lambda rows: None
+) -> dict[str, dict]:
     """The closed loop with each number of clients."""
     rows = {}
     for clients in sizes.clients:
         if sizes.warm_up:
             asyncio.run(closed(server.url, make_body, clients, sizes.warm_up))
         rows[f"{clients} clients"] = closed(server.url, make_body, clients, sizes.seconds)
-    return run_loads(title, rows)
+    return run_loads(title, rows, keep)
 
 
 def better(rows: dict[str, dict], others: dict[str, dict]) -> dict[str, dict]:
     """Of each load's two runs the one with the higher rate; other work on the machine only ever takes."""
-    return {
+    return others | {
         name: max(row, others.get(name, row), key=lambda run: run["summaries_per_second"]) for name, row in rows.items()
     }
 
@@ -168,14 +173,14 @@ def write_models(setup: Setup, precision: str, plain: bool) -> Path:
 
 
 def measure(
-    parts: list[str], setup: Setup, bundle: Path, scratch: Path, sizes: Sizes, result: dict, keep: Callable[..., None]
-) -> None:
-    """Measures the parts; `keep` adds results to `result`."""
+    parts: list[str], setup: Setup, bundle: Path, scratch: Path, sizes: Sizes, result: dict, keep: Callable[..., None],
+    best: dict,
+) -> None:  # fmt: skip
+    """Measures the parts; `keep` adds results to `result`. `best` holds those to which another round is compared."""
     if "startup" in parts:
         with start_precis(setup, bundle, scratch, CORES) as ours:
             keep(startup=measure_startup(ours))
     os.sched_setaffinity(0, CORES[-1:])
-    best: dict = {}
     with ExitStack() as running:
         if {"closed", "open"} & {*parts}:
             page = setup.device == "cpu" and setup.shape == "small"
@@ -192,8 +197,14 @@ def measure(
                 best["engine_alone"] = max(rate, best.get("engine_alone", 0.0))
                 keep(**best)
             if "closed" in parts:
-                rows = closed_loops("Precis, closed loop", ours, partial(body, new=sizes.new), sizes)
-                best["closed"] = better(rows, best.get("closed", {}))
+                before = best.get("closed", {})
+                best["closed"] = better(
+                    closed_loops(
+                        "Precis, closed loop", ours, partial(body, new=sizes.new), sizes,
+                        lambda rows, before=before: keep(closed=better(rows, before)),
+                    ),
+                    before,
+                )  # fmt: skip
                 keep(**best, loaded_mib=round(ours.memory() / 2**20))
             if "open" in parts:
                 loads = {
@@ -228,6 +239,10 @@ def main(argv: list[str]) -> int:
         # Parts measured on two machines cannot be compared.
         result = before if all(before.get(key) == value for key, value in result.items()) else result
     result |= {"new_tokens": sizes.new, "precision": precision}
+    best = {}
+    if options.output and "closed" in result:  # by a run that was stopped
+        best = {"closed": result["closed"]}
+        sizes = replace(sizes, clients=tuple(n for n in sizes.clients if f"{n} clients" not in result["closed"]))
 
     def keep(**figures: object) -> None:
         result.update(figures)
@@ -238,7 +253,7 @@ def main(argv: list[str]) -> int:
         scratch = Path(temporary)
         setup = Setup(options.scratch or scratch, options.device, len(SERVING), sizes.shape, sizes.rows)
         bundle = write_models(setup, precision, "plain" in parts)
-        measure(parts, setup, bundle, scratch, sizes, result, keep)
+        measure(parts, setup, bundle, scratch, sizes, result, keep, best)
     print(json.dumps(result))
     return 0
 

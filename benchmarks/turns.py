@@ -71,18 +71,20 @@ def take_turns(
     rounds: int,
     failed: dict[str, str],
     keep: Callable[[Answers], None],
+    warm_up: int = 0,
 ) -> Answers:
-    """Times every system on every batch, `rounds` times in turn.
+    """Times every system on every batch, `rounds` times in turn, after `warm_up` rounds that are not counted.
 
     `command` is (source tokens, new tokens, beams). A system that fails goes to `failed` and is removed from `systems`.
     `keep` is called after every round.
     """
     answers: Answers = {system.name: {} for system in systems}
     for batch in batches:
-        for turn in range(rounds):
+        for turn in range(-warm_up, rounds):
             for system in list(systems):
                 time.sleep(PAUSE)
-                if answer := attempt(system, systems, failed, "batch", batch, *command):
+                answer = attempt(system, systems, failed, "batch", batch, *command)
+                if answer and turn >= 0:
                     answers[system.name].setdefault(batch, []).append(answer)
             console.print(f"  batch {batch}, {command[2]} beams: round {turn + 1} of {rounds}", style="dim")
             keep(answers)
@@ -109,8 +111,7 @@ def processor() -> str:
 def serve(name: str, setup: Setup) -> None:
     """Answers the commands on standard input.
 
-    ["load", [[batch, source tokens, new tokens], ...]] loads the system and runs these batches to warm up;
-    ["batch", texts, source tokens, new tokens, beams] is timed.
+    ["load"] loads the system; ["batch", texts, source tokens, new tokens, beams] is timed.
     """
     try:
         import_libraries(name)
@@ -123,8 +124,6 @@ def serve(name: str, setup: Setup) -> None:
         try:
             if command == "load":
                 system = load_peer(name, setup)
-                for batch, source, new in arguments[0]:
-                    system.run(token_ids(batch, source), new, 1)
                 answer = {"ready": True}
             else:
                 answer = time_batch(system, *arguments)

@@ -139,10 +139,9 @@ class BundleExporter:
 
     def _rank_nodes(self, graphs: Graphs) -> list[str]:
         """Names of the quantizable nodes, most sensitive first."""
-        few = slice(SENSITIVITY_DOCUMENTS)
-        tokens = self.comparison.forced_tokens(self.pytorch[-1])
+        tokens = self.comparison.forced_tokens(self.pytorch[-1])[:SENSITIVITY_DOCUMENTS]
         write = partial(write_manifest, manifest=self._new_manifest("int8"))
-        ranked = rank_by_sensitivity(graphs, self.model_folder, write, self.comparison.inputs[few], tokens[few])
+        ranked = rank_by_sensitivity(graphs, self.model_folder, write, self.comparison.inputs[: len(tokens)], tokens)
         return [name for name, _ in ranked]
 
     def _measure_activations(self, graphs: Graphs) -> dict[str, ActivationRange]:

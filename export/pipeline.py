@@ -45,7 +45,8 @@ def _export_fine_tuned(run: Run, documents: Documents, target: Target, options: 
         pytorch.insert(0, PyTorchSystem("base + adapter", adapted, tokenizer, run.recipe, ranker))
     exporter = BundleExporter(run, run.folder / "merged", pytorch, documents, target)
     bundles = exporter.export(sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index))
-    write_card(run.info, run.rouge, run.folder, exporter.certificate)
+    if run.info.data.report is not None:  # a run that was not trained has no data to describe
+        write_card(run.info, run.rouge, run.folder, exporter.certificate)
     return bundles
 
 

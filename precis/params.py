@@ -121,10 +121,14 @@ class ResolvedParams:
     @functools.cached_property
     def has_no_processors(self) -> bool:
         """Whether no logits processor changes the model's own scores."""
+        return self.processors_only_set_minimum and not self.min_new_tokens
+
+    @functools.cached_property
+    def processors_only_set_minimum(self) -> bool:
+        """Whether no logits processor applies but the one that suppresses end tokens before `min_new_tokens`."""
         return (
             self.repetition_penalty == 1.0
             and not self.no_repeat_ngram_size
-            and not self.min_new_tokens
             and self.forced_bos_token_id is None
             and not (self.forced_eos_token_ids or self.suppress_tokens or self.begin_suppress_tokens)
         )

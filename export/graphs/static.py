@@ -46,14 +46,16 @@ class StaticDecoderGraph(DecoderGraph):
     """One decoder step for rows of any age.
 
     Inputs: `input_ids` (rows, 1) int64; `past_length` and `source_length`, both (rows,) int64, the entries that a row
-    has in its self- and cross-attention cache; `own_places` (decoder_capacity,) and `source_places`
-    (encoder_capacity,), int64, the values 0 ... capacity - 1; the caches `past_key_values.N...` as `DecoderGraph` has
-    them. Outputs: `logits` (rows, 1, vocabulary) float32; `best` (rows, 1) int64, the token with the largest logit;
-    `best_log_probability` (rows, 1) float32; of the caches only `present.N.decoder.key` and `.value`.
+    has in its self- and cross-attention cache; `suppressed_token` (rows,) int64, or -1; `own_places`
+    (decoder_capacity,) and `source_places` (encoder_capacity,), int64, the values 0 ... capacity - 1; the caches
+    `past_key_values.N...` as `DecoderGraph` has them. Outputs: `logits` (rows, 1, vocabulary) float32; `best` (rows, 1)
+    int64, the token with the largest logit but the suppressed one; `best_log_probability` (rows, 1) float32, among the
+    tokens that are not suppressed; of the caches only `present.N.decoder.key` and `.value`.
     """
 
     masked: Tensor
     spread: Tensor
+    tokens: Tensor
 
     def __init__(self, model: T5ForConditionalGeneration) -> None:
         super().__init__(model)
@@ -61,12 +63,14 @@ class StaticDecoderGraph(DecoderGraph):
         self.register_buffer("masked", torch.cat([torch.full((1, self.heads), MASKED), self.table]))
         self.log_probability = LargestLogProbability()
         self.register_buffer("spread", torch.zeros(1, self.heads, 1, self.d_kv, dtype=torch.int64))
+        self.register_buffer("tokens", torch.arange(self.lm_head.out_features))
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         input_ids: Tensor,
         past_length: Tensor,
         source_length: Tensor,
+        suppressed_token: Tensor,
         own_places: Tensor,
         source_places: Tensor,
         past: list[Tensor],
@@ -94,8 +98,10 @@ class StaticDecoderGraph(DecoderGraph):
             hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         logits = self.lm_head(self.stack.final_layer_norm(hidden) * self.scale)
         names = cache_names("present", len(self.stack.block), ("decoder",))
-        best = self._argmax(logits)
-        outputs = {"logits": logits, "best": best, "best_log_probability": self.log_probability(logits, best)}
+        is_suppressed = self.tokens[None, None, :] == suppressed_token[:, None, None]
+        allowed = torch.where(is_suppressed, torch.tensor(MASKED), logits)
+        best = self._argmax(allowed)
+        outputs = {"logits": logits, "best": best, "best_log_probability": self.log_probability(allowed, best)}
         return outputs | dict(zip(names, present, strict=True))
 
     def _split_heads(self, values: Tensor) -> Tensor:
@@ -161,7 +167,7 @@ def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
     """The export configuration of `StaticDecoderGraph`."""
     layers, rows = config.num_decoder_layers, {0: "rows"}
     inputs = {
-        **dict.fromkeys(("input_ids", "past_length", "source_length"), rows),
+        **dict.fromkeys(("input_ids", "past_length", "source_length", "suppressed_token"), rows),
         "own_places": {0: "decoder_capacity"},
         "source_places": {0: "encoder_capacity"},
         **cache_axes("past_key_values", layers),
@@ -172,6 +178,7 @@ def static_decoder_config(config: PretrainedConfig) -> GraphConfig:
         "input_ids": torch.tensor([[2], [3]]),
         "past_length": torch.tensor([2, 5]),
         "source_length": torch.tensor([11, 4]),
+        "suppressed_token": torch.tensor([-1, 7]),
         "own_places": places,
         "source_places": places,
         "past": past,

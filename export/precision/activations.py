@@ -113,6 +113,7 @@ def _run_decoder(
     names = cache_names("past_key_values", len(sources) // 2)
     caches = {name: empty if ".decoder." in name else next(padded) for name in names}
     fixed = {"own_places": np.arange(steps), "source_places": np.arange(source_length + steps), **length}
+    fixed["suppressed_token"] = np.full(rows, -1)
     for step, token in enumerate(tokens):
         step_inputs = {"input_ids": np.array([[token]]), "past_length": np.array([step])}
         outputs = _run(session, fixed | caches | step_inputs, max_abs)

@@ -1,10 +1,11 @@
 """Beam search over the rows of one text (transformers `_beam_search`, the vectorized one of 4.50 and later)."""
 
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import numpy as np
 import numpy.typing as npt
 
+from precis.decoding.log_sum_exp import log_sum_exp
 from precis.decoding.logits_processors import apply_logits_processors
 from precis.decoding.top_k import best_candidates, top_k
 from precis.params import ResolvedParams
@@ -42,7 +43,7 @@ class BeamSearch:
         Returns the tokens (beams,) and the index of the beam that each of them continues (beams,).
         """
         params, beams = self.params, self.params.num_beams
-        offsets = -_log_sum_exp(logits)
+        offsets = np.array([-log_sum_exp(row) for row in logits], dtype=np.float32)
         if not params.processors_only_ban:  # the others compute with the logarithms of probabilities
             logits += offsets[:, None]
             offsets = np.zeros_like(offsets)
@@ -50,15 +51,17 @@ class BeamSearch:
         # So many candidates that `num_beams` remain when one per beam and end token has finished.
         count = max(2, 1 + len(params.eos_token_ids)) * beams
         best, values = best_candidates(scores, offsets + self.running_scores, count)
-        parents, tokens = best // scores.shape[1], best % scores.shape[1]
+        parents, tokens = np.divmod(best, scores.shape[1])
         candidates = np.concatenate([self.running_sequences[parents], tokens[:, None]], axis=1)
         new_tokens = candidates.shape[1] - 1
         lowest = np.minimum(self.running_lowest[parents], values - self.running_scores[parents])
-        stops = np.isin(tokens, params.eos_token_ids) | (new_tokens >= params.max_new_tokens)
+        is_last = new_tokens >= params.max_new_tokens
+        stops = np.array([is_last or token in params.eos_token_ids for token in tokens.tolist()], dtype=np.bool_)
 
-        running_values = values + stops * NOT_A_CANDIDATE
+        running_values = np.where(stops, values + NOT_A_CANDIDATE, values)
         running = top_k(running_values, beams)
-        self._collect_finished(candidates, values, lowest, stops, new_tokens)
+        if stops[:beams].any() or not self._finished_stay(float(values[beams - 1])):
+            self._collect_finished(candidates, values, lowest, stops, new_tokens)
         self.running_sequences, self.running_scores = candidates[running], running_values[running]
         self.running_lowest = lowest[running]
 
@@ -66,6 +69,16 @@ class BeamSearch:
         all_finished = bool(self.is_finished.all()) and params.early_stopping is True
         self.finished = not self._improvable or all_finished or bool(stops.all())
         return tokens[running], parents[running]
+
+    def _finished_stay(self, least: float) -> bool:
+        """Whether a step in which nothing finishes leaves the finished sequences as they are; `least` is its score.
+
+        With a negative length penalty, or a score as low as NOT_A_CANDIDATE, sequences that are out of the running may
+        be the result, and torch.topk may change the order of equal ones.
+        """
+        scores = self.finished_scores[self.is_finished].tolist()
+        in_running = self.params.length_penalty >= 0 and least > float(NOT_A_CANDIDATE) / 2
+        return in_running and all(first > second for first, second in pairwise(scores))
 
     def _collect_finished(
         self, candidates: Tokens, values: Scores, lowest: Scores, stops: npt.NDArray[np.bool_], new_tokens: int
@@ -91,8 +104,8 @@ class BeamSearch:
         if params.early_stopping == "never" and params.length_penalty > 0:
             new_tokens = params.max_new_tokens
         best = self.running_scores[0] / np.float32(new_tokens**params.length_penalty)
-        worst = np.where(self.is_finished, self.finished_scores.min(), NOT_A_CANDIDATE)
-        return bool((best > worst).any())
+        worst = self.finished_scores.min() if self.is_finished.any() else NOT_A_CANDIDATE
+        return bool(best > (worst if self.is_finished.all() else min(worst, NOT_A_CANDIDATE)))
 
     @property
     def finish_reason(self) -> str:
@@ -127,13 +140,3 @@ class BeamSearch:
         columns = zip(*self.running_sequences[:, 1:].tolist(), *finished, strict=False)
         common = takewhile(lambda tokens: len({*tokens}) == 1, columns)
         return self.params.strip_special_tokens([int(tokens[0]) for tokens in common])
-
-
-def _log_sum_exp(logits: Scores) -> Scores:
-    """The logarithm of the sum of exponentials of each row, (beams,)."""
-    largest, sums = logits.max(axis=1), np.empty(len(logits), dtype=np.float32)
-    scratch = np.empty_like(logits[0])  # one row stays in the processor's cache
-    for beam, row in enumerate(logits):
-        np.exp(np.subtract(row, largest[beam], out=scratch), out=scratch)
-        sums[beam] = scratch.sum()
-    return largest + np.log(sums)

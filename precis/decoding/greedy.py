@@ -1,15 +1,13 @@
 """Greedy search over one row (transformers `_sample` with `do_sample=False`)."""
 
-import functools
-import math
-
 import numpy as np
 import numpy.typing as npt
 
+from precis.decoding.log_sum_exp import log_sum_exp
 from precis.decoding.logits_processors import apply_logits_processors
 from precis.params import ResolvedParams
 
-MAX_EXPONENT = 60.0  # a sum of exponentials of at most that is finite in float32
+NO_TOKEN = -1
 
 
 class GreedySearch:
@@ -27,28 +25,34 @@ class GreedySearch:
         self.finish_reason = "length"
 
     @property
-    def accepts_argmax(self) -> bool:
-        """Whether `append` may be called with the argmax of the raw logits, because no logits processor applies."""
-        return self.params.has_no_processors
+    def suppressed_token(self) -> int | None:
+        """The only token that the logits processors suppress in the next step, or NO_TOKEN if they change nothing.
 
-    def advance(self, logits: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Chooses the next token from logits (1, vocabulary), which are overwritten.
-
-        Returns the token (1,) and the index of the row it continues (1,), as `BeamSearch.advance` does.
+        With it a graph can choose the token itself. None if the processors do more than that.
         """
-        scores = apply_logits_processors(np.array([self.sequence]), logits, self.params)[0]
-        token = int(scores.argmax())
-        return self.append(token, _log_probability(scores, float(scores[token])))
+        params = self.params
+        if not params.processors_only_set_minimum:
+            return None
+        if len(self.sequence) > params.min_new_tokens:
+            return NO_TOKEN
+        return params.eos_token_ids[0] if len(params.eos_token_ids) == 1 else None
 
-    def append(self, token: int, log_probability: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Continues with `token`; returns what `advance` returns."""
+    def advance(self, logits: npt.NDArray[np.float32]) -> int:
+        """Chooses and appends the next token from logits (vocabulary,), which are overwritten; returns it."""
+        if not self.params.has_no_processors:
+            logits = apply_logits_processors(np.array([self.sequence]), logits[None], self.params)[0]
+        token = int(logits.argmax())
+        self.append(token, float(logits[token]) - log_sum_exp(logits))
+        return token
+
+    def append(self, token: int, log_probability: float) -> None:
+        """Continues with `token`."""
         self.sequence.append(token)
         self.log_probabilities.append(log_probability)
         if token in self.params.eos_token_ids:
             self.finished, self.finish_reason = True, "end"
         elif len(self.sequence) > self.params.max_new_tokens:
             self.finished = True
-        return np.array([token]), np.zeros(1, dtype=np.int64)
 
     @property
     def score(self) -> float:
@@ -63,19 +67,3 @@ class GreedySearch:
     def token_ids(self) -> list[int]:
         """The tokens so far without start, end and padding tokens."""
         return self.params.strip_special_tokens(self.sequence[1:])
-
-
-def _log_probability(scores: npt.NDArray[np.float32], largest: float) -> float:
-    """That of the token with the `largest` of `scores` (vocabulary,), which are overwritten.
-
-    Most scores are so small that their exponentials need no shift, and a dot product is faster than a sum.
-    """
-    if abs(largest) > MAX_EXPONENT:
-        scores -= np.float32(largest)
-        largest = 0.0
-    return largest - math.log(np.exp(scores, out=scores).dot(_ones(len(scores))))
-
-
-@functools.cache
-def _ones(size: int) -> npt.NDArray[np.float32]:
-    return np.ones(size, dtype=np.float32)

@@ -75,12 +75,13 @@ class KVCache(ABC):
         Returns the rows of the new beams (beams,). The first beam of a parent stays in the parent's row; only further
         ones need a copy of its self-attention cache, in the row of a beam that was given up.
         """
-        unused = [row for row in rows.tolist() if row not in parents]
+        parent_rows = parents.tolist()
+        unused = [row for row in rows.tolist() if row not in parent_rows]
         if not unused:
             return parents
         new_rows, seen = parents.copy(), set[int]()
         copied: list[tuple[int, int]] = []
-        for beam, parent in enumerate(parents.tolist()):
+        for beam, parent in enumerate(parent_rows):
             if parent in seen:
                 copied.append((parent, unused[len(copied)]))
                 new_rows[beam] = copied[-1][1]

@@ -69,7 +69,10 @@ class Seq2SeqModel:
         self.parallel_encoder = _new_session(bundle, ENCODER, provider, 1, ENCODER_CONFIG) if separate else self.encoder
 
     def _read_cache_shapes(self, bundle: Bundle) -> None:
-        caches = [entry for entry in self.decoder.get_inputs() if entry.name.startswith("past_key_values")]
+        inputs = self.decoder.get_inputs()
+        if self.static and all(entry.name != "suppressed_token" for entry in inputs):
+            raise BundleError(f"{bundle.folder / DECODER} was exported by an earlier version: export it again.")
+        caches = [entry for entry in inputs if entry.name.startswith("past_key_values")]
         self.self_kv_inputs: list[str] = [entry.name for entry in caches if ".decoder." in entry.name]
         self.cross_kv_inputs: list[str] = [entry.name for entry in caches if ".encoder." in entry.name]
         self.cross_kv_outputs = [name.replace("past_key_values", "present") for name in self.cross_kv_inputs]

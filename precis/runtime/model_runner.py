@@ -31,18 +31,23 @@ class ModelRunner(Protocol):
         """How many tokens of a single row one call of `decode` may have; 1 means that drafts are not supported."""
 
     @property
-    def argmax(self) -> list[tuple[int, float]] | None:
-        """Each row's token with the largest logit of the last step and its log-probability, where the graph has them,
-        else None."""
+    def chooses_tokens(self) -> bool:
+        """Whether the graph chooses tokens, so that `argmax` has them."""
+
+    @property
+    def argmax(self) -> tuple[list[int], list[float]]:
+        """Of the last step each row's token with the largest logit, its suppressed token left out, and the logarithm of
+        that token's probability among the others; empty lists if the graph chooses no tokens."""
 
     def prefill(self, prefills: list[Prefill]) -> list[Exception | None]:
         """Encodes the sources and fills their allocated rows; returns the exception of each that failed, or None."""
 
-    def decode(self, input_ids: npt.NDArray[np.int64]) -> Logits:
+    def decode(self, input_ids: npt.NDArray[np.int64], suppressed: npt.NDArray[np.int64] | None = None) -> Logits:
         """Runs a decode step on the last tokens `input_ids` (rows, steps) of the first rows.
 
         The logits (rows, steps, vocabulary) are valid until the next call. More than one step is allowed for a single
-        row only. The caller adds the steps it accepts to the KV cache's `past_length`.
+        row only. The caller adds the steps it accepts to the KV cache's `past_length`. `suppressed` (rows,) are the
+        tokens that `argmax` leaves out, -1 or None where there is none.
         """
 
 

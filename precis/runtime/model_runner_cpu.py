@@ -25,7 +25,8 @@ class _StepBinding:
 class CpuModelRunner:
     """Encodes texts one by one without padding, and decodes all rows in one run. Implements `ModelRunner`."""
 
-    argmax = None
+    chooses_tokens = False
+    argmax: tuple[list[int], list[float]] = ([], [])
 
     def __init__(
         self, model: Seq2SeqModel, rows: int, max_source_tokens: int, max_tokens_per_step: int = MAX_TOKENS_PER_STEP
@@ -54,8 +55,10 @@ class CpuModelRunner:
         """Keys and values of each text for cross-attention, or the exception that its encoding raised."""
         return self._encode_all(texts)
 
-    def decode(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """See `ModelRunner.decode`."""
+    def decode(
+        self, input_ids: npt.NDArray[np.int64], suppressed: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """See `ModelRunner.decode`; `suppressed` is not used."""
         rows, steps = input_ids.shape
         tables = self.kv_cache.block_tables(rows, steps)
         step = self._bindings.get((rows, steps))

@@ -13,7 +13,8 @@ from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.kv_cache_cuda import MAX_PREFILL_TOKENS, CudaKVCache, TensorView
 from precis.runtime.model import Seq2SeqModel
 
-ALIGNMENT = 32  # int64 values; inputs that share a buffer begin at multiples of it
+ALIGNMENT = 32  # int64 values; inputs and outputs that share a buffer begin at multiples of it
+HOST_INPUTS = ("input_ids", "past_length", "source_length", "suppressed_token")
 
 log = logging.getLogger(__name__)
 # Unique in the process: a session may serve several caches, and a captured graph refers to memory by its address.
@@ -26,10 +27,9 @@ class _StepBinding:
 
     binding: ort.IOBinding
     options: ort.RunOptions
-    host_inputs: npt.NDArray[np.int64]  # (3, rows or more): input_ids, past_length, source_length
+    host_inputs: npt.NDArray[np.int64]  # (inputs, rows or more): as HOST_INPUTS names them
     inputs: ort.OrtValue  # the same on the device
-    argmax: ort.OrtValue  # (rows, 1)
-    log_probability: ort.OrtValue  # (rows, 1)
+    choices: ort.OrtValue  # (2, rows or more) int64: the tokens, and their log-probabilities as float32
     logits: ort.OrtValue  # (rows, 1, vocabulary)
 
 
@@ -55,10 +55,11 @@ class CudaModelRunner:
     """
 
     max_tokens_per_step = 1
+    chooses_tokens = True
 
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int, cuda_graphs: bool) -> None:
         self.kv_cache = CudaKVCache(model, rows, max_source_tokens)
-        self.argmax: list[tuple[int, float]] | None = None
+        self.argmax: tuple[list[int], list[float]] = ([], [])
         self._model, self._cuda_graphs = model, cuda_graphs
         # By rows, the two capacities, and whether steps are captured: without that the model has another session.
         self._bindings: dict[tuple[int, int, int, bool], _StepBinding] = {}
@@ -117,7 +118,9 @@ class CudaModelRunner:
         model.encoder.run_with_iobinding(binding)
         return encoded
 
-    def decode(self, input_ids: npt.NDArray[np.int64]) -> _DeviceLogits:
+    def decode(
+        self, input_ids: npt.NDArray[np.int64], suppressed: npt.NDArray[np.int64] | None = None
+    ) -> _DeviceLogits:
         """See `ModelRunner.decode`; one step at a time. Sets `argmax`."""
         cache = self.kv_cache
         cache.apply_reorders()
@@ -128,6 +131,9 @@ class CudaModelRunner:
         step.host_inputs[1, :rows] = cache.past_length[:rows]
         # Attention of a free row over no position at all would be NaN.
         step.host_inputs[2, :rows] = np.maximum(cache.source_length[:rows], 1)
+        step.host_inputs[3] = -1
+        if suppressed is not None:
+            step.host_inputs[3, :count] = suppressed
         step.inputs.update_inplace(step.host_inputs)
         try:
             self._model.decoder.run_with_iobinding(step.binding, step.options)
@@ -138,9 +144,9 @@ class CudaModelRunner:
             del step  # a binding keeps its session alive
             self._bindings.clear()
             self._model.disable_cuda_graphs()
-            return self.decode(input_ids)
-        best, log_probability = (value.numpy()[:count, 0].tolist() for value in (step.argmax, step.log_probability))
-        self.argmax = list(zip(best, log_probability, strict=True))
+            return self.decode(input_ids, suppressed)
+        tokens, log_probabilities = step.choices.numpy()
+        self.argmax = tokens[:count].tolist(), log_probabilities.view(np.float32)[:count].tolist()
         return _DeviceLogits(step.logits)
 
     def _bind(self, rows: int) -> _StepBinding:
@@ -152,15 +158,13 @@ class CudaModelRunner:
         def device_buffer(shape: tuple[int, ...], dtype: type) -> ort.OrtValue:
             return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, model.device, 0)
 
-        host_inputs = np.zeros((3, stride), dtype=np.int64)
-        inputs = device_buffer(host_inputs.shape, np.int64)
-        argmax, log_probability = device_buffer((rows, 1), np.int64), device_buffer((rows, 1), np.float32)
+        host_inputs = np.zeros((len(HOST_INPUTS), stride), dtype=np.int64)
+        inputs, choices = device_buffer(host_inputs.shape, np.int64), device_buffer((2, stride), np.int64)
         logits = device_buffer((rows, 1, model.vocab_size), np.float32)
         row_bytes = stride * host_inputs.itemsize
         views: dict[str, TensorView] = {
-            "input_ids": (np.int64, (rows, 1), inputs.data_ptr()),
-            "past_length": (np.int64, (rows,), inputs.data_ptr() + row_bytes),
-            "source_length": (np.int64, (rows,), inputs.data_ptr() + 2 * row_bytes),
+            name: (np.int64, (rows, 1) if name == "input_ids" else (rows,), inputs.data_ptr() + i * row_bytes)
+            for i, name in enumerate(HOST_INPUTS)
         }
         for name, part in (("own_places", cache.self_kv), ("source_places", cache.cross_kv)):
             views[name] = np.int64, (part.capacity,), part.positions.data_ptr()
@@ -171,10 +175,11 @@ class CudaModelRunner:
             # Input and output are the same memory: the decoder writes the new positions in place.
             output = name.replace("past_key_values", "present")
             binding.bind_output(output, model.device, 0, dtype, shape, address)
-        binding.bind_ortvalue_output("best", argmax)
-        binding.bind_ortvalue_output("best_log_probability", log_probability)
+        binding.bind_output("best", model.device, 0, np.int64, (rows, 1), choices.data_ptr())
+        address = choices.data_ptr() + row_bytes
+        binding.bind_output("best_log_probability", model.device, 0, np.float32, (rows, 1), address)
         binding.bind_ortvalue_output("logits", logits)
-        step = _StepBinding(binding, options, host_inputs, inputs, argmax, log_probability, logits)
+        step = _StepBinding(binding, options, host_inputs, inputs, choices, logits)
         self._bindings[self._binding_key(rows)] = step
         return step
 

@@ -12,7 +12,7 @@ that is ahead of its share adds nothing while a caller that was served less is r
 row would delay that one (docs/log.md#fair-queue).
 
 A ranking (extraction) takes no rows. Its tokens count as prefilled ones, because it delays the others in the same way,
-and only a few rankings are encoded ahead of their turn.
+and only a few rankings are encoded ahead of their turn, one of each caller while others are about.
 """
 
 import math
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 MAX_RANKINGS = 4  # whose encoded texts are in memory
 FEW_ROWS = 2  # a caller with no more prefills as many texts between two steps as fit
-MAX_RANKINGS_PER_CALLER = 2  # the encoder may read two texts side by side
+MAX_RANKINGS_PER_CALLER = 2  # the encoder may read two texts side by side; one while others are about
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def may_join(candidate: Candidate, batch: BatchState) -> bool:
     """Whether `candidate` may join `batch` before its next decode step."""
     if candidate.is_ahead or not batch.has_room(candidate):
         return False
-    if candidate.rows == 0 and (batch.rankings >= MAX_RANKINGS or candidate.caller_rankings >= MAX_RANKINGS_PER_CALLER):
+    most_rankings = 1 if batch.is_shared else MAX_RANKINGS_PER_CALLER
+    if candidate.rows == 0 and (batch.rankings >= MAX_RANKINGS or candidate.caller_rankings >= most_rankings):
         return False
     if batch.is_shared and batch.prefill_tokens and candidate.caller_rows > FEW_ROWS and batch.slows_with_rows:
         return False

@@ -7,24 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.decoding import Search, new_search
-from precis.decoding.greedy import GreedySearch
+from precis.decoding.greedy import NO_TOKEN, GreedySearch
 from precis.decoding.prompt_lookup import PromptLookup
 from precis.params import MAX_BEAMS
 from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
-from precis.runtime.model_runner import new_model_runner
+from precis.runtime.model_runner import Logits, new_model_runner
 from precis.scheduling.ranking import RankingQueue, RankingTurn
 from precis.scheduling.sequence import Sequence
 
 
 @dataclass(eq=False)
 class _ActiveSequence:
-    """A sequence in the batch: its search, its rows (beams,), and the token that each row decodes next (beams,)."""
+    """A sequence in the batch: its search, its rows (beams,), and the token that each row decodes next."""
 
     sequence: Sequence
     search: Search
     rows: IntArray
-    next_tokens: npt.NDArray[np.int64]
+    next_tokens: list[int]
     lookup: PromptLookup | None  # for greedy search, where the runner supports drafts
 
 
@@ -88,7 +88,7 @@ class RunningBatch:
             search = new_search(sequence.params)
             drafts = isinstance(search, GreedySearch) and self.runner.max_tokens_per_step > 1
             lookup = PromptLookup(sequence.input_ids) if drafts else None
-            next_tokens = np.full(len(prefill.rows), sequence.params.decoder_start_token_id, dtype=np.int64)
+            next_tokens = [sequence.params.decoder_start_token_id] * len(prefill.rows)
             self._active.append(_ActiveSequence(sequence, search, prefill.rows, next_tokens, lookup))
         return failed
 
@@ -143,19 +143,49 @@ class RunningBatch:
 
     def _step_all(self) -> None:
         runner, cache = self.runner, self.kv_cache
+        rows = np.concatenate([active.rows for active in self._active])
         input_ids = np.zeros((cache.step_rows, 1), dtype=np.int64)
+        input_ids[rows, 0] = [token for active in self._active for token in active.next_tokens]
+        suppressed = np.full(cache.step_rows, NO_TOKEN)
+        by_graph, by_host = self._by_chooser(suppressed)
+        logits = runner.decode(input_ids, suppressed)
+        cache.past_length[rows] += 1
+        tokens, log_probabilities = runner.argmax
+        for search, active in by_graph:
+            row = int(active.rows[0])
+            search.append(tokens[row], log_probabilities[row])
+            active.next_tokens = [tokens[row]]
+        for active in by_host:
+            self._choose(active, logits)
+
+    def _by_chooser(
+        self, suppressed: npt.NDArray[np.int64]
+    ) -> tuple[list[tuple[GreedySearch, _ActiveSequence]], list[_ActiveSequence]]:
+        """The sequences for which the graph chooses the next token, with their searches, and the others.
+
+        Sets the former's entries of `suppressed` (rows,).
+        """
+        if not self.runner.chooses_tokens:
+            return [], self._active
+        by_graph, by_host = [], []
         for active in self._active:
-            input_ids[active.rows, 0] = active.next_tokens
-        logits, argmax = runner.decode(input_ids), runner.argmax
-        for active in self._active:
-            rows, search = active.rows, active.search
-            cache.past_length[rows] += 1
-            if argmax is not None and isinstance(search, GreedySearch) and search.accepts_argmax:
-                active.next_tokens, parents = search.append(*argmax[rows[0]])
+            search = active.search
+            if isinstance(search, GreedySearch) and (token := search.suppressed_token) is not None:
+                suppressed[active.rows] = token
+                by_graph.append((search, active))
             else:
-                active.next_tokens, parents = search.advance(logits[rows, 0] if len(rows) > 1 else logits[rows[0]])
-            if len(rows) > 1:
-                active.rows = cache.reorder(rows, rows[parents])
+                by_host.append(active)
+        return by_graph, by_host
+
+    def _choose(self, active: _ActiveSequence, logits: Logits) -> None:
+        """Lets a search choose the next tokens from the logits of all rows."""
+        search, rows = active.search, active.rows
+        if isinstance(search, GreedySearch):
+            active.next_tokens = [search.advance(logits[rows[0], 0])]
+        else:
+            tokens, parents = search.advance(logits[rows, 0])
+            active.next_tokens = tokens.tolist()
+            active.rows = self.kv_cache.reorder(rows, rows[parents])
 
     def _step_with_draft(self, active: _ActiveSequence, lookup: PromptLookup) -> None:
         """Decodes the next token of the only sequence, in row 0, together with a draft of those that follow.
@@ -169,7 +199,7 @@ class RunningBatch:
         draft = lookup.draft(search.sequence, min(self.runner.max_tokens_per_step - 1, remaining))
         logits = self.runner.decode(np.array([[*active.next_tokens, *draft]]))
         for position, drafted in enumerate([*draft, None]):
-            active.next_tokens, _ = search.advance(logits[:, position])
+            active.next_tokens = [search.advance(logits[0, position])]
             cache.past_length[0] += 1
             if search.finished or active.next_tokens[0] != drafted:
                 break

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import turns
-from benchmarks.engine import cpu_figures, rates
+from benchmarks.engine import cpu_figures, missing_batches, rates
 
 SYSTEMS = ("Precis int8", "Precis fp32", "CTranslate2 int8", "CTranslate2 fp32", "Optimum fp32", "PyTorch fp32")
 
@@ -51,3 +51,13 @@ def test_systems_take_turns_and_a_failing_one_is_taken_out(monkeypatch):
     assert failed == {"b": "out of memory"}
     assert [system.name for system in systems] == ["a"]
     assert kept == [1, 1, 2, 2]
+    order.clear()
+    answers = turns.take_turns(systems, (2,), (10, 4, 1), 1, failed, kept.append, warm_up=2)
+    assert order == [("a", 2)] * 3
+    assert len(answers["a"][2]) == 1
+
+
+def test_batch_is_measured_again_if_a_system_lacks_it():
+    rows = {"a": {"1": 3.0, "8": 5.0}, "b": {"1": 2.0}}
+    assert missing_batches(rows, ["a", "b"], (1, 8, 32)) == [8, 32]
+    assert missing_batches(rows, ["a"], (1, 8)) == []

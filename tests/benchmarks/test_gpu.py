@@ -62,6 +62,27 @@ def test_killed_check_keeps_its_results_and_resumes(machine, monkeypatch, tmp_pa
     assert {part: row["seconds"] for part, row in content["parts"].items()} == {"finetune": 1.0, "parity": 2.0}
 
 
+def test_stopped_part_goes_on_from_its_results(monkeypatch, tmp_path):
+    """The results so far are kept while it runs, as if it was interrupted then."""
+    popen, kept = subprocess.Popen, []
+    place = str(tmp_path / "engine.json")
+    program = f"""
+import json, pathlib, time
+place = pathlib.Path({place!r})
+rows = json.loads(place.read_text()) | {{"2": 20}}
+place.write_text(json.dumps(rows))
+time.sleep(1)
+"""
+    monkeypatch.setattr(gpu, "KEEP_SECONDS", 0.1)
+    monkeypatch.setattr(
+        gpu.subprocess, "Popen", lambda command, **options: popen([sys.executable, "-c", program], **options)
+    )
+    row = gpu.run("engine", "cpu", tmp_path, 60, {"1": 10}, kept.append)
+    assert row["results"] == {"1": 10, "2": 20}
+    assert "failed" not in row
+    assert {"results": {"1": 10, "2": 20}, "failed": gpu.INTERRUPTED}.items() <= kept[-2].items()
+
+
 @pytest.mark.parametrize(
     ("program", "limit", "row"),
     [
@@ -98,16 +119,16 @@ import json, os, pathlib, signal, subprocess, sys, time
 from benchmarks import gpu
 signal.signal(signal.SIGTERM, gpu._exit)
 child = subprocess.Popen(["sleep", "99"])
-place = pathlib.Path({str(tmp_path / "scratch" / "steps.json")!r})
-results = {{"source_tokens": 1, "new_tokens": 1, "steps": 1, "microseconds": {{"fp16": {{"1": 7}}}}}}
-place.write_text(json.dumps({{"steps": results}}))
+place = pathlib.Path({str(tmp_path / "scratch" / "engine.json")!r})
+results = {{"source_tokens": 1, "new_tokens": 1, "rounds": 1, "greedy": {{"fp16": {{"1": 7}}}}}}
+place.write_text(json.dumps(results))
 os.kill(os.getppid(), signal.SIGINT)
 try:
     time.sleep(99)
 except SystemExit:
     time.sleep(0.5)
     alive = child.poll() is None
-    place.write_text(json.dumps({{"steps": results, "child": child.pid, "alive": alive}}))
+    place.write_text(json.dumps({{**results, "child": child.pid, "alive": alive}}))
 """
     popen = subprocess.Popen
     monkeypatch.setattr(
@@ -117,19 +138,19 @@ except SystemExit:
     # Whoever starts the suite in the background may have it ignore the signal.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        content = check(tmp_path, "steps", "service")
+        content = check(tmp_path, "engine", "service")
     finally:
         signal.signal(signal.SIGINT, before)
     assert content["status"] == 130
-    assert content["parts"].keys() == {"steps"}
-    row = content["parts"]["steps"]
+    assert content["parts"].keys() == {"engine"}
+    row = content["parts"]["engine"]
     assert row["failed"] == gpu.INTERRUPTED
     assert row["results"]["alive"]
     assert (
         not Path(f"/proc/{row['results']['child']}/cmdline").exists()
         or not Path(f"/proc/{row['results']['child']}/cmdline").read_bytes()
     )
-    assert "| fp16 | 7 |" in (tmp_path / "gpu.md").read_text()
+    assert "| fp16 | 7.0 |" in (tmp_path / "gpu.md").read_text()
 
 
 def test_machine_without_a_gpu_is_refused():

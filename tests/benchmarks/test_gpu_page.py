@@ -26,12 +26,10 @@ def test_page_shows_every_part_and_what_is_missing():
         "engine": {
             "source_tokens": 400, "new_tokens": 64, "rounds": 5, "failed": {"CTranslate2 fp16": "not installed"},
             "greedy": {"Precis fp16": {"1": 12.3, "128": 456.7}, "PyTorch fp16": {"1": 3.0}},
-            "mixed_load": {"requests_per_second": 99.0, "continuous": latencies, "static": latencies},
         },
-        "steps": {
-            "steps": {
-                "source_tokens": 400, "new_tokens": 64, "steps": 200,
-                "microseconds": {"fp16, replayed": {"1": 498, "128": 1041}},
+        "mixed": {
+            "mixed_load": {
+                "requests_per_second": 99, "continuous": latencies, "static": latencies, "first_token": latencies,
             },
         },
     }  # fmt: skip
@@ -48,7 +46,7 @@ def test_page_shows_every_part_and_what_is_missing():
         "| Precis fp16 | 12.3 | 457 |",
         "| PyTorch fp16 | 3.0 | – |",
         "| static batches | 77.0 | 0.2 | 0.5 |",
-        "| fp16, replayed | 498 | 1,041 |",
+        "| first token, all streamed | 77.0 | 0.2 | 0.5 |",
         "- CTranslate2 fp16 is left out: not installed",
         "Not measured: bentoml is not installed.",
     ):
@@ -57,16 +55,17 @@ def test_page_shows_every_part_and_what_is_missing():
         widths = {line.count("|") for line in block.splitlines() if line.startswith("|")}
         assert len(widths) <= 1, block
     # A stopped part is shown with its results, and notes of the authors.
-    rows["steps"]["failed"] = "It was stopped after 9 s."
+    rows["mixed"]["failed"] = "It was stopped after 9 s."
     page = gpu_page.device_section(
-        {"machine": MACHINE, "parts": rows, "notes": {"steps": "A word.", "device": "Other."}}
+        {"machine": MACHINE, "parts": rows, "notes": {"mixed": "A word.", "device": "Other."}}
     )
     lines = page.splitlines()
-    assert {"It was stopped after 9 s. Results until then:", "A word.", "| fp16, replayed | 498 | 1,041 |"} < {*lines}
-    assert lines.index("Other.") < lines.index("### The engine and its peers") < lines.index("A word.")
-    # One part alone is a page, too.
-    assert page.count("Not measured.") == 1  # the export of random weights
-    assert gpu_page.device_section({"machine": MACHINE, "parts": {}}).count("Not measured.") == 6
+    assert {"It was stopped after 9 s. Results until then:", "A word.", "| static batches | 77.0 | 0.2 | 0.5 |"} < {
+        *lines
+    }
+    assert lines.index("Other.") < lines.index("### Parity of models/base on Gazette") < lines.index("A word.")
+    assert page.count("Not measured.") == 0
+    assert gpu_page.device_section({"machine": MACHINE, "parts": {}}).count("Not measured.") == 5
 
 
 def test_page_in_the_repository_is_made_of_the_results_in_the_repository(tmp_path):

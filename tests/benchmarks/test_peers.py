@@ -35,7 +35,7 @@ def test_system_that_cannot_be_loaded_is_reported_and_taken_out(tmp_path):
     system = turns.System("Precis fp32", Setup(tmp_path, "cpu", 1, "tiny"))
     systems, failed = [system], {}
     try:
-        assert turns.attempt(system, systems, failed, "load", []) is None
+        assert turns.attempt(system, systems, failed, "load") is None
         assert systems == []
         assert failed["Precis fp32"].startswith("BundleError: There is no bundle folder")
     finally:
@@ -54,6 +54,6 @@ def test_system_that_writes_another_number_of_tokens_is_an_error():
 def test_setup_travels_to_the_process_of_a_system(tmp_path, capsys, monkeypatch):
     setup = Setup(tmp_path, "cpu", 2, "tiny", 8)
     monkeypatch.setattr(turns, "load_peer", lambda name, given: (_ for _ in ()).throw(RuntimeError(f"{name} {given}")))
-    monkeypatch.setattr("sys.stdin", [json.dumps(["load", []])])
+    monkeypatch.setattr("sys.stdin", [json.dumps(["load"])])
     turns.serve("Precis fp32", setup)
     assert json.loads(capsys.readouterr().out)["failed"].startswith("RuntimeError: Precis fp32 Setup(folder=")

@@ -26,7 +26,7 @@ def pair(request, tmp_path_factory):
         yield AutoModelForSeq2SeqLM.from_pretrained(source).eval(), AutoTokenizer.from_pretrained(source), engine
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=settings_id)
+@pytest.mark.parametrize("settings", [*SETTINGS, {"max_new_tokens": 18, "min_new_tokens": 15}], ids=settings_id)
 def test_batch_equals_transformers_on_each_text_alone(pair, settings):
     model, tokenizer, engine = pair
     texts = [*TEXTS, ODD * 4]
@@ -51,11 +51,15 @@ def test_graph_computes_the_first_of_the_largest_logits(tmp_path, vocab_size):
     runner = new_model_runner(Seq2SeqModel(bundle, "cpu", 1), 8, 20, cuda_graphs=False)
     rows = runner.kv_cache.allocate(5)
     assert runner.prefill([Prefill(rows[i : i + 1], [5 + i, 9, 1], 4) for i in range(5)]) == [None] * 5
+    suppressed = np.full(5, -1)
     for _ in range(3):
-        logits = runner.decode(np.arange(0, 500, 100)[:, None])[:5, 0]
-        assert [token for token, _ in runner.argmax] == logits.argmax(-1).tolist()
+        logits = runner.decode(np.arange(0, 500, 100)[:, None], suppressed)[:5, 0].copy()
+        logits[suppressed >= 0, suppressed[suppressed >= 0]] = -np.inf
+        tokens, log_probabilities = runner.argmax
+        assert tokens == logits.argmax(-1).tolist()
         expected = torch.tensor(logits).log_softmax(-1).max(-1).values
-        np.testing.assert_allclose([value for _, value in runner.argmax], expected, atol=1e-5)
+        np.testing.assert_allclose(log_probabilities, expected, atol=1e-5)
+        suppressed[1:3] = tokens[1:3]
         runner.kv_cache.past_length[rows] += 1
 
 

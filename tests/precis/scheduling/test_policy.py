@@ -83,6 +83,13 @@ def test_a_caller_has_few_rankings_ahead_and_leaves_room_for_others():
     assert may_join(candidate(rows=0, tokens=1), EMPTY)
 
 
+def test_a_caller_ranks_one_text_at_a_time_while_others_are_about():
+    busy = replace(candidate(rows=0, tokens=1), caller_rankings=1)
+    assert may_join(busy, EMPTY)
+    assert not may_join(busy, replace(EMPTY, is_shared=True))
+    assert may_join(candidate(rows=0, tokens=1), replace(EMPTY, is_shared=True))
+
+
 def test_caller_ahead_of_its_share_adds_nothing():
     assert may_join(candidate(), EMPTY)
     assert not may_join(replace(candidate(), is_ahead=True), EMPTY)
