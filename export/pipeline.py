@@ -45,7 +45,7 @@ def _export_fine_tuned(run: Run, documents: Documents, target: Target, options: 
         pytorch.insert(0, PyTorchSystem("base + adapter", adapted, tokenizer, run.recipe, ranker))
     exporter = BundleExporter(run, run.folder / "merged", pytorch, documents, target)
     bundles = exporter.export(sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index))
-    write_card(run.info, run.rouge, run.folder, exporter.certificate)
+    write_card(run.info, run.rouge, run.folder, exporter.certificates)
     return bundles
 
 

@@ -1,5 +1,7 @@
 """Makes a bundle's certificate of trust from validation pairs that it summarizes."""
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,7 +11,6 @@ from export.trust.check import CHECK, wrong_summaries
 from export.trust.thresholds import Floats, certified_threshold, grid
 from precis import Engine, GenerationParams
 from precis.bundle.reports import TrustCertificate, TrustLevel
-from precis.engine import CERTIFIED_MODE
 from precis.grounding.evidence import find_evidence
 from precis.grounding.risk import features, risk
 
@@ -19,29 +20,34 @@ ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 CONFIDENCE = 0.9
 FITTED = 3  # every third pair is for the risk, the others for its thresholds
 PENALTY = 1.0  # of the regression's squared weights, as scikit-learn's default
-RISKIER = {"score": -1, "min_token_score": -1, "seams": 1, "novel": 1, "unsupported": 1}  # the sign of each feature
+# The sign of each feature: of written summaries, and of extracted ones.
+RISKIER = {"score": -1, "min_token_score": -1, "seams": 1, "novel": 1, "unsupported": 1, "margin": -1}
 METHOD = "Learn-then-Test (Angelopoulos et al. 2021), exact binomial p-values, fixed sequences from several starts"
 
+Mode = Literal["write", "extract"]
 
-def certify(engine: Engine, documents: list[str], references: list[str]) -> TrustCertificate | None:
-    """The certificate of what `engine` writes by its bundle's parameters; None if there are too few pairs."""
-    values, wrong = measure(engine, documents, references) if len(documents) >= MIN_PAIRS else ([], np.empty(0, bool))
-    return calibrate(values, wrong) if len(values) >= MIN_PAIRS else None
+
+def certify(engine: Engine, documents: list[str], references: list[str], mode: Mode) -> TrustCertificate | None:
+    """The certificate of what `engine` makes in `mode` by its bundle's parameters; None if there are too few pairs."""
+    if len(documents) < MIN_PAIRS:
+        return None
+    values, wrong = measure(engine, documents, references, mode)
+    return calibrate(values, wrong, mode) if len(values) >= MIN_PAIRS else None
 
 
 def measure(
-    engine: Engine, documents: list[str], references: list[str]
+    engine: Engine, documents: list[str], references: list[str], mode: Mode
 ) -> tuple[list[dict[str, float]], npt.NDArray[np.bool_]]:
-    """The features of each summary that `engine` generates of `documents`, and whether it is wrong by CHECK."""
-    summaries = engine.generate(documents, GenerationParams(mode=CERTIFIED_MODE))
-    rows = [row for row in zip(documents, references, summaries, strict=True) if row[2].score is not None]
-    evidence = [find_evidence(document, summary.text) for document, _, summary in rows]
-    values = [features(summary, item) for (_, _, summary), item in zip(rows, evidence, strict=True)]
-    texts = [summary.text for _, _, summary in rows]
-    return values, wrong_summaries([row[0] for row in rows], texts, [row[1] for row in rows], evidence)
+    """The features of each summary that `engine` makes of `documents` in `mode`, and whether it is wrong by CHECK."""
+    summaries = engine.generate(documents, GenerationParams(mode=mode))
+    evidence = [find_evidence(*pair) for pair in zip(documents, (summary.text for summary in summaries), strict=True)]
+    values = list(map(features, summaries, evidence))
+    wrong = wrong_summaries(documents, [summary.text for summary in summaries], references, evidence)
+    judged = [i for i, value in enumerate(values) if value is not None]
+    return [value for value in values if value is not None], wrong[judged]
 
 
-def calibrate(values: list[dict[str, float]], wrong: npt.NDArray[np.bool_]) -> TrustCertificate:
+def calibrate(values: list[dict[str, float]], wrong: npt.NDArray[np.bool_], mode: Mode) -> TrustCertificate:
     """The certificate from the features of summaries and whether each is wrong, (pairs,)."""
     fitted = np.arange(len(values)) % FITTED == 0
     names = list(values[0])
@@ -53,7 +59,7 @@ def calibrate(values: list[dict[str, float]], wrong: npt.NDArray[np.bool_]) -> T
     thresholds = grid(risks[fitted])
     risks, wrong = risks[~fitted], wrong[~fitted]
     return TrustCertificate(
-        mode=CERTIFIED_MODE,
+        mode=mode,
         check=CHECK,
         method=METHOD,
         confidence=CONFIDENCE,
