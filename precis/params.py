@@ -56,8 +56,8 @@ class GenerationFields(BaseModel):
     )
     rerank: Literal["none", "grounding"] | None = Field(
         None,
-        description="Beam search: `grounding` chooses, of the finished beams, the one with the fewest numbers and names "
-        "that the text lacks and joined pieces of it, and of equal ones the most probable.",
+        description="Beam search: `grounding` chooses, of the finished beams, the one with the fewest numbers and "
+        "names that the text lacks and joined pieces of it, and of equal ones the most probable.",
     )
     no_repeat_ngram_size: int | None = Field(
         None, ge=0, le=MAX_NEW_TOKENS, description="No run of so many tokens occurs twice; 0 allows all."

@@ -34,7 +34,7 @@ class Answer:
     the least trust."""
 
     summary: Summary
-    assessment: Assessment = Assessment()
+    assessment: Assessment
     below_trust: bool = False
 
 
