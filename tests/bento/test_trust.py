@@ -171,7 +171,7 @@ def test_bulk_columns_are_the_answers_of_the_api(certified, tmp_path, suffix):
     assert [{name: row[name] for name in expected[0]} for row in read_rows(out)] == expected
 
 
-def test_bulk_rejects_what_it_is_told_to_refuse(certified, tmp_path):
+def test_bulk_rejects_rows_below_the_least_trust(certified, tmp_path):
     folder, served = certified
     (tmp_path / "in.jsonl").write_text("".join(json.dumps({"document": text}) + "\n" for text in DOCUMENTS))
     answers = [summarize(served, text, min_trust=0.5, below_trust="refuse") for text in DOCUMENTS]

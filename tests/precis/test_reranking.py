@@ -58,10 +58,10 @@ def test_a_summary_never_has_more_marks_than_the_most_probable_one(engine):
 
 def test_summaries_are_not_compared_on_the_thread_that_decodes(engine, threads):
     params = GenerationParams(**SETTINGS, rerank="grounding")
-    chosen = engine.generate(TEXTS, params)
+    reranked = engine.generate(TEXTS, params)
     assert set(threads) == {"precis-rerank_0"}
     assert len(threads) == len(TEXTS)
-    assert [summary.text for summary in chosen] != [
+    assert [summary.text for summary in reranked] != [
         each.text for each in engine.generate(TEXTS, GenerationParams(**SETTINGS))
     ]
     del threads[:]
