@@ -17,8 +17,8 @@ DOCUMENT = "On Monday Anna Bell of Leeds paid 40 pounds for it. The mayor of Cor
 @pytest.mark.parametrize(
     ("summaries", "best"),
     [
-        (["Anna Bell paid 41 pounds for it.", "Anna Bell paid 40 pounds for it."], 1),
-        (["Anna Bell paid 40 pounds for it.", "The mayor of Cork had asked for 75 pounds in May."], 0),
+        (["Anna Bell of Leeds paid 41 pounds for it.", "Anna Bell of Leeds paid 40 pounds for it."], 1),
+        (["Anna Bell of Leeds paid 40 pounds for it.", "The mayor of Cork had asked for 75 pounds in May."], 0),
         (["Anna Boll paid 41 pounds.", "Anna Bell paid 41 pounds."], 1),
         (["On Monday Anna Bell of Leeds had asked for 75 pounds in May.", "Anna Bell of Leeds paid 40 pounds."], 1),
     ],
