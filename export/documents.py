@@ -33,5 +33,5 @@ def select_documents(pairs: Pairs, export: Export) -> Documents:
         documents += list(selected["document"])
         references += list(selected["summary"])
     calibration = list(pairs.train["document"][:CALIBRATION_DOCUMENTS])
-    held_out = pairs.validation[:MAX_PAIRS]
+    held_out = (pairs.all_validation or pairs.validation)[:MAX_PAIRS]
     return Documents(documents, references, calibration, (held_out["document"], held_out["summary"]))
