@@ -35,8 +35,8 @@ class Pairs:
     """Both splits with the columns `document` and `summary`, of which no text is empty. The texts stay on disk.
 
     `dropped` counts the pairs of each split that were left out because a text was empty. `revision` is the one that was
-    read from the hub, `commit` what it stood for. `sha256` holds the hash of each split's files. `all_validation` are the
-    pairs of which `validation` is a sample, if it is one.
+    read from the hub, `commit` what it stood for. `sha256` holds the hash of each split's files.
+    `all_validation` are the pairs of which `validation` may be a sample.
     """
 
     train: Dataset
