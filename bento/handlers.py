@@ -13,9 +13,9 @@ from bento import metrics
 from bento.errors import ServiceError, from_engine_error, from_exception
 from bento.middleware.caller import current_caller
 from bento.schema import BatchRequest, SummarizeOptions, SummarizeRequest, SummarizeResponse, parse_request
-from precis import Engine, EngineError, GenerationError, GenerationParams, Summary
-from precis.grounding.evidence import find_evidence
-from precis.grounding.risk import trust
+from precis import Engine, EngineError, GenerationParams, Summary
+from precis.grounding.assessment import Assessment, assess, fallback_params, needs_evidence
+from precis.grounding.certificate import check_min_trust
 from precis.text.workers import TextWorkers
 
 HEARTBEAT_SECONDS = 10.0  # without a delta, after which a stream sends a comment to keep its connection open
@@ -132,17 +132,18 @@ class RequestHandler:
         self, text: str, options: SummarizeOptions, params: GenerationParams, summary: Summary, deadline: float
     ) -> SummarizeResponse:
         """The response for the summary, or what the request wants instead of one below its `min_trust`."""
-        response = await self._response(text, options, params, summary, deadline)
+        assessment = await self._assess(text, options, params, summary, deadline)
         least = self._min_trust(options, params)
-        if least is None or response.trust is None or response.trust >= least:
-            return response
+        if not assessment.is_below(least):
+            return self._response(summary, assessment)
         if options.below_trust == "refuse":
             metrics.rejections.labels("below_trust").inc()
-            message = f"The summary has a trust of {response.trust:g}, and min_trust is {least:g}."
-            raise ServiceError(422, "below_trust", message, "min_trust")
-        instead = GenerationParams(mode="extract", sentences=1, passthrough=params.passthrough)
+            raise ServiceError(422, "below_trust", assessment.reason(least), "min_trust")
+        if summary.extracted is not None:
+            return self._response(summary, assessment)
+        instead = fallback_params(params)
         sentence = await self._summary(text, instead, deadline)
-        response = await self._response(text, options, instead, sentence, deadline)
+        response = self._response(sentence, await self._assess(text, options, instead, sentence, deadline))
         return response.model_copy(update={"fallback": "extract"})
 
     async def _batch_result(
@@ -153,27 +154,26 @@ class RequestHandler:
         except Exception as error:
             return from_exception(error).body()
 
-    async def _response(
+    async def _assess(
         self, text: str, options: SummarizeOptions, params: GenerationParams, summary: Summary, deadline: float
-    ) -> SummarizeResponse:
-        certificate = self.engine.certificate(params) if summary.score is not None else None
-        evidence = None
-        if options.evidence or certificate:
-            search = functools.partial(find_evidence, text, summary.text)
-            evidence = await self.evidence_workers.run(text, deadline, search, current_caller.get().name)
-        value = trust(certificate, summary, evidence) if certificate and evidence else None
-        shown = evidence if options.evidence else None
-        metrics.observe(summary, shown)
-        return SummarizeResponse.from_summary(summary, self.model_name, shown, value)
+    ) -> Assessment:
+        certificate = self.engine.certificate(params)
+        work = functools.partial(assess, text, summary, certificate, options.evidence)
+        if needs_evidence(summary, certificate, options.evidence):
+            assessment = await self.evidence_workers.run(text, deadline, work, current_caller.get().name)
+        else:
+            assessment = work()
+        metrics.observe(summary, assessment.evidence)
+        return assessment
+
+    def _response(self, summary: Summary, assessment: Assessment) -> SummarizeResponse:
+        return SummarizeResponse.from_summary(summary, self.model_name, assessment.evidence, assessment.trust)
 
     def _params(self, options: SummarizeOptions) -> GenerationParams:
         """The engine's parameters. Raises GenerationError, also for a `min_trust` that no certificate covers."""
         params = options.generation_params()
-        if options.min_trust is not None and self.engine.certificate(params) is None:
-            if self.engine.bundle.manifest.trust is None:
-                raise GenerationError("min_trust", "needs a certificate of trust, and this model's bundle has none.")
-            message = "holds for mode write with the bundle's own parameters only, which this request changes."
-            raise GenerationError("min_trust", message)
+        if options.min_trust is not None:
+            check_min_trust(self.engine.bundle, params)
         return params
 
     def _min_trust(self, options: SummarizeOptions, params: GenerationParams) -> float | None:

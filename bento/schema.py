@@ -10,7 +10,7 @@ from bento import metrics
 from bento.errors import from_validation_error
 from precis import GenerationParams, Summary
 from precis.grounding import evidence as grounding
-from precis.params import RequestFields
+from precis.params import RequestFields, TrustFields
 
 MAX_TEXTS = 64
 MAX_FIELDS = 32
@@ -19,22 +19,9 @@ MAX_TIMEOUT_MS = 3_600_000
 RequestModel = TypeVar("RequestModel", bound=BaseModel)
 
 
-class SummarizeOptions(RequestFields):
+class SummarizeOptions(RequestFields, TrustFields):
     """How to summarize. Parameters that are left out take the values of the model's bundle."""
 
-    evidence: bool = Field(
-        False, description="Add the sentences of the text that support the summary, the numbers and names in the "
-        "summary that do not occur in the text, and which of its words are copied from where. Words are compared, not "
-        "meanings."
-    )  # fmt: skip
-    min_trust: float | None = Field(
-        None, ge=0, le=1, description="Mode `write`: the least trust of a summary that is answered. It needs a bundle "
-        "with a certificate, and the bundle's own generation parameters. Default: the server's."
-    )  # fmt: skip
-    below_trust: Literal["extract", "refuse"] = Field(
-        "extract", description="Instead of a summary below `min_trust`: `extract` answers with the best sentence of "
-        "the text, `refuse` with an error."
-    )  # fmt: skip
     timeout_ms: int | None = Field(
         None, ge=1, le=MAX_TIMEOUT_MS, description="Answer 504 after so many milliseconds. The server's own limit "
         "applies as well."

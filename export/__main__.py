@@ -49,6 +49,12 @@ def _parse_export(arguments: list[str]) -> tuple[Path, Options]:
     )
     parser.add_argument("--base", action="store_true", help="also an int8 bundle of the base before fine-tuning")
     parser.add_argument("--accept-worse", action="store_true", help="export a model that fine-tuning has made worse")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="JSONL",
+        help="summaries that people judged (document, summary, label 1 or 0), which calibrate trust",
+    )
     options = parser.parse_intermixed_args(arguments)
     # argparse reads RUN in `--precision fp32 int8 RUN` as one more precision.
     if options.run is None and options.precision and options.precision[-1] not in PRECISIONS:
@@ -64,6 +70,7 @@ def _parse_export(arguments: list[str]) -> tuple[Path, Options]:
         base=options.base,
         allow_cpu_fallback=options.allow_cpu_fallback,
         accept_worse=options.accept_worse,
+        labels=options.labels,
     )
 
 

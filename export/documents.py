@@ -1,8 +1,10 @@
 """The documents that an export measures parity on, and those that calibrate int8."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.trust.certificate import MAX_PAIRS
+from export.trust.labels import JudgedSummary
 from finetune.data.loading import Pairs
 from finetune.recipe import Export
 
@@ -12,12 +14,13 @@ CALIBRATION_DOCUMENTS = 64  # training documents that set the scales of int8 key
 @dataclass(frozen=True)
 class Documents:
     """Texts with reference summaries for parity, texts for calibration, and the validation pairs, which the model has
-    not seen, for trust."""
+    not seen, and summaries that people judged, for trust."""
 
     parity: list[str]
     references: list[str]
     calibration: list[str]
     trust: tuple[list[str], list[str]]
+    judged: Sequence[JudgedSummary] = ()
 
 
 def select_documents(pairs: Pairs, export: Export) -> Documents:
@@ -30,5 +33,5 @@ def select_documents(pairs: Pairs, export: Export) -> Documents:
         documents += list(selected["document"])
         references += list(selected["summary"])
     calibration = list(pairs.train["document"][:CALIBRATION_DOCUMENTS])
-    held_out = pairs.validation[:MAX_PAIRS]
+    held_out = (pairs.all_validation or pairs.validation)[:MAX_PAIRS]
     return Documents(documents, references, calibration, (held_out["document"], held_out["summary"]))

@@ -22,7 +22,8 @@ from export.parity.systems import EngineSystem, PyTorchSystem, System, Target
 from export.precision.activations import ActivationRange, measure_activations
 from export.precision.candidates import Candidate, fp16_candidates, int8_candidates
 from export.precision.sensitivity import rank_by_sensitivity
-from export.trust.certificate import certify
+from export.trust import labels
+from export.trust.certificate import MIN_PAIRS, Mode, certify
 from finetune.data.tokenizing import encode
 from finetune.errors import UserError
 from finetune.files import replaced_folder, write_json
@@ -57,9 +58,9 @@ class BundleExporter:
         tokenizer = pytorch[-1].tokenizer
         inputs = encode(tokenizer, documents.parity, self.recipe)
         self.comparison = Comparison(self.recipe, inputs, documents.parity, documents.references)
-        self.held_out = documents.trust
-        self.certified = ""  # the precision whose bundle gets the certificate
-        self.certificate: TrustCertificate | None = None
+        self.held_out, self.judged = documents.trust, documents.judged
+        self.certified = ""  # the precision whose bundle gets the certificates
+        self.certificates: list[TrustCertificate] = []  # by mode
         self.calibration = encode(tokenizer, documents.calibration, self.recipe)
         self.knows_language = Familiarity(tokenizer.backend_tokenizer).knows(documents.parity, inputs)
 
@@ -151,12 +152,22 @@ class BundleExporter:
         return measure_activations(graphs, self.comparison.inputs[: len(tokens)], tokens, start)
 
     def _certify(self, manifest: Manifest, system: EngineSystem, links: list[Link]) -> Manifest:
-        """The manifest with a certificate of trust, if the bundle is the one to certify and has passed."""
+        """The manifest with its certificates of trust, if the bundle is the one to certify and has passed."""
         if manifest.precision != self.certified or not all(link.report.passed for link in links):
             return manifest
         console.print("calibrating trust on validation pairs")
-        self.certificate = certify(system.engine, *self.held_out)
-        return manifest.model_copy(update={"trust": self.certificate}) if self.certificate else manifest
+        names: dict[Mode, str] = {"write": "trust"}
+        if self.recipe.generation.mode == "extract":
+            names["extract"] = "extraction_trust"
+        made = {name: certify(system.engine, *self.held_out, mode, self.judged) for mode, name in names.items()}
+        certificates = {name: certificate for name, certificate in made.items() if certificate}
+        self.certificates = list(certificates.values())
+        for certificate in self.certificates:
+            if self.judged and certificate.check != labels.CHECK:
+                console.print(
+                    f"mode {certificate.mode}: fewer than {MIN_PAIRS} of its summaries are judged in --labels"
+                )
+        return manifest.model_copy(update=certificates)
 
     def _bundle_folder(self, precision: str) -> Path:
         if self.base:

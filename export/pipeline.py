@@ -1,6 +1,7 @@
 """The export of a run from start to end: checks, the fine-tuned model's bundles, and on request the base model's."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from transformers.utils import logging
@@ -10,6 +11,7 @@ from export.documents import Documents, select_documents
 from export.exporter import FAILED_FOLDER, BundleExporter, scratch_folder
 from export.options import PRECISIONS, Options
 from export.parity.systems import PyTorchSystem, Target
+from export.trust.labels import read_labels
 from finetune.data.loading import load_pairs
 from finetune.errors import UserError
 from finetune.evaluation.scoring import generation_config
@@ -29,6 +31,8 @@ def make_bundles(folder: Path, options: Options) -> list[Path]:
     check_gain(run, options.accept_worse)
     shutil.rmtree(folder / FAILED_FOLDER, ignore_errors=True)
     documents = select_documents(load_pairs(run.recipe.data, run.recipe.training.seed), run.recipe.export)
+    if options.labels:
+        documents = replace(documents, judged=read_labels(options.labels))
     target = Target(options.device or run.recipe.export.device, options.allow_cpu_fallback)
     bundles = _export_fine_tuned(run, documents, target, options)
     if options.base:
@@ -46,7 +50,7 @@ def _export_fine_tuned(run: Run, documents: Documents, target: Target, options: 
     exporter = BundleExporter(run, run.folder / "merged", pytorch, documents, target)
     bundles = exporter.export(sorted(set(options.precisions or run.recipe.export.precision), key=PRECISIONS.index))
     if run.info.data.report is not None:  # a run that was not trained has no data to describe
-        write_card(run.info, run.rouge, run.folder, exporter.certificate)
+        write_card(run.info, run.rouge, run.folder, exporter.certificates)
     return bundles
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from precis.errors import BundleError, EngineError, TextError
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from precis.params import GenerationParams
 
 # What each sub-command does, in its own help and in `precis --help`.
@@ -117,9 +119,11 @@ def _bulk(arguments: list[str]) -> None:
     parser.add_argument("--summary-column", default="summary", help="the summaries' column (default: summary)")
     parser.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster, or local: one on this machine")
     _add_generation_options(parser)
+    _add_trust_options(parser)
     options = parser.parse_intermixed_args(arguments)
     from precis.bulk.command import summarize_files
     from precis.bulk.formats import Columns
+    from precis.params import TrustParams
 
     report = summarize_files(
         options.inputs,
@@ -127,6 +131,7 @@ def _bulk(arguments: list[str]) -> None:
         _choose_bundle(options.bundle, options.device),
         columns=Columns(options.column, options.summary_column),
         generation=_generation_params(options),
+        trust=TrustParams(evidence=options.evidence, min_trust=options.min_trust, below_trust=options.below_trust),
         device=options.device,
         threads=options.threads,
         ray_address=options.ray,
@@ -168,7 +173,12 @@ def _add_generation_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         choices=("extract", "write"),
-        help=str(RequestFields.model_fields["mode"].description).replace("`", "") + " Default: the bundle's.",
+        help=f"{_help(RequestFields.model_fields['mode'])} Default: the bundle's.",
+    )
+    parser.add_argument(
+        "--rerank",
+        choices=("none", "grounding"),
+        help=f"{_help(RequestFields.model_fields['rerank'])} Default: the bundle's.",
     )
     for name in NUMERIC_PARAMETERS:
         field = RequestFields.model_fields[name]
@@ -183,14 +193,36 @@ def _add_generation_options(parser: argparse.ArgumentParser) -> None:
         "--long-text",
         choices=("split", "truncate", "refuse"),
         default="split",
-        help=str(RequestFields.model_fields["long_text"].description).replace("`", ""),
+        help=_help(RequestFields.model_fields["long_text"]),
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, metavar="N", help="of the engine (default: one per core; with --ray 1)")
+
+
+def _help(field: "FieldInfo") -> str:
+    return str(field.description).replace("`", "")
+
+
+def _add_trust_options(parser: argparse.ArgumentParser) -> None:
+    from precis.params import TrustFields
+
+    fields = TrustFields.model_fields
+    parser.add_argument(
+        "--evidence", action="store_true", help="add columns that say what of a summary is copied, joined and new"
+    )
+    parser.add_argument(
+        "--min-trust", type=float, metavar="N", help=f"{_help(fields['min_trust'])} From 0 to 1; default: none."
+    )
+    parser.add_argument(
+        "--below-trust",
+        choices=("extract", "refuse"),
+        default="extract",
+        help=f"{_help(fields['below_trust'])} A row that is refused is a rejected one.",
+    )
 
 
 def _generation_params(options: argparse.Namespace) -> "GenerationParams":
     from precis.params import GenerationParams
 
     values = {name: getattr(options, name) for name in NUMERIC_PARAMETERS}
-    return GenerationParams(**values, mode=options.mode, long_text=options.long_text)
+    return GenerationParams(**values, mode=options.mode, rerank=options.rerank, long_text=options.long_text)

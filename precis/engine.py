@@ -1,6 +1,7 @@
 """The public front of the library: texts in, summaries out, from any thread or event loop."""
 
 import asyncio
+import functools
 import itertools
 import logging
 import time
@@ -9,13 +10,14 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from precis.bundle.reports import TrustCertificate
 from precis.bundle.verify import Bundle, open_bundle
+from precis.grounding.certificate import covering_certificate
 from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, check_token_ids, resolve
 from precis.request import Request, Summary
 from precis.runtime.model import Seq2SeqModel
@@ -29,13 +31,12 @@ from precis.stats import Stats
 from precis.text.detokenizer import IncrementalDetokenizer
 from precis.text.familiarity import READ_CHARACTERS
 from precis.text.tokenizer import TextTokenizer
-from precis.text.workers import LONGEST, Check, TextWorkers
+from precis.text.workers import LONGEST, Check, FairThread, TextWorkers
 
 # Texts and rows that are decoded at once, fewer if their KV cache would be larger than MAX_CACHE_BYTES. Beams of a text
 # share its source on CPUs, so that as many texts run with four beams as with one.
 DEFAULT_TEXTS = {"cpu": 32, "cuda": 128}
 DEFAULT_ROWS = {"cpu": 128, "cuda": 128}
-CERTIFIED_MODE: Literal["write"] = "write"  # extracted sentences stand in the text as they are
 MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Engine:
         sizes = (model.threads, texts, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
         log.info("%d threads, KV cache of %d texts in %d rows of %.1f MB, at most %.0f MB", *sizes)
         self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit, texts), max_waiting_tokens)
-        self._text_workers = TextWorkers()
+        self._text_workers, self._rerank_thread = TextWorkers(), FairThread("precis-rerank")
         self._lists = itertools.count()
         weakref.finalize(self, self._scheduler.stop)
 
@@ -120,15 +121,8 @@ class Engine:
         return {graph: operator_counts(placement) for graph, placement in self._model.placement.items()}
 
     def certificate(self, params: GenerationParams | None = None) -> TrustCertificate | None:
-        """The bundle's certificate of trust if it covers summaries by `params`: written as it was measured, else None.
-
-        Raises GenerationError.
-        """
-        certificate, config = self.bundle.manifest.trust, self.bundle.generation_config
-        if certificate is None or (params and params.long_text != "split"):
-            return None
-        measured = resolve(GenerationParams(mode=CERTIFIED_MODE), config)
-        return certificate if resolve(params or GenerationParams(), config) == measured else None
+        """The bundle's certificate of trust that covers summaries by `params`, or None. Raises GenerationError."""
+        return covering_certificate(self.bundle, params or GenerationParams())
 
     def generate(self, texts: list[str], params: GenerationParams | None = None) -> list[Summary]:
         """The summaries of `texts` in their order; blocks until all are there. The queue has no limit for a list.
@@ -241,6 +235,7 @@ class Engine:
         self._scheduler.stop()
         self._scheduler.thread.join()
         self._text_workers.close()
+        self._rerank_thread.close()
 
     async def _request_async(
         self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None, weight: float
@@ -296,4 +291,5 @@ class Engine:
             weight=weight,
             feature_weights=self.bundle.manifest.sentence_features,
             check=check,
+            defer=functools.partial(self._rerank_thread.submit, caller),
         )

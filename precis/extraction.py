@@ -7,6 +7,7 @@ one source holds them all. Only complete sentences are selected, and each stands
 Sentences are scored by the sentence ranker of the bundle, or, in a bundle without one, by the decoder's probability.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -75,6 +76,7 @@ class Extraction:
         self._tokenizer, self._params, self._is_cancelled = tokenizer, params, is_cancelled
         self._feature_weights = feature_weights
         self.truncated_tokens = 0
+        self.margin = math.nan  # between the scores of the selected sentences and the others, after the last stage
         self._selected: list[_Scored] = []
         if len(input_ids) > tokenizer.limit and split:
             spans = tokenizer.chunk_spans(text, check)
@@ -117,6 +119,8 @@ class Extraction:
         # Where sentences are so long that their sources would not become fewer, the scores that they have decide.
         if not groups or len(groups) >= len(scored):
             self._selected = _best(best, count)
+            others = [item.score for group in scored for item in group if item not in self._selected]
+            self.margin = min(item.score for item in self._selected) - max(others, default=math.inf)
             return []
         self._sources = [self._joined(group) for group in groups]
         return self.start()

@@ -23,7 +23,7 @@ TOKEN_KEYS = {
 }  # fmt: skip
 SUPPORTED_KEYS = TOKEN_KEYS | {
     "max_new_tokens", "max_length", "min_new_tokens", "min_length", "num_beams", "length_penalty", "early_stopping",
-    "no_repeat_ngram_size", "repetition_penalty", "mode", "sentences",
+    "no_repeat_ngram_size", "repetition_penalty", "mode", "sentences", "rerank",
 }  # fmt: skip
 IGNORED_KEYS = {
     "_from_model_config", "transformers_version", "bos_token_id", "use_cache", "temperature", "top_k", "top_p",
@@ -53,6 +53,11 @@ class GenerationFields(BaseModel):
     )
     early_stopping: bool | Literal["never"] | None = Field(
         None, description="Beam search: when to stop looking for better summaries (true, false or never)."
+    )
+    rerank: Literal["none", "grounding"] | None = Field(
+        None,
+        description="Beam search: `grounding` chooses, of the finished beams, the one with the fewest numbers and "
+        "names that the text lacks and joined pieces of it, and of equal ones the most probable.",
     )
     no_repeat_ngram_size: int | None = Field(
         None, ge=0, le=MAX_NEW_TOKENS, description="No run of so many tokens occurs twice; 0 allows all."
@@ -84,6 +89,41 @@ class RequestFields(GenerationFields):
     )
 
 
+class TrustFields(BaseModel):
+    """What one request may ask about how far its summary can be trusted (docs/trust.md)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    evidence: bool = Field(
+        False,
+        description="Add the sentences of the text that support the summary, the numbers and names in the summary "
+        "that do not occur in the text, and which of its words are copied from where. Words are compared, not "
+        "meanings.",
+    )
+    min_trust: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The least trust of a summary that is answered. It needs a bundle with a certificate for the mode, "
+        "and the bundle's own generation parameters.",
+    )
+    below_trust: Literal["extract", "refuse"] = Field(
+        "extract",
+        description="Instead of a summary below `min_trust`: `extract` answers with the best sentence of the text, "
+        "`refuse` with an error.",
+    )
+
+
+class TrustParams(TrustFields):
+    """The checked values of `TrustFields`. Raises GenerationError for a value out of bounds or of the wrong type."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _generation_error(error) from None
+
+
 class GenerationParams(RequestFields):
     """The parameters of one request. Raises GenerationError for a value out of bounds or of the wrong type."""
 
@@ -108,6 +148,7 @@ class ResolvedParams:
     num_beams: int
     length_penalty: float
     early_stopping: bool | str
+    rerank: Literal["none", "grounding"]
     no_repeat_ngram_size: int
     repetition_penalty: float
     decoder_start_token_id: int
@@ -117,6 +158,11 @@ class ResolvedParams:
     forced_eos_token_ids: tuple[int, ...]
     suppress_tokens: tuple[int, ...]
     begin_suppress_tokens: tuple[int, ...]
+
+    @property
+    def reranks(self) -> bool:
+        """Whether a summary is chosen among the finished beams by its grounding."""
+        return self.rerank == "grounding" and self.mode == "write" and self.num_beams > 1
 
     @functools.cached_property
     def has_no_processors(self) -> bool:
@@ -202,6 +248,7 @@ def resolve(params: GenerationParams, config: dict[str, Any]) -> ResolvedParams:
         num_beams=value_of("num_beams", 1),
         length_penalty=value_of("length_penalty", 1.0),
         early_stopping=value_of("early_stopping", False),
+        rerank=value_of("rerank", "none"),
         no_repeat_ngram_size=value_of("no_repeat_ngram_size", 0),
         repetition_penalty=value_of("repetition_penalty", 1.0),
         decoder_start_token_id=config["decoder_start_token_id"],
@@ -220,20 +267,26 @@ def _token_ids(value: int | list[int] | None) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
+# What may be given for those parameters that are no numbers.
+_VALUES = {
+    "mode": "'extract' or 'write'",
+    "early_stopping": "true, false or 'never'",
+    "rerank": "'none' or 'grounding'",
+    "passthrough": "true or false",
+    "long_text": "'split', 'truncate' or 'refuse'",
+    "evidence": "true or false",
+    "below_trust": "'extract' or 'refuse'",
+}
+
+
 def _generation_error(error: ValidationError) -> GenerationError:
     """Pydantic's first error as a sentence; the bounds come from the field."""
     name = str(error.errors(include_input=False, include_url=False)[0]["loc"][0])
-    field = RequestFields.model_fields.get(name)
+    field = (RequestFields.model_fields | TrustFields.model_fields).get(name)
     if field is None:
         return GenerationError(name, "is not a generation parameter.")
-    if name == "mode":
-        return GenerationError(name, "should be 'extract' or 'write'.")
-    if name == "early_stopping":
-        return GenerationError(name, "should be true, false or 'never'.")
-    if name == "passthrough":
-        return GenerationError(name, "should be true or false.")
-    if name == "long_text":
-        return GenerationError(name, "should be 'split', 'truncate' or 'refuse'.")
+    if name in _VALUES:
+        return GenerationError(name, f"should be {_VALUES[name]}.")
     low, high = bounds(name)
     kind = "a number" if field.annotation == float | None else "a whole number"
     return GenerationError(name, f"should be {kind} from {low:g} to {high:g}.")
@@ -241,7 +294,7 @@ def _generation_error(error: ValidationError) -> GenerationError:
 
 def bounds(name: str) -> tuple[float, float]:
     """The smallest and the largest allowed value of the numeric parameter `name`."""
-    metadata = GenerationFields.model_fields[name].metadata
+    metadata = (GenerationFields.model_fields | TrustFields.model_fields)[name].metadata
     low = next(item.ge for item in metadata if hasattr(item, "ge"))
     high = next(item.le for item in metadata if hasattr(item, "le"))
     return low, high

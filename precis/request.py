@@ -1,14 +1,16 @@
 """One request: a text on its way to its summary. A long text is summarized in stages."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from precis.errors import TextError
+from precis.errors import DeadlineExceeded, EngineError, TextError
 from precis.extraction import SCORE_DIGITS, ExtractedSentence, Extraction
+from precis.grounding.reranking import best_grounded
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.sequence import Sequence
 from precis.text import is_blank
@@ -33,6 +35,8 @@ class Summary:
             logits processors (transformers' `compute_transition_scores`); of a long text, in the last stage. None
             where nothing was generated: of an extraction, or a text that is its own summary.
         min_token_score: the log-probability of the least probable token, or None.
+        margin: of an extraction, how far the scores of the chosen sentences are above those of the others, at least, in
+            the last ranking; None where nothing was chosen among others.
         extracted: the sentences that the model chose if it extracts, in the order of the text; else None.
         already_short: the text is its own summary; see `passthrough.is_short`.
         unsupported_language: the model has not learned the text's language; the summary is the text's beginning.
@@ -54,6 +58,7 @@ class Summary:
     unsupported_language: bool = False
     score: float | None = field(default=None, compare=False)
     min_token_score: float | None = field(default=None, compare=False)
+    margin: float | None = field(default=None, compare=False)
     waiting_seconds: float = field(default=0.0, compare=False)
     first_token_seconds: float = field(default=0.0, compare=False)
     seconds: float = field(default=0.0, compare=False)
@@ -81,12 +86,13 @@ class Request:
         weight: float = 1.0,
         feature_weights: Mapping[str, float] | None = None,
         check: Check = lambda: None,
+        defer: Callable[[Callable[[], None]], object] = lambda work: work(),
     ) -> None:
         """`timeout` is in seconds from `submitted_at`, by default now; `input_ids` are the text's tokens if the caller
         has encoded it. `caller` names whose request it is, where callers are told apart, and `weight` is the share of
         the engine that the caller has where others have 1. `feature_weights` are those of the bundle's sentence ranker,
         if it has one. `check` is called now and then while a long text is encoded;
-        what it raises ends that.
+        what it raises ends that. `defer` does work that would hold up the thread that decodes.
 
         Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
         """
@@ -98,6 +104,7 @@ class Request:
         self.on_tokens: Callable[[list[int]], None] | None = None  # see Sequence; of the last stage
         self.estimated_seconds: float | None = None  # set by the scheduler, where a request may be refused
         self.offline = False  # set by the scheduler: whether its caller waits for a list of summaries
+        self._defer, self._text = defer, text if resolved.reranks else ""
         if is_blank(text):
             raise TextError("The text is empty.")
         input_ids = tokenizer.encode(text, check) if input_ids is None else input_ids
@@ -142,7 +149,11 @@ class Request:
             return self._advance_extraction(self._extraction)
         texts = [self._tokenizer.decode(sequence.token_ids) for sequence in self._sequences]
         if len(texts) == 1:
-            self._set_summary(texts[0], self._sequences[0].token_ids, self._sequences[0])
+            last = self._sequences[0]
+            if last.hypotheses:
+                self._defer(functools.partial(self._rerank, last))
+            else:
+                self._set_summary(texts[0], last.token_ids, last)
             return []
         joined = " ".join(text for text in texts if text) or texts[0]
         input_ids = self._tokenizer.encode(joined)
@@ -159,12 +170,29 @@ class Request:
         with suppress(InvalidStateError):
             self.future.set_exception(error)
 
+    def _rerank(self, last: Sequence) -> None:
+        """Sets the summary that is best grounded among the finished beams of the last sequence."""
+        texts = [self._tokenizer.decode(hypothesis.token_ids) for hypothesis in last.hypotheses]
+        try:
+            index = best_grounded(self._text, texts, self._check_wanted)
+        except Exception as error:
+            known = isinstance(error, EngineError)
+            self.set_exception(error if known else EngineError(f"This text failed: {error}"))
+            return
+        best = last.hypotheses[index]
+        self._set_summary(texts[index], best.token_ids, replace(last, **vars(best)))
+
+    def _check_wanted(self) -> None:
+        """Raises DeadlineExceeded if nobody waits for the summary any more, or it is too late for it."""
+        if self.future.done() or (self.deadline is not None and time.monotonic() >= self.deadline):
+            raise DeadlineExceeded("The summary was not ready in time.")
+
     def _advance_extraction(self, extraction: Extraction) -> list[Sequence]:
         last = self._sequences[-1]
         self._sequences = extraction.advance()
         if not self._sequences:
             self.truncated_tokens = extraction.truncated_tokens
-            self._set_summary(extraction.summary, extraction.token_ids, last, extraction.sentences)
+            self._set_summary(extraction.summary, extraction.token_ids, last, extraction)
         return self._sequences
 
     def _pass_through(self, text: str, input_ids: list[int], params: GenerationParams, sentences: int) -> bool:
@@ -196,7 +224,7 @@ class Request:
         return [self._tokenizer.encode(chunk, check) for chunk in self._tokenizer.chunks(text, check)]
 
     def _set_summary(
-        self, text: str, token_ids: list[int], last: Sequence, extracted: list[ExtractedSentence] | None = None
+        self, text: str, token_ids: list[int], last: Sequence, extraction: Extraction | None = None
     ) -> None:
         """Sets the result; `last` is the sequence that was finished last."""
         summary = Summary(
@@ -207,9 +235,10 @@ class Request:
             chunks=self.chunks,
             truncated_tokens=self.truncated_tokens,
             finish_reason=last.finish_reason,
-            extracted=extracted,
+            extracted=extraction.sentences if extraction else None,
             score=_finite(last.score),
             min_token_score=_finite(last.min_token_score),
+            margin=_finite(extraction.margin) if extraction else None,
             waiting_seconds=self.started_at - self.submitted_at,
             first_token_seconds=last.first_token_at - self.submitted_at,
             seconds=time.monotonic() - self.submitted_at,

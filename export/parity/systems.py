@@ -119,7 +119,7 @@ class EngineSystem:
         for first in track(range(0, len(order), PROGRESS_DOCUMENTS), f"summaries: {self.name}"):
             batch = order[first : first + PROGRESS_DOCUMENTS]
             summaries = self.engine.generate(
-                [documents[i] for i in batch], GenerationParams(long_text="truncate", passthrough=False)
+                [documents[i] for i in batch], GenerationParams(long_text="truncate", passthrough=False, rerank="none")
             )
             for i, summary in zip(batch, summaries, strict=True):
                 written = [*summary.token_ids, end] if summary.finish_reason == "end" else summary.token_ids

@@ -38,6 +38,7 @@ class Pairs:
 
     `dropped` counts the pairs of each split that were left out because a text was empty. `revision` is the one that was
     read from the hub, `commit` what it stood for. `sha256` holds the hash of each split's files.
+    `all_validation` are the pairs of which `validation` may be a sample.
     """
 
     train: Dataset
@@ -46,6 +47,7 @@ class Pairs:
     revision: str | None = None
     commit: str | None = None
     sha256: dict[str, str] = field(default_factory=dict)
+    all_validation: Dataset | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def load_pairs(data: Data, seed: int) -> Pairs:
                 f"data.train: {data.train} has too few pairs to hold back {VALIDATION_PERCENT}% of them; "
                 "name data.validation."
             )
+    all_validation = validation
     if data.validation_documents is not None and data.validation_documents < len(validation):
         validation = validation.shuffle(seed=seed).select(range(data.validation_documents))
     return Pairs(
@@ -81,6 +84,7 @@ def load_pairs(data: Data, seed: int) -> Pairs:
         loaded["train"].revision,
         loaded["train"].commit,
         {key: split.sha256 for key, split in loaded.items() if split.sha256},
+        all_validation,
     )
 
 

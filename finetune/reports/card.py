@@ -1,5 +1,6 @@
 """Writes a run's model card and its samples of summaries."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ SAMPLES = 10
 SAMPLE_CHARACTERS = 400  # of each document
 
 
-def write_card(info: RunInfo, rouge: RougeReport, folder: Path, certificate: TrustCertificate | None = None) -> None:
+def write_card(info: RunInfo, rouge: RougeReport, folder: Path, certificates: Sequence[TrustCertificate] = ()) -> None:
     """Writes the card as README.md into the run's `folder` and its adapter/ and merged/.
 
-    The export writes it again, with the `certificate` of trust if there is one.
+    The export writes it again, with the `certificates` of trust.
     """
     metadata = ModelCardData(
         base_model=info.base_model.name,
@@ -35,7 +36,7 @@ def write_card(info: RunInfo, rouge: RougeReport, folder: Path, certificate: Tru
         rouge=rouge,
         kinds=KINDS,
         tokenization=TOKENIZATION,
-        certificate=certificate,
+        certificates=certificates,
     )
     for path in (folder, folder / "adapter", folder / "merged"):
         if path.is_dir():

@@ -22,6 +22,9 @@ from precis.bulk.journal import Journal
 from precis.bulk.progress import ProgressReporter
 from precis.bulk.sources import find_inputs
 from precis.bundle.names import MANIFEST
+from precis.bundle.verify import open_bundle
+from precis.grounding.certificate import check_min_trust
+from precis.params import TrustParams
 
 
 def summarize_files(
@@ -31,6 +34,7 @@ def summarize_files(
     *,
     columns: Columns,
     generation: GenerationParams,
+    trust: TrustParams,
     device: str = "cpu",
     threads: int | None = None,
     ray_address: str | None = None,
@@ -44,13 +48,21 @@ def summarize_files(
     for source in sources:
         if file_type(source.name).format != output_type.format:
             raise BulkError(f"{source.name} and {out} should be of one format.")
-    columns = replace(columns, extracts=_mode(bundle, generation) == "extract")
+    if trust.min_trust is not None:
+        check_min_trust(open_bundle(bundle), generation)
+    falls_back = trust.min_trust is not None and trust.below_trust == "extract"
+    columns = replace(
+        columns,
+        extracts=falls_back or _mode(bundle, generation) == "extract",
+        grounding=trust.evidence,
+        min_trust=trust.min_trust is not None,
+    )
     out = output_name(out)
     if out in (source.name for source in sources):
         raise BulkError(f"{out} is an input, and would be overwritten; choose another name for the output.")
     row_format = make_format(output_type.format, columns)
     row_format.check(sources)
-    job = BulkJob(sources, row_format, output_type.compression, str(bundle), device, threads, generation)
+    job = BulkJob(sources, row_format, output_type.compression, str(bundle), device, threads, generation, trust)
     journal = Journal(out, _identity(job), compress(row_format.header(), job.compression))
     start, console = journal.checkpoint, Console(stderr=True)
     if not_read := [name for name in not_read if not name.startswith(f"{journal.folder}/")]:
@@ -101,5 +113,6 @@ def _identity(job: BulkJob) -> dict[str, Any]:
         "bundle": hashlib.sha256(manifest).hexdigest(),
         "column": astuple(job.row_format.columns),
         "generation parameter": job.generation.model_dump(),
+        "trust parameter": job.trust.model_dump(),
     }
     return json.loads(json.dumps(identity))  # as the journal returns it

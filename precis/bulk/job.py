@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from precis import Engine, GenerationParams, Summary
+from precis import Engine, GenerationParams
 from precis.bulk.errors import BulkError, short_reason
 from precis.bulk.files import DAMAGE_ERRORS, Source, compress
-from precis.bulk.formats import Format, Row
+from precis.bulk.formats import Answer, Format, Row
+from precis.params import TrustParams
 
 WINDOW_ROWS, WINDOW_CHARACTERS = 256, 8 << 20  # a window ends at the first of both
 
@@ -44,12 +45,12 @@ class Checkpoint:
 class Window:
     """Consecutive rows of input `file` after its row `after`; the `last` window of a file may have none.
 
-    `outcomes` holds each row's summary, or the reason why there is none.
+    `outcomes` holds each row's answer, or the reason why there is none.
     """
 
     file: int
     rows: list[Row] = field(default_factory=list)
-    outcomes: list[Summary | str | None] = field(default_factory=list)
+    outcomes: list[Answer | str | None] = field(default_factory=list)
     pending: int = 0  # rows without an outcome
     bytes_read: int = 0  # of all inputs up to the window's end
     size: int = 0  # in bytes of its input
@@ -90,6 +91,7 @@ class BulkJob:
     device: str
     threads: int | None
     generation: GenerationParams
+    trust: TrustParams
 
     def load_engine(self) -> Engine:
         """An engine on the job's bundle and device. Raises EngineError."""
@@ -128,7 +130,7 @@ class BulkJob:
         rows, added, rejects = [], [], []
         partition = self.row_format.partition_values(source)
         for row, outcome in zip(window.rows, window.outcomes, strict=True):
-            if isinstance(outcome, Summary):
+            if isinstance(outcome, Answer):
                 rows.append(row)
                 added.append({**partition, **self.row_format.columns.values(outcome)})
             else:

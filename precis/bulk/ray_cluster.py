@@ -37,7 +37,7 @@ class Summarizer:
 
     def __call__(self, batch: Any) -> Iterator[Any]:
         for pickled in batch["window"].to_pylist():
-            (window,) = Feeder(self._engine, self._job.generation).run([pickle.loads(pickled)])
+            (window,) = Feeder(self._engine, self._job.generation, self._job.trust).run([pickle.loads(pickled)])
             yield pyarrow.Table.from_pylist([asdict(self._job.part(window))])
 
 

@@ -60,7 +60,8 @@ class Manifest(Record):
     versions: dict[str, dict[str, str]] = {}
     rouge: RougeReport | None = None
     parity: ParityReport | None = None
-    trust: TrustCertificate | None = None
+    trust: TrustCertificate | None = None  # of mode `write`
+    extraction_trust: TrustCertificate | None = None  # of mode `extract`
     kept_in_fp32: list[str] = []  # nodes of an int8 or fp16 bundle
     largest_activation: dict[str, dict[str, float | str]] = {}  # of an fp16 bundle, by graph: value and tensor
     execution_provider: str | None = None
@@ -73,6 +74,10 @@ class Manifest(Record):
         if unknown := sorted(set(weights) - set(FEATURES)):
             raise ValueError(f"the feature {unknown[0]!r} is not known to this version of Precis")
         return weights
+
+    def certificate(self, mode: str) -> TrustCertificate | None:
+        """The certificate of trust for summaries of the mode, "write" or "extract"; None if there is none."""
+        return self.trust if mode == "write" else self.extraction_trust
 
     def as_json(self) -> dict[str, object]:
         """The mapping that manifest.json holds: only what was set, in JSON's types."""

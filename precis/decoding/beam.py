@@ -5,6 +5,7 @@ from itertools import pairwise, takewhile
 import numpy as np
 import numpy.typing as npt
 
+from precis.decoding.hypothesis import Hypothesis
 from precis.decoding.log_sum_exp import log_sum_exp
 from precis.decoding.logits_processors import apply_logits_processors
 from precis.decoding.top_k import best_candidates, top_k
@@ -109,23 +110,33 @@ class BeamSearch:
 
     @property
     def finish_reason(self) -> str:
-        """ "end" if the best finished sequence ends with an end token, else "length"."""
-        best = self.finished_sequences[0]
-        return "end" if len(best) and best[-1] in self.params.eos_token_ids else "length"
+        """That of the best finished sequence (see Hypothesis)."""
+        return self._hypothesis(0).finish_reason
 
     @property
     def score(self) -> float:
-        """The mean log-probability of the best finished sequence's tokens, end token included.
-
-        The logits processors change the log-probabilities, as in transformers' beam search.
-        """
-        tokens = max(1, len(self.finished_sequences[0]))  # none at a very negative length penalty
-        return float(self.finished_scores[0]) * tokens ** (self.params.length_penalty - 1)
+        """That of the best finished sequence."""
+        return self._hypothesis(0).score
 
     @property
     def min_token_score(self) -> float:
-        """The log-probability of its least probable token."""
-        return float(self.finished_lowest[0])
+        """That of the best finished sequence."""
+        return self._hypothesis(0).min_token_score
+
+    @property
+    def hypotheses(self) -> list[Hypothesis]:
+        """The finished sequences, at most one a beam, best first."""
+        return [self._hypothesis(int(index)) for index in np.flatnonzero(self.is_finished)]
+
+    def _hypothesis(self, index: int) -> Hypothesis:
+        tokens = self.finished_sequences[index].tolist()
+        length = max(1, len(tokens))  # none at a very negative length penalty
+        return Hypothesis(
+            self.params.strip_special_tokens(tokens),
+            float(self.finished_scores[index]) * length ** (self.params.length_penalty - 1),
+            float(self.finished_lowest[index]),
+            "end" if tokens and tokens[-1] in self.params.eos_token_ids else "length",
+        )
 
     def token_ids(self) -> list[int]:
         """The best sequence without start, end and padding tokens.
@@ -133,7 +144,7 @@ class BeamSearch:
         Before the search is finished: the tokens that all sequences which can still win begin with.
         """
         if self.finished:
-            return self.params.strip_special_tokens(self.finished_sequences[0].tolist())
+            return self._hypothesis(0).token_ids
         finished = [
             sequence for sequence, exists in zip(self.finished_sequences, self.is_finished, strict=True) if exists
         ]

@@ -1,4 +1,4 @@
-"""The risk of a written summary, and how far it can be trusted by the certificate of its bundle (docs/trust.md)."""
+"""The risk of a summary, and how far it can be trusted by the certificate of its bundle (docs/trust.md)."""
 
 import math
 
@@ -9,10 +9,15 @@ from precis.request import Summary
 MAX_COUNT = 3  # more seams, new words or unsupported spans than that add nothing
 
 
-def features(summary: Summary, evidence: Evidence) -> dict[str, float]:
-    """What the risk of a generated summary is computed from."""
-    assert summary.score is not None
-    assert summary.min_token_score is not None
+def features(summary: Summary, evidence: Evidence | None) -> dict[str, float] | None:
+    """What the risk of a summary is computed from; None for a text that is its own summary.
+
+    That of a written summary needs its evidence, that of an extracted one does not.
+    """
+    if summary.margin is not None:
+        return {"margin": summary.margin}
+    if summary.score is None or summary.min_token_score is None or evidence is None:
+        return None
     grounding = evidence.grounding
     return {
         "score": summary.score,
@@ -28,11 +33,11 @@ def risk(weights: dict[str, float], bias: float, values: dict[str, float]) -> fl
     return (1 + math.tanh((bias + sum(weights[name] * value for name, value in values.items())) / 2)) / 2
 
 
-def trust(certificate: TrustCertificate, summary: Summary, evidence: Evidence) -> float:
+def trust(certificate: TrustCertificate, values: dict[str, float]) -> float:
     """1 minus the smallest certified share of wrong summaries among whose released ones this summary is; 0 if none.
 
-    Of the summaries with a trust of at least 1 - a, at most the share a is wrong.
+    `values` are its features. Of the summaries with a trust of at least 1 - a, at most the share a is wrong.
     """
-    own = risk(certificate.weights, certificate.bias, features(summary, evidence))
+    own = risk(certificate.weights, certificate.bias, values)
     shares = [level.alpha for level in certificate.levels if level.max_risk is not None and own <= level.max_risk]
     return round(1 - min(shares), 4) if shares else 0.0

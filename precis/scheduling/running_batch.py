@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.decoding import Search, new_search
+from precis.decoding.beam import BeamSearch
 from precis.decoding.greedy import NO_TOKEN, GreedySearch
 from precis.decoding.prompt_lookup import PromptLookup
 from precis.params import MAX_BEAMS
@@ -122,6 +123,8 @@ class RunningBatch:
             active.sequence.token_ids = active.search.token_ids()
             active.sequence.score, active.sequence.min_token_score = active.search.score, active.search.min_token_score
             active.sequence.finish_reason = active.search.finish_reason
+            if isinstance(active.search, BeamSearch) and active.sequence.params.reranks:
+                active.sequence.hypotheses = active.search.hypotheses
         self._remove(finished)
         for active in self._active:
             if active.sequence.on_tokens is not None:

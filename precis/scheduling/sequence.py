@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from precis.decoding.hypothesis import Hypothesis
 from precis.params import ResolvedParams
 
 
@@ -26,6 +27,7 @@ class Sequence:
         token_ids: the generated tokens without special tokens.
         score: the mean log-probability of the generated tokens, end token included; that of the least probable one is
             `min_token_score`.
+        hypotheses: where the summary is to be chosen among the finished beams, all of them, the most probable first.
         finish_reason: "end" after an end token, "length" after the longest allowed summary, "" before.
         first_token_at: `time.monotonic()` of the first token, infinite before.
     """
@@ -41,6 +43,7 @@ class Sequence:
     token_ids: list[int] = field(default_factory=list)
     score: float = math.nan
     min_token_score: float = math.nan
+    hypotheses: list[Hypothesis] = field(default_factory=list)
     finish_reason: str = ""
     first_token_at: float = math.inf
 

@@ -29,8 +29,8 @@ class TextWorkers:
     """
 
     def __init__(self) -> None:
-        self._moderate = _FairThread("precis-text")
-        self._longest = _FairThread("precis-long-text")
+        self._moderate = FairThread("precis-text")
+        self._longest = FairThread("precis-long-text")
 
     async def run(
         self, text: str, deadline: float | None, work: Callable[[Check], Result], caller: str | None = None
@@ -64,7 +64,7 @@ class TextWorkers:
             thread.close()
 
 
-class _FairThread:
+class FairThread:
     """One thread that does a piece of work of each caller in turn (round robin)."""
 
     def __init__(self, name: str) -> None:

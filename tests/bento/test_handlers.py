@@ -357,7 +357,7 @@ def handler(engine, monkeypatch):
             raise ZeroDivisionError("the secret text")
         return find_evidence(text, summary, check)
 
-    monkeypatch.setattr("bento.handlers.find_evidence", failing)
+    monkeypatch.setattr("precis.grounding.assessment.find_evidence", failing)
     return RequestHandler(engine, 60.0)
 
 
@@ -387,7 +387,7 @@ def test_time_limit_includes_the_evidence(handler, monkeypatch):
             check()
             time.sleep(0.01)
 
-    monkeypatch.setattr("bento.handlers.find_evidence", endless)
+    monkeypatch.setattr("precis.grounding.assessment.find_evidence", endless)
     body = {"text": DOCUMENTS[0] * 3, "evidence": True, "max_new_tokens": 2, "long_text": "truncate"}
     answered = json.loads(answer(handler.summarize, {**body, "timeout_ms": 1500}))
     assert answered["error"]["type"] == "timeout"

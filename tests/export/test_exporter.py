@@ -14,6 +14,7 @@ from export.graphs.trace import trace
 from export.trust import certificate
 from precis.bundle.names import DECODER, ENCODER
 from precis.bundle.verify import open_bundle
+from tests.conftest import write_jsonl
 from tests.export.support import edit_run
 
 
@@ -58,13 +59,21 @@ def test_failed_parity_keeps_the_previous_bundle(tiny_run, tmp_path):
     assert (run / "bundle/manifest.json").read_bytes() == before
 
 
-def test_the_last_precision_gets_a_certificate_of_trust(run, monkeypatch):
-    """The tiny run has 24 validation pairs, of which none was trained on; that is too few elsewhere."""
+def test_the_last_precision_gets_a_certificate_of_trust(run, monkeypatch, tmp_path, capsys):
+    """The tiny run has 24 validation pairs, of which none was trained on; that is too few elsewhere.
+
+    The one label is too few for verdicts to count.
+    """
+    row = {"document": "The pool is closed.", "summary": "The pool is closed.", "label": 1}
+    labels = write_jsonl(tmp_path / "judged.jsonl", [row])
     monkeypatch.setattr(certificate, "MIN_PAIRS", 20)
     edit_run(run, lambda info: info["recipe"]["export"].update({"rouge_tolerance": 3.0, "rouge_interval": 6.0}))
-    assert main([str(run), "--precision", "int8", "fp32"]) == 0
+    assert main([str(run), "--precision", "int8", "fp32", "--labels", str(labels)]) == 0
+    assert "of its summaries are judged in --labels" in " ".join(capsys.readouterr().out.split())
     assert open_bundle(run / "bundle").manifest.trust is None
-    trust = open_bundle(run / "bundle-int8").manifest.trust
+    manifest = open_bundle(run / "bundle-int8").manifest
+    assert manifest.extraction_trust is None, "the recipe generates"
+    trust = manifest.trust
     assert trust.fitted_pairs + trust.calibration_pairs == 24
     assert trust.curve[-1][0] == 1.0
     assert "## Trust" in (run / "README.md").read_text()

@@ -14,7 +14,7 @@ from precis.cli import main
 from tests.conftest import ROOT, gazette
 
 ADDED = ["summary", "input_tokens", "output_tokens", "chunks", "truncated", "truncated_tokens", "finish_reason"]
-ADDED += ["already_short", "unsupported_language", "score", "min_token_score"]
+ADDED += ["already_short", "unsupported_language", "score", "min_token_score", "trust"]
 TEXTS = [row["document"][: 40 + 29 * (i % 13)] for i, row in enumerate(gazette("validation")[:60])]
 SHORT = ["--max-new-tokens", "6"]
 PROGRAM = """
@@ -51,6 +51,9 @@ class Backwards:
         future: Future = Future()
         future.set_result(Summary(text[::-1], [1], 1, 1, 1, 0, "end"))
         return future
+
+    def certificate(self, _: GenerationParams) -> None:
+        return None
 
     def close(self) -> None:
         pass

@@ -1,34 +1,19 @@
-"""What every file format has in common: rows, the added columns, and how a format reads and writes them."""
+"""What every file format has in common: rows, and how a format reads and writes them."""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from precis.bulk.errors import BulkError
 from precis.bulk.files import Source
-from precis.request import Summary
+from precis.bulk.formats.columns import Columns
 from precis.text import is_blank
 
 MAX_RECORD = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
 SHOWN = 1 << 20  # of such a record, in the rejects file
-EXTRACTED = "extracted"  # the column with the places of extracted sentences
-SCORE_DIGITS = 4  # after the decimal point of a log-probability; further ones depend on what else is in the batch
-# The columns beside the summary, each a value of `Summary` or made of one, and their types.
-COUNTS: dict[str, type] = {
-    "input_tokens": int,
-    "output_tokens": int,
-    "chunks": int,
-    "truncated": bool,
-    "truncated_tokens": int,
-    "finish_reason": str,
-    "already_short": bool,
-    "unsupported_language": bool,
-    "score": float,
-    "min_token_score": float,
-}
 
 
 @dataclass(slots=True)
@@ -58,54 +43,6 @@ class Row:
             except UnicodeEncodeError:  # JSON can escape half of a surrogate pair
                 self.error = f"{column} has a surrogate by itself, which is no character."
         return self
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of the column that is read and of the one that the summaries are written to.
-
-    `extracts` says whether the summaries are extracted sentences, whose places are added too.
-    """
-
-    document: str
-    summary: str
-    extracts: bool = False
-
-    @property
-    def types(self) -> dict[str, type]:
-        """The columns that a run adds, with the types of their values: str, int, bool, float or list."""
-        return {self.summary: str, **COUNTS} | ({EXTRACTED: list} if self.extracts else {})
-
-    @property
-    def added(self) -> list[str]:
-        """The names of the columns that a run adds."""
-        return list(self.types)
-
-    def values(self, summary: Summary) -> dict[str, Any]:
-        """The added columns of one row."""
-        truncated = summary.truncated_tokens > 0
-        counts = {name: truncated if name == "truncated" else getattr(summary, name) for name in COUNTS}
-        for name in ("score", "min_token_score"):
-            counts[name] = None if counts[name] is None else round(counts[name], SCORE_DIGITS)
-        values = {self.summary: summary.text, **counts}
-        return values | {EXTRACTED: list(map(asdict, summary.extracted or []))} if self.extracts else values
-
-    def check(self, names: list[str], where: str) -> None:
-        """Raises BulkError if the document's column is missing or there twice, or an added one exists already."""
-        if self.document not in names:
-            raise BulkError(
-                f"{where} has no column {self.document}; name one of {', '.join(map(str, names))} with --column."
-            )
-        if names.count(self.document) > 1:
-            raise BulkError(f"{where} has two columns {self.document}.")
-        self.check_free(names, where)
-
-    def check_free(self, names: list[str], where: str) -> None:
-        """Raises BulkError if an added column exists already."""
-        for name in self.added:
-            if name in names:
-                hint = "choose another name with --summary-column" if name == self.summary else "rename it"
-                raise BulkError(f"{where} has a column {name} already, which the summaries would take; {hint}.")
 
 
 class Format(ABC):

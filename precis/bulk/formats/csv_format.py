@@ -7,7 +7,8 @@ from typing import IO, Any
 
 from precis.bulk.errors import BulkError
 from precis.bulk.files import Source, damage_as_error
-from precis.bulk.formats.base import Columns, Format, Row
+from precis.bulk.formats.base import Format, Row
+from precis.bulk.formats.columns import Columns
 from precis.bulk.formats.csv_records import DELIMITERS, CsvTable, Dialect, Fault
 
 BOM = "\ufeff"

@@ -12,14 +12,20 @@ import pyarrow.parquet as pq
 from precis.bulk.errors import BulkError, short_reason
 from precis.bulk.files import Source
 from precis.bulk.formats.arrow_json import is_utf8, json_value
-from precis.bulk.formats.base import Columns, Format, Row
+from precis.bulk.formats.base import Format, Row
+from precis.bulk.formats.columns import Columns
 
 BATCH_ROWS = 256  # read at once
 NOT_UTF8 = "The row is not UTF-8."
 ROW_GROUP_BYTES = 32 << 20
-EXTRACTED_TYPE = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]))
+PLACE = [("start", pa.int64()), ("end", pa.int64())]
 ARROW_TYPES = {str: pa.string(), int: pa.int32(), bool: pa.bool_(), float: pa.float64()}
-ARROW_TYPES[list] = EXTRACTED_TYPE  # all of them of added columns
+LIST_TYPES = {  # of the columns that hold lists
+    "extracted": pa.list_(pa.struct([*PLACE, ("score", pa.float64())])),
+    "seams": pa.list_(pa.struct([("at", pa.int64()), ("sources", pa.list_(pa.list_(pa.int64())))])),
+    "novel": pa.list_(pa.struct([*PLACE, ("text", pa.string())])),
+    "unsupported": pa.list_(pa.struct([("text", pa.string()), *PLACE, ("kind", pa.string())])),
+}
 
 
 class ParquetFormat(Format):
@@ -89,7 +95,7 @@ class ParquetFormat(Format):
             return b""
         table = pa.Table.from_batches(list(_slices(rows)))
         for name, kind in self.added_types.items():
-            table = table.append_column(name, pa.array([values[name] for values in added], ARROW_TYPES[kind]))
+            table = table.append_column(name, pa.array([values[name] for values in added], _arrow_type(name, kind)))
         buffer = io.BytesIO()
         with pa.ipc.new_stream(buffer, table.schema) as writer:
             writer.write_table(table)
@@ -105,7 +111,7 @@ class ParquetFormat(Format):
         final = partial.with_name("final.parquet")
         schema = self.schema
         for name, kind in self.added_types.items():
-            schema = schema.append(pa.field(name, ARROW_TYPES[kind]))
+            schema = schema.append(pa.field(name, _arrow_type(name, kind)))
         with pq.ParquetWriter(final, schema) as writer, pa.OSFile(str(partial)) as file:
             tables, size, end = [], 0, file.size()
             while file.tell() < end:
@@ -115,6 +121,11 @@ class ParquetFormat(Format):
                     writer.write_table(pa.concat_tables(tables))
                     tables, size = [], 0
         return final
+
+
+def _arrow_type(name: str, kind: type) -> Any:
+    """The type of an added column."""
+    return LIST_TYPES[name] if kind is list else ARROW_TYPES[kind]
 
 
 def _is_text(kind: Any) -> bool:

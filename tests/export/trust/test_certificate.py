@@ -39,7 +39,7 @@ def test_levels_release_what_is_clean_and_never_less_at_a_larger_share():
     seams = random.integers(0, 2, size=600)
     values = [{"score": -1.0, "min_token_score": -2.0, "seams": int(n), "novel": 0, "unsupported": 0} for n in seams]
     wrong = random.random(600) < np.where(seams > 0, 0.6, 0.0)
-    certificate = calibrate(values, wrong)
+    certificate = calibrate(values, wrong, "write")
     assert (certificate.fitted_pairs, certificate.calibration_pairs) == (200, 400)
     released = {level.alpha: level.released for level in certificate.levels}
     assert list(released) == list(ALPHAS)
@@ -49,15 +49,15 @@ def test_levels_release_what_is_clean_and_never_less_at_a_larger_share():
     document = "The council met on Tuesday and mended the old bridge. The mayor was away in May and came back."
     clean = find_evidence(document, "The mayor was away in May and came back.")
     spliced = find_evidence(document, "The council met on Tuesday and came back.")
-    assert trust(certificate, written(-1.0), clean) >= 0.95
-    assert 0.5 <= trust(certificate, written(-1.0), spliced) < 0.95
+    assert trust(certificate, features(written(-1.0), clean)) >= 0.95
+    assert 0.5 <= trust(certificate, features(written(-1.0), spliced)) < 0.95
 
 
 def test_only_wrong_pairs_certify_nothing():
     values = [features(written(-0.1 * i), find_evidence("a b c", "a b c")) for i in range(90)]
-    certificate = calibrate(values, np.ones(90, dtype=bool))
+    certificate = calibrate(values, np.ones(90, dtype=bool), "write")
     assert [level.max_risk for level in certificate.levels] == [None] * len(ALPHAS)
-    assert trust(certificate, written(), find_evidence("a b c", "a b c")) == 0.0
+    assert trust(certificate, features(written(), find_evidence("a b c", "a b c"))) == 0.0
 
 
 def test_counts_are_capped():
@@ -65,33 +65,42 @@ def test_counts_are_capped():
     assert features(written(), evidence)["novel"] == MAX_COUNT
 
 
-def test_a_certificate_covers_what_the_bundle_writes(engine):
+@pytest.mark.parametrize("mode", ["write", "extract"])
+def test_a_certificate_covers_what_the_bundle_makes(engine, mode):
     rows = gazette("validation")[:MIN_PAIRS]
     documents, references = [row["document"][:250] for row in rows], [row["summary"] for row in rows]
-    certificate = certify(engine, documents, references)
-    assert certificate is not None
-    assert certificate.fitted_pairs + certificate.calibration_pairs == len(rows)
-    assert certificate.curve[-1][0] == 1.0
-    assert certificate.curve[-1][1] == certificate.wrong
-    summary = engine.generate(documents[:1], GenerationParams())[0]
-    assert 0 <= trust(certificate, summary, find_evidence(documents[0], summary.text)) <= 1
-    assert certify(engine, documents[1:], references[1:]) is None
+    values, wrong = measure(engine, documents, references, mode)
+    certificate = certify(engine, documents, references, mode)
+    assert (certificate is None) == (len(values) < MIN_PAIRS)
+    certificate = calibrate(values, wrong, mode)
+    assert certificate.mode == mode
+    assert certificate.fitted_pairs + certificate.calibration_pairs == len(values) == len(wrong)
+    assert certificate.curve[-1] == (1.0, certificate.wrong)
+    summaries = engine.generate(documents[:5], GenerationParams(mode=mode))
+    evidence = [find_evidence(*pair) for pair in zip(documents, (each.text for each in summaries), strict=False)]
+    alone = [value for value in map(features, summaries, evidence) if value]
+    assert alone
+    for value, expected in zip(alone, values, strict=False):
+        assert value == pytest.approx(expected, abs=1e-3)
+        assert 0 <= trust(certificate, value) <= 1
+    assert certify(engine, documents[1:], references[1:], mode) is None
 
 
 @pytest.mark.slow
-def test_certificates_of_random_splits_keep_their_promise_on_the_other_pairs(embedded):
+@pytest.mark.parametrize("mode", ["write", "extract"])
+def test_certificates_of_random_splits_keep_their_promise_on_the_other_pairs(embedded, mode):
     """Two thirds of Gazette validation calibrate and one third tests; docs/trust.md has what this prints (-s)."""
     rows = gazette("validation")
     with Engine.load(embedded / "bundle-int8") as loaded:
-        values, wrong = measure(loaded, *([row[key] for row in rows] for key in ("document", "summary")))
+        values, wrong = measure(loaded, *([row[key] for row in rows] for key in ("document", "summary")), mode)
     random, splits = np.random.default_rng(0), 1000
-    shares = (0.05, 0.1, 0.2, 0.3)
+    shares = (0.05, 0.1, 0.15, 0.2, 0.3)
     released: dict[float, list[float]] = {alpha: [] for alpha in shares}
     kept = dict.fromkeys(shares, 0)
     for _ in range(splits):
         order = random.permutation(len(values))
         own, tested = order[: len(order) * 2 // 3], order[len(order) * 2 // 3 :]
-        certificate = calibrate([values[i] for i in own], wrong[own])
+        certificate = calibrate([values[i] for i in own], wrong[own], mode)
         risks = np.array([risk(certificate.weights, certificate.bias, values[i]) for i in tested])
         for level in certificate.levels:
             if level.alpha in shares:

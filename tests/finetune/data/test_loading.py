@@ -242,6 +242,7 @@ def test_validation_sample_depends_on_the_seed(tmp_path):
     first, again, other = (list(load_pairs(data, seed).validation["summary"]) for seed in (1, 1, 2))
     assert len(first) == 7
     assert first == again != other
+    assert list(load_pairs(data, 1).all_validation["summary"]) == [row["gist"] for row in ROWS]
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,15 @@ def test_card_of_a_certified_run_has_the_shares_of_wrong_summaries(embedded, tmp
         levels=[nothing, level],
         curve=[(0.5, 0.1), (1.0, 0.18)],
     )
-    write_card(read_run(embedded), read_rouge(embedded), tmp_path, certificate)
+    write_card(
+        read_run(embedded),
+        read_rouge(embedded),
+        tmp_path,
+        [certificate, certificate.model_copy(update={"mode": "extract"})],
+    )
     text = (tmp_path / "README.md").read_text()
-    section = text.split("## Trust\n")[1].split("## Limits")[0]
+    section = text.split("## Trust, mode `write`\n")[1].split("## Trust, mode `extract`\n")[0]
+    assert text.split("## Trust, mode `extract`\n")[1].split("## Limits")[0].strip() == section.strip()
     assert "123 validation pairs" in section
     for row in ("| 10% | 0% | – |", "| 20% | 92% | 10.6% |", "| 50% | 10.0% |", "| 100% | 18.0% |"):
         assert row in section.splitlines(), row

@@ -8,6 +8,7 @@ from precis import Engine, GenerationParams
 from precis.bulk import job
 from precis.bulk.command import summarize_files
 from precis.bulk.formats import Columns
+from precis.params import TrustParams
 from tests.support.bulk import TEXTS, Backwards, Done, lines
 
 
@@ -48,6 +49,7 @@ def stub_run(tmp_path_factory):
                 bundle,
                 columns=Columns("document", "summary"),
                 generation=GenerationParams(),
+                trust=TrustParams(),
             )
         rejects = Path(f"{out}.rejects.jsonl")
         return Done(Path(out), lines(rejects) if rejects.exists() else [], said)

@@ -32,7 +32,7 @@ def test_places_of_the_sentences_are_a_column(tmp_path, bundle, extracts, suffix
     write.get(suffix, lambda: frame.to_json(source, orient="records", lines=True))()
     assert bulk(source, out, "--bundle", bundle, "--mode", "extract", "--sentences", "2") == 0
     read = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    output = read.get(suffix, lambda path: pd.read_json(path, lines=True))(out)
+    output = read.get(suffix, lambda path: pd.read_json(path, lines=True, precise_float=True))(out)
     assert list(output.columns) == ["document", *ADDED, "extracted"]
     for row, (text, places) in zip(output.to_dict("records"), extracts, strict=True):
         extracted = json.loads(row["extracted"]) if suffix == ".csv" else list(row["extracted"])

@@ -9,6 +9,7 @@ from precis.bulk.errors import BulkError
 from precis.bulk.feeder import MAX_FAILURES, MAX_IN_FLIGHT, MAX_WINDOWS, Feeder
 from precis.bulk.formats import Row
 from precis.bulk.job import Window
+from precis.params import TrustParams
 
 
 def window(first: int, count: int, file: int = 0) -> Window:
@@ -39,6 +40,9 @@ class Stub:
             self.answer()
         return future
 
+    def certificate(self, _: GenerationParams) -> None:
+        return None
+
     def answer(self) -> None:
         future, text = self.in_flight.pop()
         error = self.fails(text, self.tries[text])
@@ -50,10 +54,10 @@ class Stub:
 
 def test_windows_finish_in_order_with_each_rows_own_summary():
     windows = [window(100 * i, 50 + i) for i in range(9)]
-    finished = list(Feeder(Stub(), GenerationParams()).run(windows))
+    finished = list(Feeder(Stub(), GenerationParams(), TrustParams()).run(windows))
     assert finished == windows
     for done in finished:
-        assert [outcome.text for outcome in done.outcomes] == [row.document.upper() for row in done.rows]
+        assert [outcome.summary.text for outcome in done.outcomes] == [row.document.upper() for row in done.rows]
 
 
 def test_rows_in_flight_and_windows_held_are_bounded(monkeypatch):
@@ -72,7 +76,7 @@ def test_rows_in_flight_and_windows_held_are_bounded(monkeypatch):
 
     written = 0
     monkeypatch.setattr(Feeder, "_receive", receive)
-    for _ in Feeder(stub, GenerationParams()).run(windows()):
+    for _ in Feeder(stub, GenerationParams(), TrustParams()).run(windows()):
         written += 1
         assert len(read) - written <= MAX_WINDOWS
     assert written == 40
@@ -89,16 +93,16 @@ def test_a_row_on_which_the_engine_failed_gets_a_second_try():
             return TextError("It is too long.")
         return EngineFull(1) if text.startswith("text 6 ") and tries == 1 else None
 
-    window_0 = next(Feeder(Stub(fails), GenerationParams()).run([window(0, 10)]))
+    window_0 = next(Feeder(Stub(fails), GenerationParams(), TrustParams()).run([window(0, 10)]))
     assert [outcome for outcome in window_0.outcomes if isinstance(outcome, str)] == [
         "This text failed.",
         "It is too long.",
     ]
-    assert window_0.outcomes[3].text.startswith("TEXT 3 ")
-    assert window_0.outcomes[6].text.startswith("TEXT 6 ")
+    assert window_0.outcomes[3].summary.text.startswith("TEXT 3 ")
+    assert window_0.outcomes[6].summary.text.startswith("TEXT 6 ")
 
 
 def test_an_engine_that_fails_on_every_row_ends_the_run():
     stub = Stub(lambda text, tries: EngineError("The device is lost."))
     with pytest.raises(BulkError, match=f"on {MAX_FAILURES} rows in a row. The last reason: The device is lost."):
-        list(Feeder(stub, GenerationParams()).run([window(0, 2 * MAX_FAILURES)]))
+        list(Feeder(stub, GenerationParams(), TrustParams()).run([window(0, 2 * MAX_FAILURES)]))

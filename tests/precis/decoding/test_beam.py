@@ -6,11 +6,38 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from precis import GenerationParams
 from precis.decoding.beam import BeamSearch
 from precis.params import MAX_BEAMS, resolve
-from tests.support.engines import TEXTS, reference
+from precis.scheduling.running_batch import RunningBatch
+from precis.scheduling.sequence import Sequence
+from tests.conftest import ROOT
+from tests.support.engines import LIMIT, TEXTS, reference
+
+BASE = ROOT / "models/base"
+
+
+def test_finished_beams_are_those_of_transformers(engine):
+    """As `num_return_sequences` gives them, with their scores."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(BASE).eval()
+    tokenizer, settings = AutoTokenizer.from_pretrained(BASE), {"max_new_tokens": 16, "num_beams": 4}
+    params = resolve(GenerationParams(**settings, rerank="grounding"), engine.bundle.generation_config)
+    for text in TEXTS[:4]:
+        inputs = tokenizer("summarize: " + text, truncation=True, max_length=LIMIT, return_tensors="pt")
+        output = model.generate(
+            **inputs, **settings, num_return_sequences=4, return_dict_in_generate=True, output_scores=True
+        )
+        sequence = Sequence(inputs.input_ids[0].tolist(), params, lambda: False)
+        batch = RunningBatch(engine._model, 4, LIMIT)
+        assert not batch.admit([sequence])
+        while not sequence.finish_reason:
+            batch.step()
+        expected = [[token for token in row if token not in (0, 1)] for row in output.sequences.tolist()]
+        assert [hypothesis.token_ids for hypothesis in sequence.hypotheses] == expected
+        scores = [hypothesis.score for hypothesis in sequence.hypotheses]
+        assert scores == pytest.approx(output.sequences_scores.tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
@@ -25,6 +52,9 @@ def test_streamed_tokens_are_never_taken_back(early_stopping):
             streamed.append(search.token_ids())
         assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(streamed))
         searches_with_early_tokens += any(streamed[:-1])
+        finished = [hypothesis.token_ids for hypothesis in search.hypotheses]
+        assert finished[0] == search.token_ids()
+        assert all(tokens[: len(streamed[-2])] == streamed[-2] for tokens in finished), "the answer may be any of them"
     assert searches_with_early_tokens > 20
 
 

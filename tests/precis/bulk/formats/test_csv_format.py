@@ -55,7 +55,7 @@ def test_line_ends_inside_a_field_stay_in_it(tmp_path, stub_run):
         ["2", "plain", "d"],
     ]
     assert output["summary"].tolist() == ["c\n\rb\na", "d"]
-    assert done.out.read_bytes().endswith(b",end,false,false,,\r\n")
+    assert done.out.read_bytes().endswith(b",end,false,false,,,\r\n")
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
