@@ -79,6 +79,4 @@ def test_most_of_a_crowd_are_admitted_when_they_come_back():
     scheduler.stop()
     scheduler.thread.join()
     assert len(came_back) > 100
-    assert sum(came_back) > 0.3 * len(came_back), (
-        "0.7 on an idle machine, and 0.04 if refused requests are not expected"
-    )
+    assert sum(came_back) > 0.3 * len(came_back), "0.7 on an idle machine, and 0.04 if they are not expected"
