@@ -12,7 +12,7 @@ from precis.scheduling.throughput import ThroughputEstimate
 PREFILL_RATE = (100_000.0, 5.0)
 DECODE_RATE = (100_000.0, 5.0)
 RANKING_RATE = (100_000.0, 5.0)
-FURTHER_ROW = 0.25  # of the time of a step with one row, added by each further one on CPUs: eight take 2.8 times as long
+FURTHER_ROW = 0.25  # of the time of a one-row step, added by each further row on CPUs: eight take 2.8 times as long
 LENGTH_MEMORY = 0.95  # weight of the lengths known before in the mean with a further one
 
 
