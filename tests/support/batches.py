@@ -46,7 +46,7 @@ class CountingBatch:
         time.sleep(self.step_seconds)
         ready = [item for item in self._active if item.is_ranking and item.priority() is not None]
         ranking = min(ready, key=lambda item: item.priority(), default=None)
-        self.last_ranking = RankingTurn({ranking: 30}, self.step_seconds) if ranking else RankingTurn({}, 0.0)
+        self.last_ranking = RankingTurn({ranking: 30} if ranking else {}, self.step_seconds)
         left = []
         for sequence in [*self._active]:
             if sequence.is_ranking and sequence is not ranking and not sequence.is_cancelled():

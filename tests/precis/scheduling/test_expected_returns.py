@@ -6,10 +6,20 @@ import time
 from precis.errors import EngineFull
 from precis.scheduling import expected_returns
 from precis.scheduling.expected_returns import EARLY_SECONDS, LATE_SECONDS, ExpectedReturns
+from precis.scheduling.ranking import RankingTurn
 from precis.scheduling.scheduler import Scheduler
 from precis.scheduling.work import Work
 from tests.precis.scheduling.test_fairness import Request
 from tests.support.batches import CountingBatch
+
+
+class DecodingBatch(CountingBatch):
+    """All of a step's time is decoding, so that its rate is measured."""
+
+    def step(self):
+        left = super().step()
+        self.last_ranking = RankingTurn({}, 0.0)
+        return left
 
 
 def test_due_requests_are_taken_once_the_earliest_first():
@@ -49,7 +59,7 @@ def test_no_more_are_expected_than_are_bounded(monkeypatch):
 
 def test_most_of_a_crowd_are_admitted_when_they_come_back():
     """300 clients of one caller, where 100 may wait; who has an answer sends a further request at once."""
-    batch = CountingBatch(rows=16, step_seconds=0.01)
+    batch = DecodingBatch(rows=16, step_seconds=0.01)
     scheduler = Scheduler(batch, max_waiting_tokens=20_000)
     scheduler._backlog.costs.decode.add(10_000, 10.0)
     scheduler._backlog.costs.prefill.add(10**6, 10.0)
