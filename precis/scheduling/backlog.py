@@ -55,8 +55,8 @@ class Judgement:
         return self.admission.seconds_until_done(self.newcomer)
 
     def retry_after(self) -> float:
-        """After how many seconds a refused request will be admitted, at most its time limit."""
-        return self.admission.retry_after(self.newcomer) or 1.0
+        """After how many seconds, whole ones as in HTTP, a refused request will be admitted; at most its time limit."""
+        return float(math.ceil(self.admission.retry_after(self.newcomer) or 1.0))
 
 
 class RequestBacklog:

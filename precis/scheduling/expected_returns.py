@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from precis.scheduling.work import Work
 
-EARLY_SECONDS = 0.1  # before its time, from which a request counts as one that comes back
-LATE_SECONDS = 3.0  # after its time, when it is expected no more; clients wait for whole seconds
+LATE_SECONDS = 3.0  # after its time, when a request is expected no more
 MAX_RETURNS = 4096  # of all callers; further ones are not expected
 
 
@@ -55,7 +54,7 @@ class ExpectedReturns:
         """Whether a request of the caller is due; it is expected no more."""
         while returns := self._callers.get(caller):
             at = returns.heap[0].at
-            if at > now + EARLY_SECONDS:
+            if at > now:
                 return False
             self._pop(caller)
             if at >= now - LATE_SECONDS:

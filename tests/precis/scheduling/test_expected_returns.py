@@ -1,25 +1,15 @@
 """Times to come back that are kept: refused requests are expected, and nobody of their caller takes their place."""
 
-import threading
+import heapq
+import math
 import time
+from collections import deque
 
-from precis.errors import EngineFull
 from precis.scheduling import expected_returns
-from precis.scheduling.expected_returns import EARLY_SECONDS, LATE_SECONDS, ExpectedReturns
-from precis.scheduling.ranking import RankingTurn
-from precis.scheduling.scheduler import Scheduler
+from precis.scheduling.backlog import RequestBacklog
+from precis.scheduling.expected_returns import LATE_SECONDS, ExpectedReturns
 from precis.scheduling.work import Work
-from tests.precis.scheduling.test_fairness import Request
-from tests.support.batches import CountingBatch
-
-
-class DecodingBatch(CountingBatch):
-    """All of a step's time is decoding, so that its rate is measured."""
-
-    def step(self):
-        left = super().step()
-        self.last_ranking = RankingTurn({}, 0.0)
-        return left
+from tests.precis.scheduling.test_backlog import Request, sequences
 
 
 def test_due_requests_are_taken_once_the_earliest_first():
@@ -27,7 +17,7 @@ def test_due_requests_are_taken_once_the_earliest_first():
     for at in (30.0, 10.0, 20.0):
         returns.add("a", at, Work(1.0, at), 5, now=0.0)
     assert returns.of("a") == (Work(3.0, 60.0), 15)
-    assert not returns.take("a", 10 - 2 * EARLY_SECONDS)
+    assert not returns.take("a", 9.9)
     assert not returns.take("b", 100.0)
     assert returns.take("a", 10.0)
     assert not returns.take("a", 10.0)
@@ -57,36 +47,43 @@ def test_no_more_are_expected_than_are_bounded(monkeypatch):
     assert returns.of("2")[1] == 5
 
 
-def test_most_of_a_crowd_are_admitted_when_they_come_back():
-    """300 clients of one caller, where 100 may wait; who has an answer sends a further request at once."""
-    batch = DecodingBatch(rows=16, step_seconds=0.01)
-    scheduler = Scheduler(batch, max_waiting_tokens=20_000)
-    scheduler._backlog.costs.decode.add(10_000, 10.0)
-    scheduler._backlog.costs.prefill.add(10**6, 10.0)
+def test_most_of_a_crowd_are_admitted_when_they_come_back(monkeypatch):
+    """300 clients of one caller, where 100 may wait and 20 are served a second, for a minute.
+
+    Who has an answer sends a further request at once; who is refused comes back after as many whole seconds as told.
+    """
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    backlog = RequestBacklog(20_000)
+    queue: deque[tuple[int, Request]] = deque()
     came_back: list[bool] = []  # whether they were admitted
-    end = time.monotonic() + 6
-
-    def client() -> None:
-        was_refused = False
-        while time.monotonic() < end:
-            request = Request("a", new=16, timeout=60)
-            try:
-                scheduler.submit(request, bounded=True)
-            except EngineFull as error:
-                came_back.extend([False] * was_refused)
-                was_refused = True
-                time.sleep(error.retry_after)
-                continue
-            came_back.extend([True] * was_refused)
-            was_refused = False
-            request.future.result(60)
-
-    clients = [threading.Thread(target=client) for _ in range(300)]
-    for thread in clients:
-        thread.start()
-    for thread in clients:
-        thread.join()
-    scheduler.stop()
-    scheduler.thread.join()
-    assert len(came_back) > 100
-    assert sum(came_back) > 0.3 * len(came_back), "0.7 on an idle machine, and 0.04 if they are not expected"
+    send_at = [(now + 0.001 * client, client) for client in range(300)]
+    refused: set[int] = set()
+    while now < 1060.0:
+        while send_at[0][0] <= now:
+            _, client = heapq.heappop(send_at)
+            request = Request(caller="a", weight=1.0, deadline=now + 60)
+            request.sequences = sequences(1)
+            judgement = backlog.judge(request, request.sequences, 20_000)
+            if client in refused:
+                came_back.append(judgement.admits)
+            if judgement.admits:
+                refused.discard(client)
+                backlog.add(request, request.sequences)
+                queue.append((client, request))
+            else:
+                refused.add(client)
+                seconds = judgement.retry_after()
+                backlog.expect_return(judgement, seconds)
+                heapq.heappush(send_at, (now + math.ceil(seconds), client))
+        client, request = queue.popleft()
+        backlog.start(request, request.sequences[0])
+        now += 0.05
+        backlog.costs.decode.add(10, 0.049)
+        backlog.costs.prefill.add(100, 0.001)
+        request.sequences[0].token_ids = [5] * 10
+        backlog.finish(request, request.sequences[0])
+        backlog.remove(request)
+        heapq.heappush(send_at, (now, client))
+    assert len(came_back) > 500
+    assert sum(came_back) > 0.8 * len(came_back)
