@@ -1,5 +1,6 @@
 """Error answers: a status, a type that programs can act on, and one sentence, always in the same JSON form."""
 
+import codecs
 import logging
 import math
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ def from_validation_error(error: ValidationError, body: bytes = b"") -> ServiceE
     """The answer to a body that does not fit the schema: pydantic's first error, without the values that were sent."""
     if not _is_utf8(body):
         return ServiceError(400, "invalid_json", "The body is not in UTF-8, which JSON has to be.")
+    if body.startswith(codecs.BOM_UTF8):
+        return ServiceError(400, "invalid_json", "The body begins with a byte-order mark, which JSON must not have.")
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     if first["type"] == "json_invalid":
         reason = first["msg"].removeprefix("Invalid JSON: ")
@@ -103,7 +106,7 @@ def from_validation_error(error: ValidationError, body: bytes = b"") -> ServiceE
         return ServiceError(400, "invalid_json", "The body should be a JSON object.")
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        if len(name) > MAX_FIELD_NAME or not name.isprintable():
+        if not name or len(name) > MAX_FIELD_NAME or not name.isprintable():
             return ServiceError(422, "unknown_field", "The body has a field that no request has.")
         return ServiceError(422, "unknown_field", f"There is no field {name}.", name)
     if first["type"] == "missing":

@@ -69,7 +69,7 @@ class RequestHandler:
         request = parse_request(BatchRequest, body)
         deadline = started + self._seconds(request)
         params = self._params(request)
-        self.engine.check_admission(current_caller.get().name)
+        self.engine.check_admission(current_caller.get().name, deadline - time.monotonic())
         async with asyncio.TaskGroup() as group:
             tasks = []
             for text in request.texts:

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import itertools
 import logging
+import math
 import time
 import weakref
 from collections.abc import AsyncGenerator
@@ -217,9 +218,9 @@ class Engine:
         """Blocks until the engine is closed or has failed."""
         self._scheduler.thread.join()
 
-    def check_admission(self, caller: str | None = None) -> None:
+    def check_admission(self, caller: str | None = None, timeout: float | None = None) -> None:
         """Raises EngineFull if `submit` would for want of room, so that a text that is refused need not be read."""
-        self._scheduler.check_admission(caller)
+        self._scheduler.check_admission(caller, math.inf if timeout is None else timeout)
 
     def stats(self) -> Stats:
         """What is running and waiting at present."""
@@ -240,12 +241,12 @@ class Engine:
     async def _request_async(
         self, text: str, params: GenerationParams | None, timeout: float | None, caller: str | None, weight: float
     ) -> Request:
-        self.check_admission(caller)
+        self.check_admission(caller, timeout)
         submitted_at = time.monotonic()
         deadline = None if timeout is None else submitted_at + timeout
 
         def work(check: Check) -> Request:
-            self.check_admission(caller)  # again, since the queue may have filled while this text waited for its turn
+            self.check_admission(caller, timeout)  # again: the queue may have filled while this text waited
             self._check_size(text, params or GenerationParams(), deadline)
             return self._request(
                 text, params, timeout, submitted_at=submitted_at, caller=caller, weight=weight, check=check

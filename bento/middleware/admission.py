@@ -13,10 +13,13 @@ from precis import EngineFull
 
 
 class AdmissionMiddleware:
-    """Refuses requests before their body is read. A client is an API key, or an address where keys are not used."""
+    """Refuses requests before their body is read. A client is an API key, or an address where keys are not used.
 
-    def __init__(self, app: ASGIApp, streams_per_client: int) -> None:
-        self.app, self.streams_per_client = app, streams_per_client
+    `max_seconds` is the longest time limit of a request, beyond which no client is told to wait.
+    """
+
+    def __init__(self, app: ASGIApp, streams_per_client: int, max_seconds: float) -> None:
+        self.app, self.streams_per_client, self.max_seconds = app, streams_per_client, max_seconds
         self._streams: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +48,7 @@ class AdmissionMiddleware:
 
     async def _admit(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            get_engine().check_admission(caller.name)
+            get_engine().check_admission(caller.name, self.max_seconds)
         except EngineFull as error:
             raise from_engine_error(error) from None
         await self.app(scope, receive, send)

@@ -113,11 +113,13 @@ def _counted(size: int) -> int:
 
 def _check_encoding(scope: Scope) -> None:
     """Raises ServiceError (415) for a compressed body: it would be unpacked here, to any size."""
-    encodings = ",".join(Headers(scope=scope).getlist("content-encoding")).split(",")
-    if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
-        metrics.rejections.labels("invalid").inc()
-        message = "The body has a Content-Encoding, and only bodies without one are read."
-        raise ServiceError(415, "unsupported_encoding", message, headers={"Accept-Encoding": "identity"})
+    headers = Headers(scope=scope)
+    for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        encodings = ",".join(headers.getlist(name)).split(",")
+        if any(encoding.strip().lower() not in ("", plain) for encoding in encodings):
+            metrics.rejections.labels("invalid").inc()
+            message = f"The body has a {name} other than {plain}, and is not read."
+            raise ServiceError(415, "unsupported_encoding", message, headers={"Accept-Encoding": "identity"})
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

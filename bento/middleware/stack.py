@@ -41,7 +41,11 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
         Middleware(KnownPathsMiddleware),
         *_authentication(settings),
         Middleware(DrainMiddleware, lifecycle=lifecycle),
-        Middleware(AdmissionMiddleware, streams_per_client=settings.streams_per_client),
+        Middleware(
+            AdmissionMiddleware,
+            streams_per_client=settings.streams_per_client,
+            max_seconds=settings.timeout_seconds,
+        ),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes, max_seconds=settings.body_seconds),
         Middleware(DisconnectMiddleware, max_seconds=settings.timeout_seconds + SPARE_SECONDS),
         *_root_path(AddRootPathMiddleware, settings),

@@ -107,3 +107,7 @@ class KVCache(ABC):
     @abstractmethod
     def _move_row(self, row: int, target: int) -> None:
         """Moves what `row` holds to `target`, which is free."""
+
+    @abstractmethod
+    def release_unused(self) -> None:
+        """Gives memory that no row uses back to the system, where that is possible."""

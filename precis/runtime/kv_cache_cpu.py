@@ -48,12 +48,13 @@ class CpuKVCache(KVCache):
         super().__init__(rows, MAX_PREFILL_TOKENS * model.encoder_workers, EFFICIENT_BATCH_ROWS)
         capacity = MAX_NEW_TOKENS + tokens_per_step
         shape = len(model.self_kv_inputs), rows, model.num_heads, capacity, model.d_kv
-        self.self_kv: Array = _zeros(shape, model.self_kv_dtype)
+        self._buffers: list[mmap.mmap] = []  # of self_kv, then of each of cross_kv
+        self.self_kv: Array = self._zeros(shape, model.self_kv_dtype)
         self._block_size = model.block_size
         blocks = rows * self._blocks_for(max_source_tokens)
         key, value = (model.d_kv, self._block_size), (self._block_size, model.d_kv)
         self.cross_kv: list[Array] = [
-            _zeros((blocks, model.num_heads, *shape), model.cross_kv_dtype)
+            self._zeros((blocks, model.num_heads, *shape), model.cross_kv_dtype)
             for _ in model.cross_kv_inputs[::2]
             for shape in (key, value)
         ]
@@ -62,6 +63,26 @@ class CpuKVCache(KVCache):
         self._tables: dict[tuple[int, int], BlockTables] = {}
         # The row that computed each position: rows of a sequence agree wherever these are equal.
         self._origins = np.zeros((rows, capacity), dtype=np.int32)
+
+    def _zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """Zeros whose memory is taken by the small page as it is written.
+
+        numpy asks for huge pages, with which the first positions of a row take as much memory as all of them.
+        """
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory is not released
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
+            buffer.madvise(mmap.MADV_NOHUGEPAGE)
+        self._buffers.append(buffer)
+        return np.frombuffer(buffer, dtype=dtype).reshape(shape)
+
+    def release_unused(self) -> None:
+        self_kv, *cross_kv = self._buffers
+        row_bytes, size = self.self_kv[0, 0].nbytes, self.self_kv[0].nbytes
+        for start in range(0, len(self_kv), size):
+            _release(self_kv, start + self.step_rows * row_bytes, start + size)
+        for buffer, cache in zip(cross_kv, self.cross_kv, strict=True):
+            _release(buffer, self._blocks_end * cache[0].nbytes, len(buffer))
 
     def _blocks_for(self, tokens: int) -> int:
         return -(-tokens // self._block_size)
@@ -164,15 +185,11 @@ class CpuKVCache(KVCache):
         self._origins[target, :length] = self._origins[row, :length]
 
 
-def _zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Zeros whose memory is taken by the small page as it is written.
-
-    numpy asks for huge pages, with which the first positions of a row take as much memory as all of them.
-    """
-    buffer = mmap.mmap(-1, math.prod(shape) * np.dtype(dtype).itemsize)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
-        buffer.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape)
+def _release(buffer: mmap.mmap, start: int, end: int) -> None:
+    """Gives the whole pages of bytes `start` to `end` back to the system; they are zeros when they are read again."""
+    start = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    if end - start >= mmap.PAGESIZE and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.madvise(mmap.MADV_DONTNEED, start, (end - start) // mmap.PAGESIZE * mmap.PAGESIZE)
 
 
 def _rounded(count: int, most: int) -> int:

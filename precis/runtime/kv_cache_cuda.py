@@ -155,6 +155,9 @@ class CudaKVCache(KVCache):
         super().free(rows)
         self.source_length[rows] = 0
 
+    def release_unused(self) -> None:
+        """Releases nothing: captured graphs hold the addresses."""
+
     def _move_row(self, row: int, target: int) -> None:
         self.apply_reorders()
         for cache, lengths in ((self.self_kv, self.past_length), (self.cross_kv, self.source_length)):

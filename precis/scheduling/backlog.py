@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from precis.errors import TooMuchWork
 from precis.request import Request
 from precis.scheduling.admission import Admission, CallerLoad, Newcomer, is_full
+from precis.scheduling.expected_returns import ExpectedReturns
 from precis.scheduling.sequence import Sequence
 from precis.scheduling.work import Work, WorkCosts
 
@@ -34,6 +35,30 @@ class _Caller:
     tokens: int = 0
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """Whether the admission policy `admits` a new request of `caller`, of `work` and `tokens`.
+
+    `admission` has what it was judged by; for a refused one, also what others that were refused will bring.
+    """
+
+    caller: str | None
+    work: Work
+    tokens: int
+    newcomer: Newcomer
+    admission: Admission
+    admits: bool
+
+    @property
+    def estimated_seconds(self) -> float:
+        """In how many seconds the request is expected to be finished."""
+        return self.admission.seconds_until_done(self.newcomer)
+
+    def retry_after(self) -> float:
+        """After how many seconds, whole ones as in HTTP, a refused request will be admitted; at most its time limit."""
+        return float(math.ceil(self.admission.retry_after(self.newcomer) or 1.0))
+
+
 class RequestBacklog:
     """Counts the work of requests as their sequences are queued, started and finished. Not thread-safe."""
 
@@ -45,6 +70,7 @@ class RequestBacklog:
         self._counted_tokens = 0
         self._requests: dict[Request, _Unfinished] = {}
         self._callers: dict[str | None, _Caller] = {}
+        self._returns = ExpectedReturns()
 
     @property
     def requests(self) -> list[Request]:
@@ -100,8 +126,9 @@ class RequestBacklog:
         caller.long.discard(request)
         if not caller.requests:
             del self._callers[request.caller]
+            self._returns.discard(request.caller)
 
-    def judge(self, request: Request, sequences: list[Sequence], max_tokens: int) -> tuple[Admission, Newcomer]:
+    def judge(self, request: Request, sequences: list[Sequence], max_tokens: int) -> Judgement:
         """What the admission policy decides by. Raises TooMuchWork if the request could never be finished in time."""
         total = Work()
         for sequence in sequences:
@@ -110,7 +137,22 @@ class RequestBacklog:
         newcomer = Newcomer(self.costs.rates()(total), seconds_left)
         if not newcomer.is_possible:
             raise TooMuchWork(newcomer.seconds, seconds_left)
-        return self.admission(request.caller, request.weight, len(sequences), max_tokens), newcomer
+        tokens = min(sum(sequence.tokens for sequence in sequences), self._max_counted)
+        return self._judgement(request.caller, request.weight, len(sequences), total, tokens, newcomer, max_tokens)
+
+    def judge_unknown(self, name: str | None, seconds_left: float, max_tokens: int) -> Judgement:
+        """A request of which only the caller is known, as if it were like those that the caller has already."""
+        caller = self._callers.get(name, _Caller())
+        part = 1 / max(1, len(caller.requests))
+        work = caller.work.scaled(part)
+        newcomer = Newcomer(self.costs.rates()(work), seconds_left)
+        return self._judgement(name, 1.0, 1, work, round(caller.tokens * part), newcomer, max_tokens)
+
+    def expect_return(self, judgement: Judgement, seconds: float) -> None:
+        """A refused request will come back after so many seconds. At its time limit it has no place in the order."""
+        if seconds < judgement.newcomer.seconds_left:
+            now = time.monotonic()
+            self._returns.add(judgement.caller, now + seconds, judgement.work, judgement.tokens, now)
 
     def check_prefill(self, tokens: int, deadline: float) -> None:
         """Raises TooMuchWork if the prefill of `tokens` alone takes longer than until `deadline`."""
@@ -118,17 +160,39 @@ class RequestBacklog:
         if not newcomer.is_possible:
             raise TooMuchWork(newcomer.seconds, newcomer.seconds_left)
 
-    def admission(self, name: str | None, weight: float, sequences: int, max_tokens: int) -> Admission:
-        """The admission policy for a request of that caller and of so many sequences."""
-        seconds = self.costs.rates()
-        others = [
-            CallerLoad(caller.weight, seconds(caller.work), caller.tokens)
-            for key, caller in self._callers.items()
-            if key != name
-        ]
-        caller = self._callers.get(name, _Caller())
-        own = CallerLoad(weight, seconds(caller.work), caller.tokens, self._seconds_ahead(caller, sequences))
-        return Admission(own, others, max_tokens, shares=name is not None)
+    def _judgement(
+        self,
+        name: str | None,
+        weight: float,
+        sequences: int,
+        work: Work,
+        tokens: int,
+        newcomer: Newcomer,
+        max_tokens: int,
+    ) -> Judgement:
+        is_due = self._returns.take(name, time.monotonic())  # and so comes before those that are not
+
+        def admission(*, own_returns: bool, others_returns: bool) -> Admission:
+            own = self._load(name, sequences, weight=weight, with_returns=own_returns)
+            others = [
+                self._load(key, weight=caller.weight, with_returns=others_returns)
+                for key, caller in self._callers.items()
+                if key != name
+            ]
+            return Admission(own, others, max_tokens, shares=name is not None)
+
+        present = admission(own_returns=not is_due, others_returns=False)
+        if present.admits(newcomer):
+            return Judgement(name, work, tokens, newcomer, present, admits=True)
+        return Judgement(name, work, tokens, newcomer, admission(own_returns=True, others_returns=True), admits=False)
+
+    def _load(self, name: str | None, sequences: int = 0, *, weight: float, with_returns: bool) -> CallerLoad:
+        """The caller's load as a further request with so many sequences meets it."""
+        seconds, caller = self.costs.rates(), self._callers.get(name, _Caller())
+        work, tokens = self._returns.of(name) if with_returns else (Work(), 0)
+        returning = seconds(work)
+        ahead = self._seconds_ahead(caller, sequences) + returning
+        return CallerLoad(weight, seconds(caller.work) + returning, caller.tokens + tokens, ahead)
 
     def _seconds_ahead(self, caller: _Caller, sequences: int) -> float:
         """The work of the caller's requests that comes before a further one with so many sequences.

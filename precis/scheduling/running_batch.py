@@ -17,6 +17,8 @@ from precis.runtime.model_runner import Logits, new_model_runner
 from precis.scheduling.ranking import RankingQueue, RankingTurn
 from precis.scheduling.sequence import Sequence
 
+RELEASE_SECONDS = 20.0  # between two times that memory is given back while the batch is never empty
+
 
 @dataclass(eq=False)
 class _ActiveSequence:
@@ -42,6 +44,7 @@ class RunningBatch:
         self.kv_cache = self.runner.kv_cache
         self._active: list[_ActiveSequence] = []
         self._ranking_queue = RankingQueue(model, max_source_tokens)
+        self._released_at = time.monotonic()
 
     @property
     def sequences(self) -> list[Sequence]:
@@ -103,6 +106,8 @@ class RunningBatch:
 
         Returns the sequences that left the batch: finished ones, and cancelled ones without a finish_reason.
         """
+        if time.monotonic() - self._released_at >= RELEASE_SECONDS:
+            self.release_unused_memory()
         return self._step_generation() + self._ranking_queue.step()
 
     def _step_generation(self) -> list[Sequence]:
@@ -138,6 +143,11 @@ class RunningBatch:
         self._ranking_queue.clear()
         self.kv_cache.free(np.arange(self.kv_cache.rows))
         return sequences
+
+    def release_unused_memory(self) -> None:
+        """Gives the memory that earlier, larger batches took back to the system."""
+        self.kv_cache.release_unused()
+        self._released_at = time.monotonic()
 
     def compact_if_sparse(self) -> None:
         """Closes the gaps in the KV cache if that saves more than a quarter of a step."""

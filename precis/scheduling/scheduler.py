@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import NoReturn
 
 from precis.errors import DeadlineExceeded, EngineClosed, EngineError, EngineFull
 from precis.request import Request, Summary
-from precis.scheduling.admission import Admission, Newcomer
-from precis.scheduling.backlog import RequestBacklog
+from precis.scheduling.backlog import Judgement, RequestBacklog
 from precis.scheduling.deadlines import Deadlines
 from precis.scheduling.fair_queue import Caller, FairQueue
 from precis.scheduling.policy import BatchState, Candidate, may_join
@@ -24,7 +24,7 @@ from precis.scheduling.work import Work
 from precis.stats import Stats
 
 MAX_WAITING_TOKENS = 1 << 18
-NO_RANKING = RankingTurn({}, 0.0)
+IDLE_SECONDS = 10.0  # after which memory is given back
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,13 @@ class Scheduler:
     def __init__(self, batch: RunningBatch, max_waiting_tokens: int = MAX_WAITING_TOKENS) -> None:
         """Starts the thread. While more than `max_waiting_tokens` tokens wait, new requests are refused."""
         self.batch, self.max_waiting_tokens = batch, max_waiting_tokens
-        self.failed = False
+        self.failed = self._closed = False
         self._changed = threading.Condition()
         self._queue: FairQueue[Request, Sequence] = FairQueue(lambda sequence: sequence.is_cancelled())
         self._running: dict[Sequence, _Running] = {}
         self._backlog = RequestBacklog(max_waiting_tokens)
         self._deadlines = Deadlines()
         self._throughput = ThroughputEstimate()
-        self._closed = False
         self.thread = threading.Thread(target=self._run, name="precis-scheduler", daemon=True)
         self.thread.start()
 
@@ -67,7 +66,7 @@ class Scheduler:
         Raises EngineClosed, and if `bounded` is true EngineFull or TooMuchWork. A request that is not bounded is an
         offline one: its caller waits for a list of texts, not for the first tokens of one.
         """
-        refused: tuple[Admission, Newcomer] | None = None
+        judgement: Judgement | None = None
         with self._changed:
             if self._closed:
                 raise EngineClosed("The engine has failed." if self.failed else "The engine is closed.")
@@ -75,19 +74,17 @@ class Scheduler:
                 return
             sequences = request.start()
             if bounded:
-                admission, newcomer = self._backlog.judge(request, sequences, self.max_waiting_tokens)
-                if not admission.admits(newcomer):
-                    refused = admission, newcomer
-                request.estimated_seconds = admission.seconds_until_done(newcomer)
-            if refused is None:
+                judgement = self._backlog.judge(request, sequences, self.max_waiting_tokens)
+                request.estimated_seconds = judgement.estimated_seconds
+            if judgement is None or judgement.admits:
                 request.offline = not bounded
                 self._backlog.add(request, sequences)
                 caller = self._queue.enter(request.caller, request.weight, time.monotonic())
                 caller.add(request, sequences)
                 self._deadlines.add(request)
                 self._changed.notify()
-        if refused is not None:  # outside the lock: it takes some time, and under overload there are many
-            raise EngineFull(refused[0].retry_after(refused[1]) or 1.0)
+        if judgement is not None and not judgement.admits:
+            self._refuse(judgement)
 
         def on_done(_: Future[Summary]) -> None:
             # A cancelled request stops counting at once; its sequences leave the queue when their turn comes.
@@ -98,13 +95,18 @@ class Scheduler:
 
         request.future.add_done_callback(on_done)
 
-    def check_admission(self, caller: str | None = None) -> None:
+    def check_admission(self, caller: str | None = None, seconds_left: float = math.inf) -> None:
         """Raises EngineFull if so many tokens wait that every request of `caller` is refused; from any thread."""
-        if not self._backlog.is_full(caller, self.max_waiting_tokens):
-            return
+        if self._backlog.is_full(caller, self.max_waiting_tokens):
+            with self._changed:
+                judgement = self._backlog.judge_unknown(caller, seconds_left, self.max_waiting_tokens)
+            self._refuse(judgement)
+
+    def _refuse(self, judgement: Judgement) -> NoReturn:
+        seconds = judgement.retry_after()  # outside the lock: it takes some time, and under overload there are many
         with self._changed:
-            admission = self._backlog.admission(caller, 1.0, 1, self.max_waiting_tokens)
-        raise EngineFull(admission.retry_after(Newcomer(0.0, math.inf)) or 1.0)
+            self._backlog.expect_return(judgement, seconds)
+        raise EngineFull(seconds)
 
     def check_prefill(self, tokens: int, deadline: float) -> None:
         """Raises TooMuchWork if the prefill of `tokens` alone takes longer than until `deadline`; from any thread."""
@@ -146,8 +148,7 @@ class Scheduler:
 
     def _work(self) -> None:
         """Admits what may join the batch and runs a step, measures both, and charges the callers for them."""
-        start = time.perf_counter()
-        costs = self._backlog.costs
+        start, costs = time.perf_counter(), self._backlog.costs
         admitted = self._admit()
         admitted_at = time.perf_counter()
         if admitted:
@@ -157,11 +158,10 @@ class Scheduler:
             rows = sum(rows for _, rows in callers)
             ranked = self._step()
             seconds = time.perf_counter() - admitted_at - ranked.seconds
-            tokens = sum(ranked.tokens.values())
-            if tokens:
+            if tokens := sum(ranked.tokens.values()):
                 costs.ranking.add(tokens, ranked.seconds)
-            if rows:  # a step of few rows takes about as long as an efficient one, so what counts is what it could do
-                costs.decode.add(max(rows, self.batch.kv_cache.efficient_rows), seconds)
+            if rows:
+                costs.note_step(rows, self.batch.kv_cache, seconds)
             with self._changed:
                 for caller, caller_rows in callers:
                     self._queue.charge(caller, seconds * caller_rows / max(1, rows), time.monotonic())
@@ -170,7 +170,8 @@ class Scheduler:
     def _wait_for_work(self) -> bool:
         """Blocks until there is work; returns false when the engine is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._running or self._closed)
+            while not self._changed.wait_for(lambda: self._queue or self._running or self._closed, IDLE_SECONDS):
+                self.batch.release_unused_memory()
             return not self._closed
 
     def _expire_deadlines(self) -> None:
@@ -269,9 +270,8 @@ class Scheduler:
         except Exception as error:
             for sequence in self.batch.clear():
                 self._remove(sequence).set_exception(EngineError(f"The decode step of this text failed: {error}"))
-            return NO_RANKING
-        ranked, rates = self.batch.last_ranking, self._backlog.costs.rates()
-        now = time.monotonic()
+            return RankingTurn({}, 0.0)
+        ranked, rates, now = self.batch.last_ranking, self._backlog.costs.rates(), time.monotonic()
         with self._changed:
             for sequence, tokens in ranked.tokens.items():
                 self._queue.charge(self._running[sequence].caller, rates(Work(ranked_tokens=tokens)), now)

@@ -28,13 +28,20 @@ class ThroughputEstimate:
     @property
     def per_second(self) -> float:
         """The present rate."""
-        units, seconds = self._present()
-        confidence = min(1.0, seconds / self._initial[1])
-        return (units + (1 - confidence) * self._initial[0]) / (seconds + (1 - confidence) * self._initial[1])
+        return 1 / self._seconds_per_unit
 
     def seconds_for(self, units: float) -> float:
         """How long `units` take at the present rate."""
-        return units / max(1e-9, self.per_second)
+        return units * self._seconds_per_unit
+
+    @property
+    def _seconds_per_unit(self) -> float:
+        """Times are averaged, not rates: a rate that is assumed too high would outweigh what is measured."""
+        initial_units, initial_seconds = self._initial
+        units, seconds = self._present()
+        confidence = min(1.0, seconds / initial_seconds) if units else 0.0
+        measured = seconds / units if units else 0.0
+        return confidence * measured + (1 - confidence) * initial_seconds / initial_units
 
     def _present(self) -> tuple[float, float]:
         fading = 0.5 ** ((time.monotonic() - self._measured_at) / IDLE_HALF_LIFE)

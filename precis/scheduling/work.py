@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from precis.runtime.kv_cache import KVCache
 from precis.scheduling.sequence import Sequence
 from precis.scheduling.throughput import ThroughputEstimate
 
@@ -11,6 +12,7 @@ from precis.scheduling.throughput import ThroughputEstimate
 PREFILL_RATE = (100_000.0, 5.0)
 DECODE_RATE = (100_000.0, 5.0)
 RANKING_RATE = (100_000.0, 5.0)
+FURTHER_ROW = 0.25  # of the time of a one-row step, added by each further row on CPUs: eight take 2.8 times as long
 LENGTH_MEMORY = 0.95  # weight of the lengths known before in the mean with a further one
 
 
@@ -27,6 +29,10 @@ class Work:
         self.tokens += sign * other.tokens
         self.row_steps += sign * other.row_steps
         self.ranked_tokens += sign * other.ranked_tokens
+
+    def scaled(self, factor: float) -> "Work":
+        """`factor` times the work."""
+        return Work(factor * self.tokens, factor * self.row_steps, factor * self.ranked_tokens)
 
 
 @dataclass
@@ -51,6 +57,12 @@ class WorkCosts:
         """How long work takes, at the rates of this moment."""
         prefill, decode, ranking = (rate.seconds_for(1.0) for rate in (self.prefill, self.decode, self.ranking))
         return lambda work: work.tokens * prefill + work.row_steps * decode + work.ranked_tokens * ranking
+
+    def note_step(self, rows: int, cache: KVCache, seconds: float) -> None:
+        """Records a decode step. One of few rows counts as the rows that an efficient step would do in its time."""
+        share = FURTHER_ROW if cache.efficient_rows < cache.rows else 0.0  # steps on GPUs take equally long
+        efficient = max(rows, cache.efficient_rows)
+        self.decode.add(efficient * (1 + share * (rows - 1)) / (1 + share * (efficient - 1)), seconds)
 
     def note_length(self, sequence: Sequence) -> None:
         """Records the length of a finished sequence; a ranking generates none."""

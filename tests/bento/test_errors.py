@@ -46,6 +46,7 @@ class Model(BaseModel):
         ('{"text": 3}', 422, "invalid_field", "text: should be a valid string."),
         ('{"text": "x", "a": 1}', 422, "unknown_field", "There is no field a."),
         ('{"text": "x", "a\\n": 1}', 422, "unknown_field", "The body has a field that no request has."),
+        ('{"text": "x", "": 1}', 422, "unknown_field", "The body has a field that no request has."),
         (f'{{"text": "x", "{"a" * 65}": 1}}', 422, "unknown_field", "The body has a field that no request has."),
     ],
 )
@@ -65,6 +66,11 @@ def test_body_in_another_encoding_is_told_so(encoding):
         parse_request(SummarizeRequest, TEXT.encode(encoding))
     assert (caught.value.status, caught.value.message) == (400, "The body is not in UTF-8, which JSON has to be.")
     assert parse_request(SummarizeRequest, TEXT.encode()).text.endswith("Brücke.")
+
+
+def test_byte_order_mark_is_named():
+    with pytest.raises(ServiceError, match="byte-order mark"):
+        parse_request(SummarizeRequest, TEXT.encode("utf-8-sig"))
 
 
 @pytest.mark.parametrize("model", [SummarizeRequest, BatchRequest])

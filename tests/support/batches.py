@@ -71,3 +71,6 @@ class CountingBatch:
 
     def compact_if_sparse(self) -> None:
         pass
+
+    def release_unused_memory(self) -> None:
+        pass

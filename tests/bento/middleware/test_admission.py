@@ -18,7 +18,7 @@ class FakeEngine:
 
     full = False
 
-    def check_admission(self, caller: str) -> None:
+    def check_admission(self, caller: str, timeout: float) -> None:
         if self.full:
             raise EngineFull(2.4)
 
@@ -33,7 +33,7 @@ def test_full_engine_answers_429_with_the_expected_wait(engine):
     engine.full = True
 
     async def run():
-        async with client(app_with(Middleware(AdmissionMiddleware, streams_per_client=1))) as http:
+        async with client(app_with(Middleware(AdmissionMiddleware, streams_per_client=1, max_seconds=60))) as http:
             return [await http.post(path) for path in ("/summarize", "/summarize_stream", "/livez")]
 
     full, stream, other = asyncio.run(run())
@@ -49,7 +49,7 @@ def test_streams_are_counted_per_client(engine):
             await release.wait()
             return PlainTextResponse("")
 
-        app = app_with(Middleware(AdmissionMiddleware, streams_per_client=2), endpoint=endpoint)
+        app = app_with(Middleware(AdmissionMiddleware, streams_per_client=2, max_seconds=60), endpoint=endpoint)
         async with contextlib.AsyncExitStack() as stack:
             one = await stack.enter_async_context(client(app))
             other = await stack.enter_async_context(client(app, "10.0.0.2"))

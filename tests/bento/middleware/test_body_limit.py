@@ -61,6 +61,14 @@ def test_compressed_body_gets_415_and_is_not_read(encoding):
     assert send(b"a", **{"Content-Encoding": "identity"}).status_code == 200
 
 
+def test_transfer_coding_other_than_chunked_gets_415():
+    """The protocol unpacks chunks only: of `gzip, chunked` it would hand on what is packed."""
+    for coding in ("gzip, chunked", "GZIP", "deflate,chunked"):
+        response = send(b"a", **{"Transfer-Encoding": coding})
+        assert (response.status_code, response.json()["error"]["type"]) == (415, "unsupported_encoding")
+    assert send(b"a", **{"Transfer-Encoding": "Chunked"}).status_code == 200
+
+
 def test_second_content_encoding_counts_as_well():
     headers = [("Content-Encoding", "identity"), ("Content-Encoding", "gzip")]
 

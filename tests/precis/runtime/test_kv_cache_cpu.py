@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from precis.runtime.kv_cache_cpu import CpuKVCache
@@ -89,3 +90,25 @@ def test_a_parent_keeps_its_row_and_only_what_differs_is_copied(cache):
     assert cache.reorder(rows, rows[[0, 0]]).tolist() == [0, 1]
     assert cache.self_kv[0, 1, 0, :4, 0].tolist() == [7.0, 7.0, 7.0, cache.self_kv[0, 0, 0, 3, 0]]
     assert cache.reorder(rows, rows[[1, 0]]).tolist() == [1, 0], "swapped beams swap rows, and nothing is copied"
+
+
+def test_memory_after_the_last_row_and_block_is_given_back():
+    """Of a cache of some megabytes that was full, as the system counts resident pages; what is in use stays."""
+    cache = CpuKVCache(MODEL, rows=256, max_source_tokens=400, tokens_per_step=1)
+    rows, encoded = add_text(cache, 2, 300, 0)
+    cache.self_kv[:, rows] = 1
+    process = psutil.Process()
+    empty = process.memory_info().rss
+    others = [add_text(cache, 2, 400, seed)[0] for seed in range(127)]
+    for taken in others:
+        cache.self_kv[:, taken] = 2
+    full = process.memory_info().rss
+    assert full - empty > 0.8 * (cache.self_kv.nbytes + sum(array.nbytes for array in cache.cross_kv))
+    for taken in others:
+        cache.free(taken)
+    cache.release_unused()
+    assert process.memory_info().rss - empty < (full - empty) / 8
+    np.testing.assert_equal(source_of(cache, rows[0]), encoded)
+    assert (cache.self_kv[:, rows] == 1).all()
+    again, encoded = add_text(cache, 2, 400, 1)
+    np.testing.assert_equal(source_of(cache, again[1]), encoded)

@@ -61,11 +61,10 @@ def test_counts_return_to_nothing(backlog):
 def test_time_until_done_counts_a_long_text_only_as_far_as_it_goes_first(backlog):
     backlog.add(new_request("a"), sequences(100))  # 100 s
     backlog.add(new_request("a"), sequences(1))
-    admission, newcomer = backlog.judge(new_request("a"), sequences(1), 10**6)
-    assert newcomer.seconds == pytest.approx(1, rel=0.05)
-    assert admission.seconds_until_done(newcomer) == pytest.approx(1 + 1 + 1, rel=0.05)
-    other, _ = backlog.judge(new_request("b"), sequences(1), 10**6)
-    assert other.seconds_until_done(newcomer) == pytest.approx(2, rel=0.05)
+    judgement = backlog.judge(new_request("a"), sequences(1), 10**6)
+    assert judgement.newcomer.seconds == pytest.approx(1, rel=0.05)
+    assert judgement.estimated_seconds == pytest.approx(1 + 1 + 1, rel=0.05)
+    assert backlog.judge(new_request("b"), sequences(1), 10**6).estimated_seconds == pytest.approx(2, rel=0.05)
 
 
 def test_of_a_long_text_a_part_counts_against_the_queue(backlog):
@@ -80,6 +79,6 @@ def test_of_a_long_text_a_part_counts_against_the_queue(backlog):
 def test_work_that_is_never_done_in_time_is_refused(backlog):
     with pytest.raises(TooMuchWork):
         backlog.judge(new_request("a", time.monotonic() + 60), sequences(100), 10**6)
-    admission, newcomer = backlog.judge(new_request("a"), sequences(100), 10**6)
-    assert newcomer.seconds_left == math.inf
-    assert admission.admits(newcomer)
+    judgement = backlog.judge(new_request("a"), sequences(100), 10**6)
+    assert judgement.newcomer.seconds_left == math.inf
+    assert judgement.admits
