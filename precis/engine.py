@@ -1,15 +1,16 @@
 """The public front of the library: texts in, summaries out, from any thread or event loop."""
 
 import asyncio
+import functools
 import itertools
 import logging
 import time
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -187,20 +188,26 @@ class Engine:
         timeout: float | None = None,
         caller: str | None = None,
         weight: float = 1.0,
+        on_chunk: Callable[[int, int], None] | None = None,
     ) -> AsyncGenerator[str | Summary, None]:
-        """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
+        """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does.
+
+        `on_chunk` is called in the event loop for each chunk of a long text that is summarized, in mode `write`, with
+        the number of those that are and of all.
+        """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
         request = await self._request_async(text, params, timeout, caller, weight)
 
-        def publish(token_ids: list[int] | None) -> None:
+        def call(function: Callable[..., None], *arguments: Any) -> None:
             try:
-                loop.call_soon_threadsafe(queue.put_nowait, token_ids)
+                loop.call_soon_threadsafe(function, *arguments)
             except RuntimeError:  # the caller's event loop is closed
                 request.future.cancel()
 
-        request.on_tokens = publish
-        request.future.add_done_callback(lambda _: publish(None))
+        request.on_tokens = functools.partial(call, queue.put_nowait)
+        request.on_chunk = functools.partial(call, on_chunk) if on_chunk else None
+        request.future.add_done_callback(lambda _: call(queue.put_nowait, None))
         self._scheduler.submit(request, bounded=True)
         detokenizer = IncrementalDetokenizer(self._tokenizer)
         try:
