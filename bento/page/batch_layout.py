@@ -14,8 +14,8 @@ from bento.page.upload_components import without_copies
 # Replaces the value of the hidden box with the files that the browser has left out, see static/files.js.
 BEGIN = "(files, _, ...options) => [files, precis.refusedFiles(), ...options]"
 PLACEHOLDER = (
-    '<p class="placeholder">Drop files here. Each becomes a row with its summary and the sentences it rests on, and all '
-    "rows can be downloaded as CSV or JSONL.</p>"
+    '<p class="placeholder">Drop files here. Each becomes a row with its summary and the sentences it rests on, and '
+    "all rows can be downloaded as CSV or JSONL.</p>"
 )
 
 

@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 def enqueue_all(items: AsyncGenerator[Item, None], queue: asyncio.Queue[Item | None]) -> asyncio.Task[None]:
-    """Starts a task that puts `items` into `queue` as they come, and None at the end, by an error or cancellation too."""
+    """Starts a task that puts `items` into `queue` as they come, and None when they end, however that is."""
 
     async def put() -> None:
         async with contextlib.aclosing(items):

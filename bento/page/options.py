@@ -66,7 +66,10 @@ def build_advanced(defaults: ResolvedParams) -> tuple[gr.Slider, gr.Slider, gr.S
         slider("num_beams", "Beams", *bounds("num_beams"), warning="More are slower."),
         slider("length_penalty", "Favour length", 0, MAX_LENGTH_PENALTY, step=0.1),
         gr.Radio(
-            list(LONG_TEXT_CHOICES), value="Chunk by chunk", label="A text longer than the model reads", elem_id="long_text"
+            list(LONG_TEXT_CHOICES),
+            value="Chunk by chunk",
+            label="A text longer than the model reads",
+            elem_id="long_text",
         ),
     )
 

@@ -37,7 +37,7 @@ UNCHANGED: Any = gr.skip()  # as an output, leaves the component as it is
 
 
 class LastResult(NamedTuple):
-    """The last summary, as HTML, with what it was made from; kept in the session for the comparison with the base model."""
+    """The last summary, as HTML, and what it was made from; kept in the session for the comparison with the base."""
 
     text: str
     params: GenerationParams
