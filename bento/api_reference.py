@@ -22,7 +22,7 @@ td:first-child code { white-space: nowrap; }
 h2 { margin-top: 2.5rem; } h3 { font-size: 1rem; margin-bottom: 0; } a { color: light-dark(#0e5a4c, #74cdb4); }
 nav ul { padding-left: 1.2rem; }
 @media (max-width: 40rem) {
-  table, tbody, tr, td { display: block; }
+  table, caption, tbody, tr, td { display: block; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tr { padding: .5rem 0; border-bottom: 1px solid #8884; } td { border: 0; padding: 0; }
   td:empty { display: none; } td:first-child code { white-space: normal; }

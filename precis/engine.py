@@ -7,11 +7,11 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ import numpy.typing as npt
 from precis.bundle.reports import TrustCertificate
 from precis.bundle.verify import Bundle, open_bundle
 from precis.grounding.certificate import covering_certificate
-from precis.params import MAX_BEAMS, GenerationParams, check_generation_config, check_token_ids, resolve
+from precis.params import GenerationParams, check_generation_config, check_token_ids, resolve
 from precis.request import Request, Summary
+from precis.runtime.cache_size import cache_size
 from precis.runtime.model import Seq2SeqModel
-from precis.runtime.model_runner import kv_cache_bytes
 from precis.runtime.placement import operator_counts
 from precis.runtime.teacher_forcing import teacher_forced_logits
 from precis.runtime.threads import default_threads
@@ -33,12 +33,6 @@ from precis.text.detokenizer import IncrementalDetokenizer
 from precis.text.familiarity import READ_CHARACTERS
 from precis.text.tokenizer import TextTokenizer
 from precis.text.workers import LONGEST, Check, FairThread, TextWorkers
-
-# Texts and rows that are decoded at once, fewer if their KV cache would be larger than MAX_CACHE_BYTES. Beams of a text
-# share its source on CPUs, so that as many texts run with four beams as with one.
-DEFAULT_TEXTS = {"cpu": 32, "cuda": 128}
-DEFAULT_ROWS = {"cpu": 128, "cuda": 128}
-MAX_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +52,12 @@ class Engine:
     ) -> None:
         """Use `Engine.load`."""
         self.bundle, self._tokenizer, self._model = bundle, tokenizer, model
-        row_bytes, source_bytes = kv_cache_bytes(model, tokenizer.limit)
-        memory = MAX_CACHE_BYTES[model.device]
-        texts = rows or min(DEFAULT_TEXTS[model.device], memory // (row_bytes + source_bytes))
-        rows = max(MAX_BEAMS, rows or min(DEFAULT_ROWS[model.device], (memory - texts * source_bytes) // row_bytes))
-        texts = min(rows, max(texts, 2))  # one text may have MAX_BEAMS, which two texts have room for
-        self._cache_bytes = rows * row_bytes + texts * source_bytes
-        sizes = (model.threads, texts, rows, row_bytes / 1e6, self._cache_bytes / 1e6)
+        size = cache_size(model, tokenizer.limit, rows)
+        self._cache_bytes = size.total_bytes
+        sizes = (model.threads, size.texts, size.rows, size.row_bytes / 1e6, size.total_bytes / 1e6)
         log.info("%d threads, KV cache of %d texts in %d rows of %.1f MB, at most %.0f MB", *sizes)
-        self._scheduler = Scheduler(RunningBatch(model, rows, tokenizer.limit, texts), max_waiting_tokens)
+        batch = RunningBatch(model, size.rows, tokenizer.limit, size.texts)
+        self._scheduler = Scheduler(batch, max_waiting_tokens)
         self._text_workers, self._rerank_thread = TextWorkers(), FairThread("precis-rerank")
         self._lists = itertools.count()
         weakref.finalize(self, self._scheduler.stop)
@@ -89,7 +80,7 @@ class Engine:
             device: "cpu" or "cuda".
             threads: threads of ONNX Runtime; by default one a physical core that this process may use.
             rows: how many sequences are decoded at once, a beam counting as one; at least MAX_BEAMS. By default
-                DEFAULT_TEXTS with all their beams, up to DEFAULT_ROWS, or as many as fit into MAX_CACHE_BYTES.
+                as many as are useful and fit into memory (precis/runtime/cache_size.py).
             max_waiting_tokens: while more tokens than this wait, `submit`, `summarize` and `stream` raise EngineFull.
             allow_cpu_fallback: use the CPU if the device is not available, or for nodes that it cannot run.
 
@@ -182,20 +173,26 @@ class Engine:
         timeout: float | None = None,
         caller: str | None = None,
         weight: float = 1.0,
+        on_chunk: Callable[[int, int], None] | None = None,
     ) -> AsyncGenerator[str | Summary, None]:
-        """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does."""
+        """Deltas of the summary's text as they become certain, and last the Summary. Raises as `summarize` does.
+
+        `on_chunk` is called in the event loop for each chunk of a long text that is summarized, in mode `write`, with
+        the number of those that are and of all.
+        """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[list[int] | None] = asyncio.Queue()  # all tokens so far; None at the end
         request = await self._request_async(text, params, timeout, caller, weight)
 
-        def publish(token_ids: list[int] | None) -> None:
+        def call(function: Callable[..., None], *arguments: Any) -> None:
             try:
-                loop.call_soon_threadsafe(queue.put_nowait, token_ids)
+                loop.call_soon_threadsafe(function, *arguments)
             except RuntimeError:  # the caller's event loop is closed
                 request.future.cancel()
 
-        request.on_tokens = publish
-        request.future.add_done_callback(lambda _: publish(None))
+        request.on_tokens = functools.partial(call, queue.put_nowait)
+        request.on_chunk = functools.partial(call, on_chunk) if on_chunk else None
+        request.future.add_done_callback(lambda _: call(queue.put_nowait, None))
         self._scheduler.submit(request, bounded=True)
         detokenizer = IncrementalDetokenizer(self._tokenizer)
         try:

@@ -102,6 +102,7 @@ class Request:
         self.deadline = None if timeout is None else self.submitted_at + timeout
         self.future: Future[Summary] = Future()
         self.on_tokens: Callable[[list[int]], None] | None = None  # see Sequence; of the last stage
+        self.on_chunk: Callable[[int, int], None] | None = None  # chunks that are summarized, and all of them
         self.estimated_seconds: float | None = None  # set by the scheduler, where a request may be refused
         self.offline = False  # set by the scheduler: whether its caller waits for a list of summaries
         self._defer, self._text = defer, text if resolved.reranks else ""
@@ -143,6 +144,8 @@ class Request:
 
         Called whenever a sequence is finished; after the last stage it sets the summary.
         """
+        if self.on_chunk and len(self._chunks) == self.chunks > 1:
+            self.on_chunk(sum(bool(sequence.finish_reason) for sequence in self._sequences), len(self._chunks))
         if not all(sequence.finish_reason for sequence in self._sequences):
             return []
         if self._extraction:

@@ -27,7 +27,7 @@ from bento.page.html import render
 from bento.page.options import Options
 from bento.page.routes import PageRoutesMiddleware
 from bento.page.session_memory import SessionMemory
-from bento.page.single_layout import EMPTY_SUMMARY, single_tab
+from bento.page.single_layout import EMPTY_SUMMARY, VIEW_NAMES, single_tab
 from bento.page.theme import theme
 from bento.page.upload_limit import UploadLimitMiddleware
 from bento.page.uploads import UploadStore
@@ -52,7 +52,13 @@ def mount(app: FastAPI, engine: Engine) -> FastAPI:
         app_kwargs={"middleware": [Middleware(HeadTagsMiddleware)]},
         theme=theme(),
         css="".join(map(static, STYLES)),
-        head=head(uploads.max_request_bytes, options._fields, [option.value for option in options], str(EMPTY_SUMMARY)),
+        head=head(
+            uploads.max_request_bytes,
+            options._fields,
+            [option.value for option in options],
+            VIEW_NAMES,
+            str(EMPTY_SUMMARY),
+        ),
         footer_links=[],
         max_file_size=limits.MAX_FILE_BYTES,
         show_error=False,
@@ -92,7 +98,7 @@ def _build_page(engine: Engine, uploads: UploadStore) -> tuple[gr.Blocks, Option
         html(_header(engine), elem_id="header")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One text"):
-                options = single_tab(page, engine, queue, uploads)
+                options = single_tab(engine, queue, uploads)
             with gr.Tab("Several texts"):
                 batch_tab(Batch(engine, queue), options, uploads.max_request_bytes)
             with gr.Tab("About"):

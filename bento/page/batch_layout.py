@@ -13,6 +13,10 @@ from bento.page.upload_components import without_copies
 
 # Replaces the value of the hidden box with the files that the browser has left out, see static/files.js.
 BEGIN = "(files, _, ...options) => [files, precis.refusedFiles(), ...options]"
+PLACEHOLDER = (
+    '<p class="placeholder">Drop files here. Each becomes a row with its summary and the sentences it rests on, and '
+    "all rows can be downloaded as CSV or JSONL.</p>"
+)
 
 
 def batch_tab(batch: Batch, options: Options, max_request_bytes: int) -> None:
@@ -43,7 +47,7 @@ def batch_tab(batch: Batch, options: Options, max_request_bytes: int) -> None:
         content = gr.Textbox(visible="hidden", label="What is downloaded")
         _download_button("Download CSV", "summaries.csv", "text/csv", to_csv, rows, content)
         _download_button("Download JSONL", "summaries.jsonl", "application/x-ndjson", to_jsonl, rows, content)
-    table = html(elem_id="table")
+    table = html(PLACEHOLDER, elem_id="table")
     outputs = [table, status, rows]
     bind(files.upload, batch.run, [files, refused, *options], outputs, js=BEGIN)
     bind(again.click, batch.run, [files, refused, *options], outputs, js=BEGIN)

@@ -21,8 +21,14 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def head(max_request_bytes: int, option_names: tuple[str, ...], default_options: list[Any], empty_summary: str) -> str:
-    """The page's scripts, after the values of the server that they need."""
+def head(
+    max_request_bytes: int,
+    option_names: tuple[str, ...],
+    default_options: list[Any],
+    view_names: tuple[str, ...],
+    empty_summary: str,
+) -> str:
+    """The page's scripts, after the values of the server that they need. The names are the components' `elem_id`."""
     values = {
         "limits": {
             "types": FILE_TYPES,
@@ -32,6 +38,7 @@ def head(max_request_bytes: int, option_names: tuple[str, ...], default_options:
         },
         "optionNames": option_names,
         "defaultOptions": default_options,
+        "viewNames": view_names,
         "emptySummary": empty_summary,
     }
     # In a script "</" would end it.

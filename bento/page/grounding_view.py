@@ -6,6 +6,7 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from bento.page.html import escape, render
+from bento.page.messages import grounding_report, trust_report
 from precis.grounding.evidence import Evidence, Sentence, Span
 
 STRONG_SCORE = 0.5  # a sentence that scores at least this is marked in full colour
@@ -48,6 +49,13 @@ def summary_html(summary: str, unsupported: list[Span], sentences: Sequence[str]
         items.append(f'<li data-plain="{escape(sentence)}">{marked_text}</li>')
         start += len(sentence) + 1
     return Markup(f'<ul class="gist" data-plain="{escape(summary)}">{"".join(items)}</ul>')
+
+
+def verdict_html(evidence: Evidence, trust: float | None) -> Markup:
+    """Whether the summary stands in the text, and how far it can be trusted if the bundle has a certificate."""
+    kind = "good" if evidence.grounding.verbatim and not evidence.unsupported else "check"
+    sentences = grounding_report(evidence) if trust is None else f"{grounding_report(evidence)} {trust_report(trust)}"
+    return Markup(f'<strong class="verdict {kind}">{escape(sentences)}</strong>')
 
 
 def source_html(document: str, evidence: Evidence, prefix: str = "evidence") -> Markup:

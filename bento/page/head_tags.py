@@ -12,10 +12,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bento.icon import LINK
 
 DESCRIPTION = "Paste a text, read its gist, and see which of its sentences the summary rests on."
+# Gradio adds the page's own styles after it has drawn the container, which would then move.
+CONTAINER_STYLE = (
+    "<style>.gradio-container{width:100%;max-width:1200px!important;margin:0 auto!important;"
+    "padding:clamp(18px,2.4vw,30px) clamp(16px,2.5vw,32px) 64px!important}</style>"
+)
 TAGS = (
     f'<title>Precis</title><meta name="description" content="{DESCRIPTION}">{LINK}'
     '<meta property="og:type" content="website"><meta property="og:title" content="Precis">'
     f'<meta property="og:description" content="{DESCRIPTION}"><meta name="twitter:card" content="summary">'
+    + CONTAINER_STYLE
 ).encode()
 # Gradio's preview shows its own picture from another server, and its link to a web app manifest is broken.
 GRADIO_TAGS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>')

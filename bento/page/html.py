@@ -21,7 +21,7 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(_environment.get_template(template).render(values))
 
 
-def status(message: str, kind: str = "quiet") -> Markup:
+def status(message: str | Markup, kind: str = "quiet") -> Markup:
     """A status line; `kind` (quiet, busy, done or error) is its CSS class."""
     return Markup(f'<p class="status {kind}">{escape(message)}</p>' if message else "")
 

@@ -6,7 +6,7 @@ from bento.page.admission import AdmissionQueueFull
 from bento.page.html import plural
 from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.readers.formats import DocumentError
-from bento.page.summarizing import Done, ReadingPart
+from bento.page.summarizing import Done, Reading, ReadingPart
 from precis import EngineError
 from precis.grounding.evidence import Evidence, Span
 
@@ -33,9 +33,13 @@ def queue_position(ahead: int) -> str:
     return "You are next; the engine is busy." if ahead == 0 else f"In line: {plural(ahead, 'text')} before yours."
 
 
-def reading_progress(chunks: int) -> str:
+def reading_progress(state: Reading) -> str:
     """What the engine is doing before the first words come."""
-    return f"Reading about {chunks} chunks of a long text…" if chunks >= MANY_CHUNKS else "Reading…"
+    if state.chunks < MANY_CHUNKS:
+        return "Reading…"
+    if state.summarized:
+        return f"Reading a long text: {state.summarized} of {plural(state.chunks, 'chunk')} summarized…"
+    return f"Reading about {state.chunks} chunks of a long text…"
 
 
 def part_progress(state: ReadingPart) -> str:
@@ -84,6 +88,13 @@ def grounding_report(evidence: Evidence) -> str:
     else:
         sentence = "Its words are those of the text, in another order."
     return f"{sentence} {unsupported_report(evidence.unsupported)}".strip()
+
+
+def trust_report(trust: float) -> str:
+    """What the bundle's certificate says of summaries with this much trust (docs/trust.md), in a sentence."""
+    if not trust:
+        return "Summaries rated like this one are wrong too often to promise anything."
+    return f"Of summaries rated like this one, at most {1 - trust:.0%} are wrong."
 
 
 def unsupported_report(unsupported: list[Span]) -> str:

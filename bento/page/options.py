@@ -19,7 +19,7 @@ MAX_LENGTH_PENALTY = 3
 
 
 class Options(NamedTuple):
-    """The components, in the order in which `to_params` takes their values."""
+    """The components, in the order in which `to_params` takes their values; `elem_id` is the field."""
 
     length: gr.Radio
     max_new_tokens: gr.Slider
@@ -52,7 +52,7 @@ def build_advanced(defaults: ResolvedParams) -> tuple[gr.Slider, gr.Slider, gr.S
 
     def slider(name: str, label: str, low: float, high: float, step: float = 1, warning: str = "") -> gr.Slider:
         info = f"{GenerationFields.model_fields[name].description} {warning}".strip()
-        return gr.Slider(low, high, getattr(defaults, name), step=step, label=label, info=info)
+        return gr.Slider(low, high, getattr(defaults, name), step=step, label=label, info=info, elem_id=name)
 
     return (
         slider("max_new_tokens", "Longest", MIN_LONGEST, longest, warning="It is cut there, even within a sentence."),
@@ -65,7 +65,12 @@ def build_advanced(defaults: ResolvedParams) -> tuple[gr.Slider, gr.Slider, gr.S
         ),
         slider("num_beams", "Beams", *bounds("num_beams"), warning="More are slower."),
         slider("length_penalty", "Favour length", 0, MAX_LENGTH_PENALTY, step=0.1),
-        gr.Radio(list(LONG_TEXT_CHOICES), value="Chunk by chunk", label="A text longer than the model reads"),
+        gr.Radio(
+            list(LONG_TEXT_CHOICES),
+            value="Chunk by chunk",
+            label="A text longer than the model reads",
+            elem_id="long_text",
+        ),
     )
 
 

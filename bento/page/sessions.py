@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import gradio as gr
 
+from bento.page.item_queue import enqueue_all
 from bento.page.messages import error_message
 
 HEARTBEAT_SECONDS = 0.5  # the last view is repeated after so long: Gradio notices only then that a visitor has left
@@ -29,9 +30,8 @@ class SessionTasks(Generic[View]):
         """
         self.stop(request)
         updates: asyncio.Queue[View | None] = asyncio.Queue()
-        session, task = request.session_hash, asyncio.create_task(_put_all(views, updates))
+        session, task = request.session_hash, enqueue_all(views, updates)
         self._tasks[session] = task
-        task.add_done_callback(lambda _: updates.put_nowait(None))
         view: View | None = None
         try:
             while True:
@@ -57,9 +57,3 @@ class SessionTasks(Generic[View]):
         """Cancels the visitor's task, if one is running."""
         if task := self._tasks.get(request.session_hash):
             task.cancel()
-
-
-async def _put_all(views: AsyncGenerator[View, None], updates: asyncio.Queue[View | None]) -> None:
-    async with contextlib.aclosing(views):
-        async for view in views:
-            updates.put_nowait(view)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gradio as gr
+from markupsafe import Markup
 
 from bento.page import snippets
 from bento.page.admission import AdmissionQueue
-from bento.page.grounding_view import growing_html, source_html, summary_html, unfinished_html
+from bento.page.grounding_view import growing_html, source_html, summary_html, unfinished_html, verdict_html
 from bento.page.html import escape, status
 from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.long_document import excerpts
 from bento.page.messages import (
-    grounding_report,
     part_progress,
     queue_position,
     reading_progress,
@@ -29,18 +29,18 @@ from bento.page.summarizing import Done, Reading, ReadingPart, Waiting, Writing,
 from bento.page.upload_components import paths_of
 from bento.page.visitors import visitor_of
 from precis import Engine, GenerationParams
-from precis.grounding.evidence import find_evidence
+from precis.grounding.assessment import assess
 
 TOO_LONG_FOR_API = "# The document was summarized in parts: send its parts to the API, then their summaries."
 UNCHANGED: Any = gr.skip()  # as an output, leaves the component as it is
 
 
 class LastResult(NamedTuple):
-    """The last summary with what it was made from; kept in the session for the comparison with the base model."""
+    """The last summary, as HTML, and what it was made from; kept in the session for the comparison with the base."""
 
     text: str
     params: GenerationParams
-    summary: str
+    summary: Markup
 
 
 class View(NamedTuple):
@@ -141,8 +141,8 @@ class SingleText:
                     case Waiting(ahead):
                         waited = True
                         yield View(status=status(queue_position(ahead), "busy"))
-                    case Reading(chunks):
-                        yield View(status=status(reading_progress(chunks), "busy"))
+                    case Reading():
+                        yield View(status=status(reading_progress(state), "busy"))
                     case ReadingPart():
                         yield View(status=status(part_progress(state), "busy"))
                     case Writing(so_far):
@@ -153,10 +153,13 @@ class SingleText:
 
     async def _result(self, text: str, params: GenerationParams, done: Done, address: str, waited: bool) -> View:
         summary = done.summary.text
-        evidence = await asyncio.to_thread(find_evidence, text, summary)
-        report = summary_report(text, done, waited)
+        assessment = await asyncio.to_thread(assess, text, done.summary, self._engine.certificate(params), True)
+        evidence = assessment.evidence
+        assert evidence is not None  # it was asked for
+        report = escape(summary_report(text, done, waited))
         if not (done.summary.already_short or done.summary.unsupported_language):
-            report = f"{report} {grounding_report(evidence)}"
+            report = verdict_html(evidence, assessment.trust) + " " + report
+        as_html = summary_html(summary, evidence.unsupported, done.sentences)
         service = snippets.service_url(address)
         # Of a long document only what matters is sent to the browser a second time, and no request repeats it.
         is_long = len(text) > MAX_TEXT_CHARACTERS
@@ -164,12 +167,12 @@ class SingleText:
         curl = TOO_LONG_FOR_API if is_long else snippets.as_curl(service, text, params, self._needs_key)
         python = TOO_LONG_FOR_API if is_long else snippets.as_python(service, text, params, self._needs_key)
         return View(
-            summary=summary_html(summary, evidence.unsupported, done.sentences),
+            summary=as_html,
             status=status(report),
             source=source_html(shown, shown_evidence),
             curl=_code("As curl", curl),
             python=_code("As Python", python),
-            last_result=LastResult(text, params, summary),
+            last_result=LastResult(text, params, as_html),
         )
 
 

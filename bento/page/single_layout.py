@@ -33,7 +33,7 @@ class _Input(NamedTuple):
 
 
 class _Output(NamedTuple):
-    """The components in the order of `single.View`, without the text and the last result."""
+    """The components in the order of `single.View`, without the text and the last result; `elem_id` is the field."""
 
     summary: gr.HTML
     status: gr.HTML
@@ -43,7 +43,10 @@ class _Output(NamedTuple):
     base: gr.HTML
 
 
-def single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue, uploads: UploadStore) -> Options:
+VIEW_NAMES = _Output._fields[:-1]  # that a browser tab keeps; the comparison is made anew
+
+
+def single_tab(engine: Engine, queue: AdmissionQueue, uploads: UploadStore) -> Options:
     """Builds the tab in the current container; returns its options, which the tab for several texts shares."""
     base_folder = compare.find_base_bundle(engine, settings().compare_bundle)
     comparison = None if base_folder is None else compare.BaseComparison(base_folder)
@@ -68,18 +71,17 @@ def single_tab(page: gr.Blocks, engine: Engine, queue: AdmissionQueue, uploads: 
     bind(inputs.stop.click, single.tasks.stop, None, None)
     if comparison is not None:
         bind(compare_button.click, comparison.run, last_result, outputs.base)
-    _connect_session(page, inputs, outputs)
+    _connect_session(inputs, outputs)
     return inputs.options
 
 
-def _connect_session(page: gr.Blocks, inputs: _Input, outputs: _Output) -> None:
+def _connect_session(inputs: _Input, outputs: _Output) -> None:
     """The events that only the browser acts on; see static/session.js."""
     values: list[Any] = [inputs.text, *inputs.options]
     gr.on([component.change for component in values], None, values, js="(...values) => precis.changed(...values)")
     inputs.options.length.input(None, js="() => precis.rerun()")
     saved = [*values, *outputs[:-1]]
     inputs.clear.click(None, None, [inputs.text, outputs.summary, outputs.status], js="() => precis.clear()")
-    page.load(None, saved, saved, js="(...values) => precis.restoreOnLoad(...values)")
     restore = gr.Button(visible="hidden", elem_id="restore")
     restore.click(None, saved, saved, js="(...values) => precis.restore(...values)")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
+from bento.page.item_queue import enqueue_all
 from bento.page.long_document import split_parts
 from bento.page.text_size import count_tokens
 from precis import Engine, GenerationParams, Summary, TextError
@@ -31,14 +32,15 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Reading:
-    """The engine has the text and has written nothing yet; the text is read in about `chunks` chunks."""
+    """The engine has the text and has written nothing yet; `summarized` of about `chunks` chunks have a summary."""
 
     chunks: int
+    summarized: int = 0
 
 
 @dataclass(frozen=True)
 class ReadingPart:
-    """Part `number` of `parts` of a long document is being read; `chunks` of the parts before are summarized."""
+    """Part `number` of `parts` of a long document is being read; `chunks` of its chunks so far are summarized."""
 
     number: int
     parts: int
@@ -103,6 +105,9 @@ async def _summarize_document(
             async for state in states:
                 if isinstance(state, Waiting):
                     yield state
+                elif isinstance(state, Reading) and state.summarized:
+                    finished = sum(summary.chunks for summary in summaries) + state.summarized
+                    yield ReadingPart(number, len(parts), finished)
                 elif isinstance(state, Done):
                     summaries.append(state.summary)
     last_started = time.perf_counter()
@@ -148,10 +153,22 @@ async def _summarize_text(
             yield Waiting(queue.ahead_of(ticket))
             poll_seconds = POLL_SECONDS
         yield Reading(chunks)
-        stream = engine.stream(text, params, timeout=limits.TEXT_TIMEOUT_SECONDS, caller=visitor or "page")
-        async with contextlib.aclosing(_growing(stream, started)) as states:
-            async for state in states:
+        states: asyncio.Queue[State | None] = asyncio.Queue()
+        stream = engine.stream(
+            text,
+            params,
+            timeout=limits.TEXT_TIMEOUT_SECONDS,
+            caller=visitor or "page",
+            on_chunk=lambda summarized, chunks: states.put_nowait(Reading(chunks, summarized)),
+        )
+        task = enqueue_all(_growing(stream, started), states)
+        try:
+            while (state := await states.get()) is not None:
                 yield replace(state, sentences=_sentences(text, state.summary)) if isinstance(state, Done) else state
+            await task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
     finally:
         queue.release(ticket)
 

@@ -5,9 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from precis.params import MAX_NEW_TOKENS
-from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, KVCache, Prefill
-from precis.runtime.kv_cache_cuda import capacities
+from precis.runtime.kv_cache import KVCache, Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner_cpu import CpuModelRunner
 from precis.runtime.model_runner_cuda import CudaModelRunner
@@ -61,16 +59,3 @@ def new_model_runner(
     if model.static:
         return CudaModelRunner(model, rows, max_source_tokens, cuda_graphs)
     return CpuModelRunner(model, rows, max_source_tokens)
-
-
-def kv_cache_bytes(model: Seq2SeqModel, max_source_tokens: int) -> tuple[int, int]:
-    """The KV cache memory of a full row and of a full source, in bytes. Static graphs store a source in each row."""
-    if model.static:
-        self_capacity, cross_capacity = (capacities(tokens)[-1] for tokens in (MAX_NEW_TOKENS, max_source_tokens))
-    else:
-        self_capacity = MAX_NEW_TOKENS + MAX_TOKENS_PER_STEP
-        cross_capacity = -(-max_source_tokens // model.block_size) * model.block_size
-    row = len(model.self_kv_inputs) * self_capacity * np.dtype(model.self_kv_dtype).itemsize
-    source = len(model.cross_kv_inputs) * cross_capacity * np.dtype(model.cross_kv_dtype).itemsize
-    entry = model.num_heads * model.d_kv
-    return (row + source) * entry if model.static else row * entry, 0 if model.static else source * entry

@@ -90,7 +90,8 @@
     const shown = [...document.querySelectorAll(".notice, .status-line .status")].find((part) => isShown(part) && part.textContent);
     const isBusy = shown?.classList.contains("busy");
     const gist = isBusy || !isShown(summary()) ? "" : `Summary: ${summary().dataset.plain} `;
-    const text = gist + (shown?.firstChild.textContent ?? "");
+    const parts = [...(shown?.childNodes ?? [])].filter((part) => part.nodeName !== "BUTTON");
+    const text = gist + parts.map((part) => part.textContent.trim()).join(" ").trim();
     if (line && line.textContent !== text) line.textContent = text;
     for (const button of document.querySelectorAll(".tab-wrapper button:not([role]):not([aria-label])")) {
       button.setAttribute("aria-label", "More tabs");

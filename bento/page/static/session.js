@@ -85,19 +85,15 @@
   };
 
   const nextFrame = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
-  // Components that are not drawn yet would forget a value that is set.
-  const isDrawn = async () => {
-    while (!["#text textarea", "#length input", "#summary .empty"].every(find)) await nextFrame();
-    await nextFrame();
-  };
-
   const summarizeWhenShown = async () => {
-    for (let frames = 0; frames < 60 && textBox().value !== current.text; frames += 1) await nextFrame();
+    while (!find("#go")) await nextFrame();
+    for (let frames = 0; frames < 60 && textBox()?.value !== current.text; frames += 1) await nextFrame();
     await nextFrame();
     find("#go").click();
   };
 
-  // Takes `saved` as the present state; returns the values that the page has to show, in the order of `values`.
+  // Takes `saved` as the present state; returns the values that the page has to show. `values` are those that it shows now:
+  // text, options and views.
   const apply = (saved, values) => {
     current = { text: saved.text, options: saved.options };
     typed = current.text;
@@ -107,20 +103,21 @@
     return [current.text, ...current.options, ...(result?.views ?? values.slice(1 + current.options.length))];
   };
 
+  // Gradio draws its components from gradio_config once the scripts have run, so what is put there is never overwritten.
+  const restoreBeforeDrawing = () => {
+    const names = ["text", ...precis.optionNames, ...precis.viewNames];
+    const components = names.map((name) => gradio_config.components.find(({ props }) => props.elem_id === name));
+    const values = components.map(({ props }) => props.value ?? "");
+    current = { text: values[0], options: values.slice(1, 1 + precis.optionNames.length) };
+    const saved = read(CURRENT);
+    const run = Boolean(read(RERUN) && saved?.text);
+    sessionStorage.removeItem(RERUN);
+    const start = fromLink() ?? { ...saved, run };
+    if (start.options?.length !== current.options.length) return;
+    apply(start, values).forEach((value, at) => { components[at].props.value = value; });
+  };
+
   Object.assign(precis, {
-    // When the page is opened: `values` are text, options and views as the server made them. Returns those to show.
-    restoreOnLoad: async (...values) => {
-      await isDrawn();
-      current = { text: values[0] ?? "", options: values.slice(1, 1 + precis.optionNames.length) };
-      const linked = fromLink();
-      const saved = read(CURRENT);
-      const run = Boolean(read(RERUN) && saved?.text);
-      sessionStorage.removeItem(RERUN);
-      if (linked) return apply(linked, values);
-      const isTyping = document.activeElement === textBox() && textBox().value;
-      if (isTyping || saved?.options?.length !== current.options.length) return values;
-      return apply({ ...saved, run }, values);
-    },
     restore: (...values) => (toRestore ? apply(toRestore, values) : values),
     summarizeAfterReload: () => write(RERUN, true),
 
@@ -138,7 +135,7 @@
       const summary = precis.summary()?.dataset.plain;
       precis.scrollToSummary(); // again, since a text that was read from a file has moved it
       const others = (read(RECENT) ?? []).filter((each) => each.text !== result.text);
-      if (summary) write(RECENT, [{ ...result, summary }, ...others].slice(0, MAX_RECENT));
+      if (summary && summary !== result.text.trim()) write(RECENT, [{ ...result, summary }, ...others].slice(0, MAX_RECENT));
       save();
     },
     // When the text or an option has changed, by the visitor or by the server.
@@ -174,4 +171,5 @@
     if (linked) restoreNow(linked);
   });
   precis.onChange(draw);
+  restoreBeforeDrawing();
 })();

@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from bento.page.grounding_view import source_html, summary_html
+from bento.page.grounding_view import source_html, summary_html, verdict_html
 from bento.page.messages import unsupported_report
 from precis.grounding.evidence import find_evidence
 
@@ -62,3 +62,13 @@ def test_marks_of_a_list_stay_in_their_sentences():
     assert [plain for plain, _ in items] == sentences
     marked = [re.findall(r"<mark [^>]*>(\w+)", content) for _, content in items]
     assert marked == [["900"], ["Oslo", "12"], []]
+
+
+def test_verdict_says_in_words_how_far_a_summary_can_be_trusted():
+    document = "Ada built the mill in 1843. The river froze twice, and nobody was hurt."
+    copied, joined = (find_evidence(document, text) for text in (document[:27], "Ada built the mill in 1851."))
+    assert Parsed(verdict_html(copied, None)).text == "Word for word from the text."
+    assert 'class="verdict good"' in verdict_html(copied, None)
+    assert 'class="verdict check"' in verdict_html(joined, None)
+    assert Parsed(verdict_html(copied, 0.8)).text.endswith("Of summaries rated like this one, at most 20% are wrong.")
+    assert Parsed(verdict_html(copied, 0.0)).text.endswith("wrong too often to promise anything.")

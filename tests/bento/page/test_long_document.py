@@ -8,8 +8,8 @@ import pytest
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
 from bento.page.long_document import ELLIPSIS, excerpts, split_parts
-from bento.page.messages import part_progress
-from bento.page.summarizing import Done, ReadingPart, summarize
+from bento.page.messages import part_progress, reading_progress
+from bento.page.summarizing import Done, Reading, ReadingPart, summarize
 from precis import GenerationParams, TextError
 from precis.grounding.evidence import Evidence, Grounding, Sentence
 from tests.conftest import gazette
@@ -94,4 +94,7 @@ def test_text_beyond_the_limit_is_refused(engine):
 
 def test_progress_is_told_in_a_sentence():
     assert part_progress(ReadingPart(1, 9, 0)) == "Reading part 1 of 9 of a long document…"
+    assert reading_progress(Reading(2, 1)) == "Reading…"
+    assert reading_progress(Reading(30)) == "Reading about 30 chunks of a long text…"
+    assert reading_progress(Reading(30, 12)) == "Reading a long text: 12 of 30 chunks summarized…"
     assert part_progress(ReadingPart(2, 9, 25)) == "Reading part 2 of 9 of a long document… 25 chunks summarized."

@@ -123,8 +123,15 @@ def test_sixty_queued_visitors_leave_the_next_one_informed(visit, own_service):
         for number in range(60):
             press(number)
         second.text.fill(DOCUMENT)
+        second.evaluate(
+            """() => { window.said = []; new MutationObserver(() => {
+                 const text = document.querySelector("#announcement").textContent;
+                 if (text && said.at(-1) !== text) said.push(text);
+               }).observe(document.querySelector("#announcement"), {childList: true}); }"""
+        )
         second.go.click()
         expect(second.status).to_have_text("In line: 60 texts before yours.")
+        assert second.evaluate("said")[0] == "Sending…", "at once, by the browser"
         for number in range(60, limits.MAX_WAITING_TEXTS_PER_VISITOR):
             press(number)
         third.text.fill(DOCUMENT)

@@ -18,7 +18,6 @@ def summarize(page, text):
     expect(page.locator("#source .source")).to_contain_text(text.split()[0])
 
 
-@pytest.mark.slow  # beside other work a restored option was once overwritten by its first value
 def test_text_options_and_summary_survive_reload_and_back(visit, served_engine):
     page = visit()
     page.get_by_label("Medium: 3 sentences").check()

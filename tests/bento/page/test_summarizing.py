@@ -99,3 +99,14 @@ def test_reading_says_in_how_many_chunks_a_text_is_read(engine, text, long_text,
         assert fewest <= reading.chunks <= most
 
     asyncio.run(scenario())
+
+
+def test_written_chunks_of_a_long_text_are_counted(engine):
+    params = GenerationParams(mode="write", num_beams=1, max_new_tokens=2)
+    states = asyncio.run(collect(engine, AdmissionQueue(), LONG, params))
+    chunks = states[-1].summary.chunks
+    counted = [state for state in states if isinstance(state, Reading)][1:]
+    summarized = [state.summarized for state in counted]
+    assert {state.chunks for state in counted} == {chunks}
+    assert summarized == sorted(summarized), "some may end in the same step"
+    assert 0 < summarized[0] < summarized[-1] == chunks
