@@ -15,18 +15,16 @@ def test_keys_and_values_of_the_decoder_fill_int8_and_the_logits_stay(tmp_path):
     with torch.no_grad():
         expected = [model(input_ids=ids, decoder_input_ids=decoded).logits for ids, decoded in batches]
         calibrate_kv(model, INPUTS)
-        largest = dict.fromkeys(
-            (part for block in model.decoder.block for layer in block.layer[:2] for part in _key_and_value(layer)), 0.0
-        )
+        layers = [block.layer for block in model.decoder.block]
+        attentions = [layer[0].SelfAttention for layer in layers] + [layer[1].EncDecAttention for layer in layers]
+        largest = dict.fromkeys([part for attention in attentions for part in (attention.k, attention.v)], 0.0)
+
+        def record(part, _, output):
+            largest[part] = max(largest[part], float(output.abs().max()))
+
         for part in largest:
-            part.register_forward_hook(lambda part, _, output: largest.update({part: max(largest[part], output.abs().max())}))
+            part.register_forward_hook(record)
         for (ids, decoded), logits in zip(batches, expected, strict=True):
             actual = model(input_ids=ids, decoder_input_ids=decoded).logits
             torch.testing.assert_close(actual, logits, rtol=1e-4, atol=1e-4)
-    assert len(largest) == 2 * 2 * 2
     assert all(abs(value - 127) < 0.01 for value in largest.values())
-
-
-def _key_and_value(layer):
-    attention = getattr(layer, "SelfAttention", None) or layer.EncDecAttention
-    return attention.k, attention.v
