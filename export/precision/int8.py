@@ -150,8 +150,8 @@ def _quantize_rows(rows: str, is_first: bool, unscaled_by: str | None) -> list[o
     `rows`.scale (n, 1). With `unscaled_by`, scales (n, 1), `rows` is the output of a Relu that is to be scaled by them.
     The first of a graph's tensors gives the number of zero points.
     """
-    magnitude, largest, scales, scale = rows, *(f"{rows}.{part}" for part in ("largest", "scales", "scale"))
-    nodes = []
+    largest, scales, scale = (f"{rows}.{part}" for part in ("largest", "scales", "scale"))
+    nodes, magnitude = [], rows  # those of Relu are never negative
     if unscaled_by is None:
         magnitude = f"{rows}.abs"
         nodes.append(helper.make_node("Abs", [rows], [magnitude]))
