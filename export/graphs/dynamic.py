@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from export.graphs.attention import attention, cached_attention, quantize_int8
+from export.graphs.attention import add_and_normalize, attention, cached_attention, quantize_int8
 from export.graphs.source_attention import SOURCE_BLOCK, SourceAttention
 from precis.bundle.names import TOKEN_SCORES
 
@@ -47,7 +47,7 @@ class EncoderGraph(nn.Module):
 
     Input: `input_ids` (1, length) int64. Outputs: `present.N.encoder.key` and `present.N.encoder.value` for each
     decoder layer N, (1, heads, length, d_kv), float32, or int8 with `int8_cross_kv`. The latter needs a model that
-    `export.graphs.calibration.calibrate_cross_kv` has rescaled. With a sentence ranker also `token_scores`,
+    `export.graphs.calibration.calibrate_kv` has rescaled. With a sentence ranker also `token_scores`,
     (1, length) float32, the products of the encoder's states with `ranker` (d_model,).
     """
 
@@ -99,22 +99,29 @@ class DecoderGraph(nn.Module):
 
     Inputs: `input_ids` (rows, steps) int64; `past_length` (rows,) int32, the entries that a row has in its
     self-attention cache; `block_queries`, `block_length` and `query_blocks`, see `SourceAttention`; for each layer N
-    `past_key_values.N.decoder.key` and `.value`, (rows, heads, decoder_capacity, d_kv) float32, with room for `steps`
-    more entries than they hold, and the blocks of sources `past_key_values.N.encoder.key`,
-    (blocks, heads, d_kv, SOURCE_BLOCK), and `.value`, (blocks, heads, SOURCE_BLOCK, d_kv), float32, or int8 with
-    `int8_cross_kv`. Outputs: `logits` (rows, steps, vocabulary) float32, and the self-attention caches as
-    `present.N.decoder...`, with `steps` more entries.
+    `past_key_values.N.decoder.key` and `.value`, (rows, heads, decoder_capacity, d_kv), with room for `steps` more
+    entries than they hold, and the blocks of sources `past_key_values.N.encoder.key`,
+    (blocks, heads, d_kv, SOURCE_BLOCK), and `.value`, (blocks, heads, SOURCE_BLOCK, d_kv). All caches are float32, or
+    int8 with `int8_kv`, which needs a model that `calibrate_kv` has rescaled. Outputs: `logits`
+    (rows * steps, vocabulary) float32, and the self-attention caches as `present.N.decoder...`, with `steps` more
+    entries.
+
+    The projections to queries, keys and values of self-attention are one product here: they become a layer `qkv` of
+    the model's attention.
     """
 
     table: Tensor
 
-    def __init__(self, model: T5ForConditionalGeneration, int8_cross_kv: bool = False) -> None:
+    def __init__(self, model: T5ForConditionalGeneration, int8_kv: bool = False) -> None:
         super().__init__()
         self.config, self.stack, self.lm_head = model.config, model.decoder, model.lm_head
-        self.int8_cross_kv, self.heads, self.d_kv = int8_cross_kv, model.config.num_heads, model.config.d_kv
+        self.int8_kv, self.heads, self.d_kv = int8_kv, model.config.num_heads, model.config.d_kv
         self.scale = model.model_dim**-0.5 if model.config.tie_word_embeddings else 1.0
-        first: Any = model.decoder.block[0]
-        self.register_buffer("table", position_bias_table(first.layer[0].SelfAttention))
+        blocks: Any = model.decoder.block
+        for block in blocks:
+            layer = block.layer[0].SelfAttention
+            layer.qkv = _side_by_side(layer.q, layer.k, layer.v)
+        self.register_buffer("table", position_bias_table(blocks[0].layer[0].SelfAttention))
 
     def forward(
         self,
@@ -126,33 +133,47 @@ class DecoderGraph(nn.Module):
         past: list[Tensor],
     ) -> dict[str, Tensor]:
         """Returns the outputs by name; `past` holds the caches in the order of `cache_names`."""
-        steps = input_ids.shape[1]
-        hidden = self.stack.embed_tokens(input_ids)
+        steps, width = input_ids.shape[1], self.heads * self.d_kv
         last = past_length + (steps - 1)
         total = last.max() + 1
         positions = past_length[:, None] + _arange(steps)
         distances = positions[:, :, None] - _arange(total.long())[None, None, :]
         bias = self.table[distances.clamp(0, len(self.table) - 1).long()].permute(0, 3, 1, 2)
         tables = block_queries, block_length, query_blocks
-        attend = SourceAttention(*tables, self.heads, self.d_kv, self.int8_cross_kv)
+        attend = SourceAttention(*tables, self.heads, self.d_kv, self.int8_kv)
+
+        # All is (rows * steps, ...) but for self-attention.
+        hidden = self.stack.embed_tokens(input_ids.reshape(-1))
+        blocks: Any = self.stack.block
+        norms = [sublayer.layer_norm for block in blocks for sublayer in block.layer] + [self.stack.final_layer_norm]
+        normed, following = norms[0](hidden), iter(norms[1:])
+
+        def add(update: Tensor) -> tuple[Tensor, Tensor]:
+            norm = next(following)
+            return add_and_normalize(hidden, update, norm.weight, norm.variance_epsilon)
 
         present = []
-        block: Any
-        for number, block in enumerate(self.stack.block):
+        for number, block in enumerate(blocks):
             self_layer, cross_layer, feed_forward = block.layer
-            normed, layer = self_layer.layer_norm(hidden), self_layer.SelfAttention
-            qkv = layer.q(normed), layer.k(normed), layer.v(normed)
-            context, *caches = cached_attention(*qkv, *past[4 * number :][:2], last, total, bias, self.heads)
+            layer = self_layer.SelfAttention
+            qkv = layer.qkv(normed).reshape(-1, steps, 3 * width)
+            context, *caches = cached_attention(qkv, *past[4 * number :][:2], last, total, bias, self.heads)
             present += caches
-            hidden = hidden + layer.o(context)
+            normed, hidden = add(layer.o(context.reshape(-1, width)))
             layer = cross_layer.EncDecAttention
-            query = layer.q(cross_layer.layer_norm(hidden))
-            context = attend(query.reshape(-1, self.d_kv), *past[4 * number + 2 :][:2])
-            hidden = hidden + layer.o(context.reshape_as(query))
-            hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
-        hidden = self.stack.final_layer_norm(hidden) * self.scale
-        names = cache_names("present", len(self.stack.block), ("decoder",))
-        return {"logits": self.lm_head(hidden), **dict(zip(names, present, strict=True))}
+            context = attend(layer.q(normed).reshape(-1, self.d_kv), *past[4 * number + 2 :][:2])
+            normed, hidden = add(layer.o(context.reshape(-1, width)))
+            normed, hidden = add(feed_forward.DenseReluDense(normed))
+        names = cache_names("present", len(blocks), ("decoder",))
+        return {"logits": self.lm_head(normed * self.scale), **dict(zip(names, present, strict=True))}
+
+
+def _side_by_side(*layers: nn.Linear) -> nn.Linear:
+    """One linear layer without bias that gives the outputs of `layers`, one after the other."""
+    weight = torch.cat([layer.weight.detach() for layer in layers])
+    joined = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    joined.weight = nn.Parameter(weight)
+    return joined
 
 
 def _arange(end: Any) -> Tensor:
@@ -198,9 +219,9 @@ def cache_axes(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "enc
     return {name: {0: "rows", 2: f"{name.split('.')[2]}_capacity"} for name in cache_names(kind, layers, sides)}
 
 
-def example_caches(config: PretrainedConfig) -> list[Tensor]:
+def example_caches(config: PretrainedConfig, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """Empty keys and values of two rows for one layer."""
-    return [torch.zeros((2, config.num_heads, 13, config.d_kv)) for _ in range(2)]
+    return [torch.zeros((2, config.num_heads, 13, config.d_kv), dtype=dtype) for _ in range(2)]
 
 
 def example_blocks(config: PretrainedConfig, dtype: torch.dtype) -> list[Tensor]:
@@ -217,10 +238,10 @@ def encoder_config(config: PretrainedConfig, ranks_sentences: bool = False) -> G
     return GraphConfig(config, {"input_ids": {1: "length"}}, outputs, {"input_ids": torch.arange(2, 11)[None]})
 
 
-def decoder_config(config: PretrainedConfig, int8_cross_kv: bool = False) -> GraphConfig:
+def decoder_config(config: PretrainedConfig, int8_kv: bool = False) -> GraphConfig:
     """The export configuration of `DecoderGraph`."""
     layers, blocks = config.num_decoder_layers, {0: "blocks"}
-    cross_dtype = torch.int8 if int8_cross_kv else torch.float32
+    dtype = torch.int8 if int8_kv else torch.float32
     tokens, rows = {0: "rows", 1: "steps"}, {0: "rows"}
     inputs = {
         **{"input_ids": tokens, "past_length": rows},
@@ -238,7 +259,7 @@ def decoder_config(config: PretrainedConfig, int8_cross_kv: bool = False) -> Gra
         "block_queries": torch.tensor([[0, 0], [1, 0], [0, 0]]),
         "block_length": torch.tensor([64, 4, 10]),
         "query_blocks": torch.tensor([[0, 4, -1, -1], [2, -1, -1, -1]]),
-        "past": (example_caches(config) + example_blocks(config, cross_dtype)) * layers,
+        "past": (example_caches(config, dtype) + example_blocks(config, dtype)) * layers,
     }
-    outputs = {"logits": tokens, **cache_axes("present", layers, ("decoder",))}
+    outputs = {"logits": {0: "queries"}, **cache_axes("present", layers, ("decoder",))}
     return GraphConfig(config, inputs, outputs, example)

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from export.graphs.attention import FULL_ATTENTION, OPSET
-from export.graphs.calibration import calibrate_cross_kv
+from export.graphs.calibration import calibrate_kv
 from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, decoder_config, encoder_config
 from export.graphs.static import (
     StaticDecoderGraph,
@@ -46,13 +46,13 @@ def write_graphs(graphs: Graphs, model_folder: Path, folder: Path) -> None:
 def trace(model_folder: Path, calibration: list[list[int]] | None = None, static: bool = False) -> Graphs:
     """The encoder and decoder graphs, in fp32, of the transformers model in `model_folder`.
 
-    With `calibration` (token ids of texts as the model reads them) the encoder hands the decoder int8 keys and values,
-    as int8 bundles need them. `static` graphs are for GPUs (`export.graphs.static`). Matrix products have the names of
+    With `calibration` (token ids of texts as the model reads them) keys and values of the decoder are int8, as int8
+    bundles need them. `static` graphs are for GPUs (`export.graphs.static`). Matrix products have the names of
     their linear layers, embedding look-ups that of the embedding, attention nodes those of their layers.
     """
     model = AutoModelForSeq2SeqLM.from_pretrained(model_folder, dtype=torch.float32, use_safetensors=True).eval()
     if calibration is not None:
-        calibrate_cross_kv(model, calibration)
+        calibrate_kv(model, calibration)
     ranker = read_ranker(model_folder)
     weights = torch.tensor(ranker.encoder) if ranker else None
     logging.getLogger("optimum").setLevel(logging.ERROR)
@@ -71,7 +71,7 @@ def trace(model_folder: Path, calibration: list[list[int]] | None = None, static
 
 
 def _modules(
-    model: T5ForConditionalGeneration, int8_cross_kv: bool, static: bool, ranker: torch.Tensor | None
+    model: T5ForConditionalGeneration, int8_kv: bool, static: bool, ranker: torch.Tensor | None
 ) -> dict[str, tuple[nn.Module, GraphConfig]]:
     """The modules to trace, by graph, each with its export configuration."""
     ranks = ranker is not None
@@ -82,8 +82,8 @@ def _modules(
             DECODER: (StaticDecoderGraph(model), static_decoder_config(model.config)),
         }
     return {
-        ENCODER: (EncoderGraph(model, int8_cross_kv, ranker), encoder_config(model.config, ranks)),
-        DECODER: (DecoderGraph(model, int8_cross_kv), decoder_config(model.config, int8_cross_kv)),
+        ENCODER: (EncoderGraph(model, int8_kv, ranker), encoder_config(model.config, ranks)),
+        DECODER: (DecoderGraph(model, int8_kv), decoder_config(model.config, int8_kv)),
     }
 
 

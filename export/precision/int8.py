@@ -23,7 +23,10 @@ from export.precision.int8_attention import MICROSOFT, attention_nodes, quantize
 from precis.bundle.names import DECODER, ENCODER
 
 WEIGHT_MAX = 63  # 7 bits, see _quantize_encoder_matmuls
-ROW_STEP, ZERO_POINT = "rows.step", "rows.middle"  # names of the constants in the graph
+# Names in the graph: constants, and the zero point of each row.
+ROW_STEP, UNIT_SCALE, ZERO_POINT, LAST_AXIS, ZERO_POINTS = (
+    f"rows.{name}" for name in ("step", "unit", "middle", "axis", "zero_points")
+)
 
 
 def quantizable_nodes(graph: onnx.ModelProto) -> list[str]:
@@ -74,52 +77,101 @@ def quantize_matmuls(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> onn
     weights = {tensor.name: tensor for tensor in graph.initializer}
     constants: dict[str, np.ndarray | np.generic] = {
         ROW_STEP: np.float32(1 / INT8_MAX),
+        UNIT_SCALE: np.float32(1),
         ZERO_POINT: np.uint8(INT8_MAX + 1),
+        LAST_AXIS: np.array([1]),
     }
+    products = {
+        node.output[0]
+        for node in graph.node
+        if node.op_type == "MatMul" and node.input[1] in weights and node.name not in fp32_nodes
+    }
+    relus = _relus_between(graph, products)
     nodes: list[onnx.NodeProto] = []
-    quantized_inputs: set[str] = set()
+    row_scales: dict[str, str] = {}  # names of the scales (rows, 1) of products, by the name of their left operand
+    unscaled_by: dict[str, str] = {}  # of the outputs of `relus`, the scales that they lack
     for node in graph.node:
-        if node.op_type != "MatMul" or node.input[1] not in weights or node.name in fp32_nodes:
+        output = node.output[0]
+        if output not in products:
+            if node.op_type == "Relu" and node.input[0] in relus:
+                node.input[0] = f"{node.input[0]}.unscaled"
             nodes.append(node)
             continue
         rows, weight = node.input
-        if rows not in quantized_inputs:
-            quantized_inputs.add(rows)
-            nodes += _quantize_rows(rows)
-        values, scales = _quantize_columns(numpy_helper.to_array(weights[weight]))
-        constants[f"{weight}.scales"] = scales
+        if rows not in row_scales:
+            nodes += _quantize_rows(rows, is_first=not row_scales, unscaled_by=unscaled_by.get(rows))
+            row_scales[rows] = f"{rows}.scale"
+        values, constants[f"{weight}.scales"] = _quantize_columns(numpy_helper.to_array(weights[weight]))
         if node.name == HEAD:  # has the layout of the embedding; ONNX Runtime transposes it once, at load
             constants[f"{weight}.rows"] = np.ascontiguousarray(values.T)
-            nodes.append(helper.make_node("Transpose", [f"{weight}.rows"], [f"{weight}.whole"], perm=[1, 0]))
+            nodes.append(helper.make_node("Transpose", [f"{weight}.rows"], [f"{weight}.int8"], perm=[1, 0]))
         else:
-            constants[f"{weight}.whole"] = values
-        unscaled = f"{node.output[0]}.unscaled"
-        inputs = [f"{rows}.whole", f"{weight}.whole", ROW_STEP, f"{weight}.scales", ZERO_POINT]
-        nodes += [
-            helper.make_node("MatMulIntegerToFloat", inputs, [unscaled], node.name, domain=MICROSOFT),
-            helper.make_node("Mul", [unscaled, f"{rows}.largest"], [node.output[0]], f"{node.name}.scaled"),
-        ]
+            constants[f"{weight}.int8"] = values
+        unscaled = f"{output}.unscaled"
+        inputs = [f"{rows}.uint8", f"{weight}.int8", UNIT_SCALE, f"{weight}.scales", ZERO_POINT]
+        nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [unscaled], node.name, domain=MICROSOFT))
+        if output in relus:
+            unscaled_by[relus[output]] = row_scales[rows]
+        else:
+            nodes.append(helper.make_node("Mul", [unscaled, row_scales[rows]], [output], f"{node.name}.scaled"))
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
     remaining = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(remaining)
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if name in used
+    )
     return model
 
 
-def _quantize_rows(rows: str) -> list[onnx.NodeProto]:
-    """Nodes that quantize each row of the tensor `rows` to uint8 around ZERO_POINT.
+def _relus_between(graph: onnx.GraphProto, products: Collection[str]) -> dict[str, str]:
+    """The outputs, by the inputs, of the Relus that read one of `products` alone and are read by `products` only.
 
-    Its scale is its largest absolute value times ROW_STEP; a row of zeros has scale 0.
+    Relu commutes with the scale of a row, which need not be applied before it.
     """
-    largest, ratio, quantized = (f"{rows}.{part}" for part in ("largest", "ratio", "whole"))
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return {
+        node.input[0]: node.output[0]
+        for node in graph.node
+        if node.op_type == "Relu" and node.input[0] in products and len(readers[node.input[0]]) == 1
+        if all(reader.output[0] in products for reader in readers.get(node.output[0], ()))
+    }
+
+
+def _quantize_rows(rows: str, is_first: bool, unscaled_by: str | None) -> list[onnx.NodeProto]:
+    """Nodes that quantize each row of the tensor `rows` (n, size) to uint8 around ZERO_POINT, as `rows`.uint8.
+
+    A row's scale is its largest absolute value times ROW_STEP; a row of zeros has scale 0. Products are scaled by
+    `rows`.scale (n, 1). With `unscaled_by`, scales (n, 1), `rows` is the output of a Relu that is to be scaled by them.
+    The first of a graph's tensors gives the number of zero points.
+    """
+    largest, scales, scale = (f"{rows}.{part}" for part in ("largest", "scales", "scale"))
+    nodes, magnitude = [], rows  # those of Relu are never negative
+    if unscaled_by is None:
+        magnitude = f"{rows}.abs"
+        nodes.append(helper.make_node("Abs", [rows], [magnitude]))
+    nodes += [
+        helper.make_node("ReduceMax", [magnitude], [largest], axes=[-1], keepdims=0),
+        helper.make_node("Mul", [largest, ROW_STEP], [scales]),
+    ]
+    if is_first:
+        nodes += [
+            helper.make_node("Shape", [scales], [f"{ZERO_POINTS}.shape"]),
+            helper.make_node("Expand", [ZERO_POINT, f"{ZERO_POINTS}.shape"], [ZERO_POINTS]),
+        ]
+    nodes.append(helper.make_node("QuantizeLinear", [rows, scales, ZERO_POINTS], [f"{rows}.uint8"], axis=0))
+    if unscaled_by is None:
+        return [*nodes, helper.make_node("Unsqueeze", [scales, LAST_AXIS], [scale])]
+    relative = f"{rows}.relative_scale"
     return [
-        helper.make_node("Abs", [rows], [f"{rows}.abs"]),
-        helper.make_node("ReduceMax", [f"{rows}.abs"], [largest], axes=[-1], keepdims=1),
-        helper.make_node("Div", [rows, largest], [ratio]),
-        helper.make_node("QuantizeLinear", [ratio, ROW_STEP, ZERO_POINT], [quantized]),
+        *nodes,
+        helper.make_node("Unsqueeze", [scales, LAST_AXIS], [relative]),
+        helper.make_node("Mul", [relative, unscaled_by], [scale]),
     ]
 
 

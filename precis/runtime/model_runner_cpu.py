@@ -72,7 +72,7 @@ class CpuModelRunner:
         model, cache, count = self._model, self.kv_cache, rows * steps
         binding = model.decoder.io_binding()
         input_ids = self._input_ids[:count].reshape(rows, steps)
-        logits = self._logits[: count * model.vocab_size].reshape(rows, steps, model.vocab_size)
+        logits = self._logits[: count * model.vocab_size].reshape(count, model.vocab_size)
         blocks = len(tables.block_queries)
         inputs = {
             **{"input_ids": input_ids, "past_length": cache.past_length[:rows], **asdict(tables)},
@@ -86,4 +86,4 @@ class CpuModelRunner:
             value = ort.OrtValue.ortvalue_from_numpy(values[:rows])
             binding.bind_ortvalue_input(name, value)
             binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
-        return _StepBinding(binding, tables, input_ids, logits)
+        return _StepBinding(binding, tables, input_ids, logits.reshape(rows, steps, model.vocab_size))

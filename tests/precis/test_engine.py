@@ -51,11 +51,11 @@ def test_cache_memory_is_logged(bundle, int8_bundle, caplog):
     with caplog.at_level("INFO", "precis.engine"):
         for folder in (bundle, int8_bundle):
             Engine.load(folder, threads=2, rows=16).close()
-    # Keys and values of each layer: a row has 528 positions of 4 bytes, a source 128 (two blocks) of 4 or 1.
+    # Keys and values of each layer: a row has 528 positions, a source 128 (two blocks), of 4 bytes or 1.
     config = json.loads((bundle / "config.json").read_text())
     width = config["num_decoder_layers"] * 2 * config["num_heads"] * config["d_kv"]
     for record, size in zip(caplog.records, (4, 1), strict=True):
-        row, source = width * 528 * 4 / 1e6, width * 128 * size / 1e6
+        row, source = width * 528 * size / 1e6, width * 128 * size / 1e6
         total = 16 * (row + source)
         expected = f"2 threads, KV cache of 16 texts in 16 rows of {row:.1f} MB, at most {total:.0f} MB"
         assert record.getMessage() == expected

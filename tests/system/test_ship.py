@@ -19,7 +19,7 @@ from tools import image
 SCORES = {"rouge1": 30.0, "rouge2": 10.0, "rougeL": 27.7, "rougeLsum": 27.7}
 MANIFEST = Manifest.model_validate(
     {
-        "format": 3,
+        "format": 4,
         "prefix": "summarize: ",
         "max_input_tokens": 512,
         "files": {},

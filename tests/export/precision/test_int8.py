@@ -12,8 +12,8 @@ from tests.support.models import tiny_t5
 
 
 def product(weights):
-    """A graph that multiplies rows (any, any, 16) with `weights`."""
-    shapes = [("rows", ["a", "b", 16]), ("out", ["a", "b", weights.shape[1]])]
+    """A graph that multiplies rows (any, 16) with `weights`."""
+    shapes = [("rows", ["a", 16]), ("out", ["a", weights.shape[1]])]
     rows, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes)
     node = helper.make_node("MatMul", ["rows", "weights"], ["out"], "layer")
     graph = helper.make_graph([node], "product", [rows], [out], [numpy_helper.from_array(weights, "weights")])
@@ -28,16 +28,36 @@ def run(model, rows):
 def test_each_row_and_each_column_has_its_own_scale():
     draw = np.random.default_rng(3)
     weights = draw.standard_normal((16, 12)).astype(np.float32) * np.geomspace(0.01, 100, 12, dtype=np.float32)
-    rows = draw.standard_normal((2, 3, 16)).astype(np.float32) * np.geomspace(0.001, 1000, 6).reshape(2, 3, 1)
+    rows = draw.standard_normal((6, 16)).astype(np.float32) * np.geomspace(0.001, 1000, 6).reshape(6, 1)
     rows = rows.astype(np.float32)
-    rows[1, 2] = 0
+    rows[5] = 0
     by_row = np.maximum(np.abs(rows).max(-1, keepdims=True), 1e-30) / 127
     by_column = np.abs(weights).max(0) / 63
     expected = (np.rint(rows / by_row) @ np.rint(weights / by_column)) * by_row * by_column
     (actual,) = run(quantize_matmuls(product(weights), ()), rows)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
-    (alone,) = run(quantize_matmuls(product(weights), ()), rows[1:, 1:2])
-    assert (alone == actual[1:, 1:2]).all()
+    (alone,) = run(quantize_matmuls(product(weights), ()), rows[4:5])
+    assert (alone == actual[4:5]).all()
+
+
+def test_relu_between_two_products_has_the_result_of_both_with_scales():
+    draw = np.random.default_rng(5)
+    first, second = (draw.standard_normal((16, 16)).astype(np.float32) for _ in range(2))
+    rows = draw.standard_normal((5, 16)).astype(np.float32) * np.geomspace(0.001, 1000, 5, dtype=np.float32)[:, None]
+    model = product(first)
+    model.graph.node[0].output[0] = "hidden"
+    model.graph.initializer.append(numpy_helper.from_array(second, "second"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Relu", ["hidden"], ["active"], "relu"),
+            helper.make_node("MatMul", ["active", "second"], ["out"], "last"),
+        ]
+    )
+    expected = np.maximum(rows @ first, 0) @ second
+    size = np.abs(expected).max(1, keepdims=True)
+    for fp32_nodes in ((), ("layer",), ("last",)):
+        (actual,) = run(quantize_matmuls(model, fp32_nodes), rows)
+        assert (np.abs(actual - expected) < 0.05 * size).all(), fp32_nodes
 
 
 def test_sums_of_two_products_fit_16_bits_on_every_cpu(tmp_path):
@@ -48,7 +68,7 @@ def test_sums_of_two_products_fit_16_bits_on_every_cpu(tmp_path):
     products = [node.input[1] for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
     # The others are products with the source's keys and values, which are inputs.
     products = [name for name in products if transposed.get(name, name) in values]
-    assert len(products) == 2 * 8 + 1
+    assert len(products) == 2 * 6 + 1
     for name in products:
         weights = values[transposed.get(name, name)].astype(np.int32)
         assert np.abs(weights).max() > 60
