@@ -1,0 +1,168 @@
+"""PyTorch's own exporter, `torch.onnx.export` with Dynamo. It needs the package onnxscript.
+
+The operators of `export.graphs.attention` get shapes, which Dynamo asks for, and translations, which need schemas of
+ONNX Runtime's operators.
+"""
+
+import logging
+import warnings
+from itertools import count
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from onnx.defs import OpSchema, register_schema
+from onnxscript import opset18, values
+from torch import nn
+
+from export.graphs.attention import (
+    FULL_ATTENTION,
+    attention,
+    cached_attention,
+    integer_matmul,
+    quantize_int8,
+    quantize_uint8,
+)
+from export.graphs.dynamic import GraphConfig
+
+OPSET = 18  # the lowest that the exporter writes
+CONTRIB = values.Opset("com.microsoft", 1)
+CACHES = "past"  # the argument of a decoder that takes all caches
+
+
+def export_graph(module: nn.Module, graph: GraphConfig) -> onnx.ModelProto:
+    """The ONNX graph of `module`."""
+    axes: dict[str, Any] = {name: axes for name, axes in graph.inputs.items() if name in graph.example}
+    if CACHES in graph.example:
+        axes[CACHES] = [axes for name, axes in graph.inputs.items() if name not in graph.example]
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            kwargs=graph.example,
+            dynamo=True,
+            dynamic_shapes=axes,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            opset_version=OPSET,
+            custom_translation_table=TRANSLATIONS,
+            verbose=False,
+        )
+    assert program is not None  # None is what the exporter without Dynamo returns
+    model = program.model_proto
+    _transpose_weights(model.graph)
+    return model
+
+
+def _transpose_weights(graph: onnx.GraphProto) -> None:
+    """Stores weights as matrix products read them; the exporter leaves the transposition of large ones to the graph."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights]:
+        values = numpy_helper.to_array(weights[node.input[0]]).transpose(node.attribute[0].ints)
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), node.output[0]))
+        graph.node.remove(node)
+    read = {name for node in graph.node for name in node.input}
+    for name in weights.keys() - read:
+        graph.initializer.remove(weights[name])
+
+
+attention.register_fake(lambda query, *_: torch.empty_like(query))
+cached_attention.register_fake(
+    lambda query, key, value, past_key, past_value, *_: (
+        torch.empty_like(query),
+        torch.empty_like(past_key),
+        torch.empty_like(past_value),
+    )
+)
+quantize_int8.register_fake(lambda values: torch.empty_like(values, dtype=torch.int8))
+quantize_uint8.register_fake(lambda values, scale, zero_point: torch.empty_like(values, dtype=torch.uint8))
+integer_matmul.register_fake(
+    lambda left, right, *_: left.new_empty((*left.shape[:-1], right.shape[-1]), dtype=torch.float32)
+)
+
+
+def _register_schema(operator: str, inputs: int, outputs: int, attributes: dict[str, OpSchema.AttrType]) -> None:
+    """Registers an operator of ONNX Runtime with as many optional inputs and outputs of any type."""
+    types = [f"tensor({name})" for name in ("float", "int8", "uint8", "int32", "int64")]
+    numbers = count()
+
+    def parameters(number: int) -> list[OpSchema.FormalParameter]:
+        optional = OpSchema.FormalParameterOption.Optional
+        places = [next(numbers) for _ in range(number)]
+        return [OpSchema.FormalParameter(f"value{i}", f"T{i}", param_option=optional) for i in places]
+
+    register_schema(
+        OpSchema(
+            operator,
+            CONTRIB.domain,
+            CONTRIB.version,
+            inputs=parameters(inputs),
+            outputs=parameters(outputs),
+            type_constraints=[(f"T{i}", types, "") for i in range(inputs + outputs)],
+            attributes=[OpSchema.Attribute(name, kind, required=False) for name, kind in attributes.items()],
+        )
+    )
+
+
+_HEADS = {"num_heads": OpSchema.AttrType.INT, "scale": OpSchema.AttrType.FLOAT}
+_register_schema(FULL_ATTENTION, 6, 1, _HEADS)
+_register_schema("GroupQueryAttention", 11, 3, {**_HEADS, "kv_num_heads": OpSchema.AttrType.INT})
+_register_schema("MatMulIntegerToFloat", 5, 1, {})
+
+
+def _constant(value: float, dtype: type) -> Any:
+    return opset18.Constant(value=numpy_helper.from_array(np.array(value, dtype)))
+
+
+def _attention(query, key, value, bias, heads: int):
+    return CONTRIB.MultiHeadAttention(query, key, value, None, None, bias, num_heads=heads, scale=1.0)
+
+
+def _cached_attention(query, key, value, past_key, past_value, last, total, bias, heads: int):
+    caches = past_key, past_value
+    missing = None, None, None  # rotary embeddings and position ids, which T5 does not have
+    return CONTRIB.GroupQueryAttention(
+        *(query, key, value, *caches, last, total, *missing, bias),
+        num_heads=heads,
+        kv_num_heads=heads,
+        scale=1.0,
+        _outputs=3,
+    )
+
+
+def _quantize_int8(values):
+    return opset18.QuantizeLinear(values, _constant(1.0, np.float32), _constant(0, np.int8))
+
+
+def _quantize_uint8(values, scale: float, zero_point: int):
+    return opset18.QuantizeLinear(values, _constant(scale, np.float32), _constant(zero_point, np.uint8))
+
+
+def _integer_matmul(left, right, scale: float, zero_point: int):
+    scales = _constant(scale, np.float32), _constant(1.0, np.float32)
+    return CONTRIB.MatMulIntegerToFloat(left, right, *scales, _constant(zero_point, np.uint8))
+
+
+def _index(values, indices):
+    """`values[index]` as Gather; the exporter's own GatherND is slower."""
+    (index,) = indices
+    return opset18.Gather(values, index, axis=0)
+
+
+def _rsqrt(values):
+    """As a division, which ONNX Runtime fuses with the rest of T5's norm."""
+    return opset18.Div(_constant(1.0, np.float32), opset18.Sqrt(values))
+
+
+TRANSLATIONS = {
+    torch.ops.aten.index.Tensor: _index,
+    torch.ops.aten.rsqrt.default: _rsqrt,
+    torch.ops.precis.attention.default: _attention,
+    torch.ops.precis.cached_attention.default: _cached_attention,
+    torch.ops.precis.quantize_int8.default: _quantize_int8,
+    torch.ops.precis.quantize_uint8.default: _quantize_uint8,
+    torch.ops.precis.integer_matmul.default: _integer_matmul,
+}
