@@ -1,4 +1,4 @@
-"""Optimum's exporter, which traces a module with TorchScript. Optimum 2.1 can be imported with transformers 4 only."""
+"""Optimum's exporter, which traces a module with TorchScript. optimum-onnx 0.1.0 can be imported with transformers 4 only."""
 
 import logging
 import tempfile

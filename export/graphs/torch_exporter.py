@@ -4,16 +4,18 @@ The operators of `export.graphs.attention` get shapes, which Dynamo asks for, an
 ONNX Runtime's operators.
 """
 
+import ast
 import logging
 import warnings
-from itertools import count
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from onnx.defs import OpSchema, register_schema
+from onnx.defs import OpSchema, deregister_schema, register_schema
 from onnxscript import opset18, values
 from torch import nn
 
@@ -29,32 +31,45 @@ from export.graphs.dynamic import GraphConfig
 
 OPSET = 18  # the lowest that the exporter writes
 CONTRIB = values.Opset("com.microsoft", 1)
+SCOPES = "pkg.torch.onnx.name_scopes"  # a node's note of its modules, outermost first, and its operation
 CACHES = "past"  # the argument of a decoder that takes all caches
 
 
 def export_graph(module: nn.Module, graph: GraphConfig) -> onnx.ModelProto:
     """The ONNX graph of `module`."""
-    axes: dict[str, Any] = {name: axes for name, axes in graph.inputs.items() if name in graph.example}
-    if CACHES in graph.example:
-        axes[CACHES] = [axes for name, axes in graph.inputs.items() if name not in graph.example]
+    shapes: dict[str, Any] = {name: graph.inputs.get(name) for name in graph.example}
+    if CACHES in shapes:
+        shapes[CACHES] = [axes for name, axes in graph.inputs.items() if name not in shapes]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _schemas():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
             kwargs=graph.example,
             dynamo=True,
-            dynamic_shapes=axes,
+            dynamic_shapes=shapes,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             opset_version=OPSET,
             custom_translation_table=TRANSLATIONS,
+            optimize=False,
             verbose=False,
         )
     assert program is not None  # None is what the exporter without Dynamo returns
+    program.optimize()  # without the schemas: they infer no types, and the exporter's own would be lost
     model = program.model_proto
+    _name_after_modules(model.graph)
     _transpose_weights(model.graph)
     return model
+
+
+def _name_after_modules(graph: onnx.GraphProto) -> None:
+    """Puts a node's module before its name, as Optimum's exporter does, and drops the exporter's notes on the node."""
+    for node in graph.node:
+        notes = {entry.key: entry.value for entry in node.metadata_props}
+        scopes = ast.literal_eval(notes.get(SCOPES, "[]"))
+        node.name = "/".join(["", *scopes[-2:-1], node.name])
+        node.ClearField("metadata_props")
 
 
 def _transpose_weights(graph: onnx.GraphProto) -> None:
@@ -84,33 +99,40 @@ integer_matmul.register_fake(
 )
 
 
-def _register_schema(operator: str, inputs: int, outputs: int, attributes: dict[str, OpSchema.AttrType]) -> None:
-    """Registers an operator of ONNX Runtime with as many optional inputs and outputs of any type."""
+def _schema(operator: str, inputs: int, outputs: int, attributes: dict[str, OpSchema.AttrType]) -> OpSchema:
+    """An operator of ONNX Runtime with as many optional inputs and outputs of any type."""
     types = [f"tensor({name})" for name in ("float", "int8", "uint8", "int32", "int64")]
-    numbers = count()
-
-    def parameters(number: int) -> list[OpSchema.FormalParameter]:
-        optional = OpSchema.FormalParameterOption.Optional
-        places = [next(numbers) for _ in range(number)]
-        return [OpSchema.FormalParameter(f"value{i}", f"T{i}", param_option=optional) for i in places]
-
-    register_schema(
-        OpSchema(
-            operator,
-            CONTRIB.domain,
-            CONTRIB.version,
-            inputs=parameters(inputs),
-            outputs=parameters(outputs),
-            type_constraints=[(f"T{i}", types, "") for i in range(inputs + outputs)],
-            attributes=[OpSchema.Attribute(name, kind, required=False) for name, kind in attributes.items()],
-        )
+    optional = OpSchema.FormalParameterOption.Optional
+    values = [OpSchema.FormalParameter(f"V{i}", f"T{i}", param_option=optional) for i in range(inputs + outputs)]
+    return OpSchema(
+        operator,
+        CONTRIB.domain,
+        CONTRIB.version,
+        inputs=values[:inputs],
+        outputs=values[inputs:],
+        type_constraints=[(f"T{i}", types, "") for i in range(inputs + outputs)],
+        attributes=[OpSchema.Attribute(name, kind, required=False) for name, kind in attributes.items()],
     )
 
 
 _HEADS = {"num_heads": OpSchema.AttrType.INT, "scale": OpSchema.AttrType.FLOAT}
-_register_schema(FULL_ATTENTION, 6, 1, _HEADS)
-_register_schema("GroupQueryAttention", 11, 3, {**_HEADS, "kv_num_heads": OpSchema.AttrType.INT})
-_register_schema("MatMulIntegerToFloat", 5, 1, {})
+SCHEMAS = (
+    _schema(FULL_ATTENTION, 6, 1, _HEADS),
+    _schema("GroupQueryAttention", 11, 3, {**_HEADS, "kv_num_heads": OpSchema.AttrType.INT}),
+    _schema("MatMulIntegerToFloat", 5, 1, {}),
+)
+
+
+@contextmanager
+def _schemas() -> Iterator[None]:
+    """Inside the block, the onnx package knows the operators of ONNX Runtime that translations write."""
+    for schema in SCHEMAS:
+        register_schema(schema)
+    try:
+        yield
+    finally:
+        for schema in SCHEMAS:
+            deregister_schema(schema.name, schema.since_version, schema.domain)
 
 
 def _constant(value: float, dtype: type) -> Any:

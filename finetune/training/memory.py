@@ -33,8 +33,8 @@ def estimate_memory(recipe: Recipe, document_tokens: int, summary_tokens: int) -
     """The memory of a step whose longest document and summary have so many tokens.
 
     The activations are the tensors that autograd saves, and the gradient of the logits. Attention is counted as
-    transformers computes it without fusing; the fused attention saves less. With gradient checkpointing the activations are those
-    outside the blocks, the blocks' inputs, and those of one block.
+    transformers computes it without fusing; the fused attention saves less. With gradient checkpointing the activations
+    are those outside the blocks, the blocks' inputs, and those of one block.
     """
     config = load_config(recipe.model)
     with torch.device("meta"):

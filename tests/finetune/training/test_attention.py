@@ -96,7 +96,9 @@ def test_bf16_is_as_close_to_fp32_as_transformers(folder):
         return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
 
     exact = flat(step(adapted(folder), unfused_attention)[1])
-    plain, fused = (flat(step(adapted(folder), context, bf16=True)[1]) for context in (unfused_attention, fused_attention))
+    plain, fused = (
+        flat(step(adapted(folder), context, bf16=True)[1]) for context in (unfused_attention, fused_attention)
+    )
     assert (fused - exact).norm() < 1.3 * (plain - exact).norm()
 
 
