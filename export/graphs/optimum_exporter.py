@@ -1,4 +1,7 @@
-"""Optimum's exporter, which traces a module with TorchScript. optimum-onnx 0.1.0 can be imported with transformers 4 only."""
+"""Optimum's exporter, which traces a module with TorchScript.
+
+optimum-onnx 0.1.0 can be imported with transformers 4 only.
+"""
 
 import logging
 import tempfile

@@ -14,6 +14,9 @@ from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis.bundle.reports import RougeReport
 
+# transformers' own, which its version 5 fills in only while it generates.
+DEFAULTS = {"num_beams": 1, "repetition_penalty": 1.0, "length_penalty": 1.0}
+
 
 def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfig:
     """The model's special tokens with the recipe's generation parameters.
@@ -21,7 +24,7 @@ def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfi
     To be given to `generate_by`.
     """
     own = model.generation_config or GenerationConfig()
-    settings = recipe.generation.model_dump(exclude_none=True)
+    settings = DEFAULTS | recipe.generation.model_dump(exclude_none=True)
     return GenerationConfig(
         decoder_start_token_id=own.decoder_start_token_id,
         eos_token_id=own.eos_token_id,

@@ -8,7 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from export.parity.ties import is_tie, sequence_score
 from finetune.data.tokenizing import encode
-from finetune.evaluation.scoring import generate, generate_by
+from finetune.evaluation.scoring import DEFAULTS, generate, generate_by
 from finetune.recipe_io import parse_recipe
 from tests.conftest import gazette
 
@@ -50,11 +50,10 @@ def test_score_of_a_summary_is_that_of_transformers_beam_search(tiny_run, settin
         decoder_start_token_id=0,
         eos_token_id=1,
         pad_token_id=0,
-        num_beams=3,
         max_new_tokens=7,
         return_dict_in_generate=True,
         output_scores=True,
-        **settings,
+        **DEFAULTS | {"num_beams": 3} | settings,
     )
     generated = generate_by(config, model, input_ids=torch.tensor([[9, 8, 700, 1]]))
     tokens = generated.sequences[0, 1:].tolist()
