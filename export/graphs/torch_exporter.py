@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.defs import OpSchema, deregister_schema, register_schema
 from onnxscript import opset18, values
 from torch import nn
 
 from export.graphs.attention import (
     FULL_ATTENTION,
+    OPSET,
     attention,
     cached_attention,
     integer_matmul,
@@ -29,7 +30,7 @@ from export.graphs.attention import (
 )
 from export.graphs.dynamic import GraphConfig
 
-OPSET = 18  # the lowest that the exporter writes
+EXPORTED_OPSET = 18  # the lowest that the exporter writes
 CONTRIB = values.Opset("com.microsoft", 1)
 SCOPES = "pkg.torch.onnx.name_scopes"  # a node's note of its modules, outermost first, and its operation
 CACHES = "past"  # the argument of a decoder that takes all caches
@@ -45,12 +46,12 @@ def export_graph(module: nn.Module, graph: GraphConfig) -> onnx.ModelProto:
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
-            kwargs=graph.example,
+            kwargs=_without_aliases(graph.example),
             dynamo=True,
             dynamic_shapes=shapes,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            opset_version=OPSET,
+            opset_version=EXPORTED_OPSET,
             custom_translation_table=TRANSLATIONS,
             optimize=False,
             verbose=False,
@@ -60,7 +61,32 @@ def export_graph(module: nn.Module, graph: GraphConfig) -> onnx.ModelProto:
     model = program.model_proto
     _name_after_modules(model.graph)
     _transpose_weights(model.graph)
+    _lower_opset(model)
     return model
+
+
+def _without_aliases(example: dict[str, Any]) -> dict[str, Any]:
+    """The example inputs with a tensor of its own for each cache: the exporter merges inputs that are one tensor."""
+    return {
+        name: [cache.clone() for cache in value] if isinstance(value, list) else value
+        for name, value in example.items()
+    }
+
+
+def _lower_opset(model: onnx.ModelProto) -> None:
+    """Makes the graph one of OPSET, which the conversions to int8 and fp16 add nodes of.
+
+    Of the operators in it only reductions have changed: their axes were an attribute.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("ReduceMean", "ReduceMax"):
+            for attribute in [entry for entry in node.attribute if entry.name == "noop_with_empty_axes"]:
+                node.attribute.remove(attribute)
+            if len(node.input) > 1:
+                axes = numpy_helper.to_array(constants[node.input.pop()])
+                node.attribute.append(helper.make_attribute("axes", axes.tolist()))
+    next(entry for entry in model.opset_import if not entry.domain).version = OPSET
 
 
 def _name_after_modules(graph: onnx.GraphProto) -> None:
