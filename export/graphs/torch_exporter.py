@@ -7,7 +7,7 @@ ONNX Runtime's operators.
 import ast
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -205,7 +205,7 @@ def _rsqrt(values):
     return opset18.Div(_constant(1.0, np.float32), opset18.Sqrt(values))
 
 
-TRANSLATIONS = {
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.index.Tensor: _index,
     torch.ops.aten.rsqrt.default: _rsqrt,
     torch.ops.precis.attention.default: _attention,

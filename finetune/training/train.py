@@ -19,7 +19,11 @@ from transformers import (
     PrinterCallback,
     Seq2SeqTrainingArguments,
 )
-from transformers.integrations import TensorBoardCallback, is_mlflow_available, is_wandb_available
+from transformers.integrations.integration_utils import (
+    TensorBoardCallback,
+    is_mlflow_available,
+    is_wandb_available,
+)
 
 from finetune.recipe import Recipe
 from finetune.reports.progress_table import ProgressTableCallback
