@@ -1,5 +1,8 @@
 # `make image` stages the bundle in artifacts/image and labels the image with the origin of the model.
-FROM python:3.11-slim-bookworm AS packages
+# The base image has its only name here. Its digest may follow the tag (docs/choices.md); Dependabot keeps both up to date.
+FROM python:3.11-slim-bookworm AS base
+
+FROM base AS packages
 # cpu, or cuda: ONNX Runtime for an NVIDIA GPU with the CUDA libraries that it needs.
 ARG DEVICE=cpu
 COPY requirements/serve-${DEVICE}.txt /lock.txt
@@ -9,7 +12,7 @@ RUN python -m venv --without-pip /venv \
 COPY tools/slim.sh /
 RUN sh /slim.sh /venv/lib/python3.11/site-packages && python -m compileall -q -j 0 /venv
 
-FROM python:3.11-slim-bookworm
+FROM base
 ARG DEVICE=cpu
 # The service needs no installer.
 RUN PYTHONDONTWRITEBYTECODE=1 pip uninstall --yes --quiet --root-user-action ignore setuptools wheel pip \

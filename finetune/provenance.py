@@ -15,7 +15,8 @@ from finetune.recipe import Recipe
 from precis.bundle.manifest import BaseModelSource, DataSource
 
 LIBRARIES = (
-    "torch transformers peft datasets tokenizers optimum optimum-onnx onnx rouge-score onnxruntime onnxruntime-gpu"
+    "torch transformers peft datasets tokenizers optimum optimum-onnx onnx onnxscript rouge-score onnxruntime "
+    "onnxruntime-gpu"
 )
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Looks up known vulnerabilities of the packages in every lock; those that requirements/vex.json judges are left out.
-# Run by make audit.
+# Fails, too, where a package cannot be looked up, as with a mirror that knows no vulnerabilities. Run by make audit.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mapfile -t judged < <(.venv/bin/python -c '
@@ -14,6 +14,6 @@ for statement in json.load(open("requirements/vex.json"))["statements"]:
 failed=0
 for lock in train-cpu train-cuda serve-cpu serve-cuda test next; do
   echo "requirements/$lock.txt"
-  .venv/bin/uv tool run --quiet pip-audit==2.10.1 --disable-pip --require-hashes "${judged[@]}" --requirement "requirements/$lock.txt" || failed=1
+  .venv/bin/uv tool run --quiet pip-audit==2.10.1 --strict --disable-pip --require-hashes "${judged[@]}" --requirement "requirements/$lock.txt" || failed=1
 done
 exit $failed

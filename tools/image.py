@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,11 +30,13 @@ def labels(manifest: Manifest, device: str) -> Iterator[tuple[str, str]]:
     """OCI labels that say which model an image contains; values that the manifest lacks are left out."""
     base, data, parity = manifest.base_model, manifest.data, manifest.parity
     scores = manifest.rouge.finetuned if manifest.rouge else None
+    image, digest = base_image((ROOT / "Dockerfile").read_text())
     values = {
         "org.opencontainers.image.title": "precis",
         "org.opencontainers.image.description": "Summaries by a fine-tuned T5 on ONNX Runtime, over HTTP and on a page",
         "org.opencontainers.image.licenses": "Apache-2.0",
-        "org.opencontainers.image.base.name": "docker.io/library/python:3.11-slim-bookworm",
+        "org.opencontainers.image.base.name": f"docker.io/library/{image}",
+        "org.opencontainers.image.base.digest": digest,
         "org.opencontainers.image.revision": _commit(),
         "precis.device": device,
         "precis.model.name": manifest.name,
@@ -51,6 +54,12 @@ def labels(manifest: Manifest, device: str) -> Iterator[tuple[str, str]]:
         "precis.model.parity.documents": parity.documents if parity else None,
     }
     yield from ((key, str(value)) for key, value in values.items() if value is not None)
+
+
+def base_image(dockerfile: str) -> tuple[str, str | None]:
+    """Name and tag of the image that the stage `base` of a Dockerfile starts from, and its digest if it has one."""
+    image, _, digest = re.findall(r"^FROM (\S+) AS base$", dockerfile, re.M)[0].partition("@")
+    return image, digest or None
 
 
 def _commit() -> str | None:

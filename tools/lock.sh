@@ -32,5 +32,5 @@ grep '^nvidia-' "$pins/train" > "$pins/cuda"
 grep -oE '^[a-z][^\\]*' requirements/serve-cpu.txt | grep -vE '^(onnxruntime|nvidia-)' > "$pins/serve"
 resolve serve-cuda --extra serve --extra cuda --constraints "$pins/cuda" --constraints "$pins/serve"
 # What trains, on the newest transformers.
-resolve next --extra train --extra cpu --extra test --no-emit-package torch --overrides requirements/next.in
+resolve next --extra train --extra next --extra cpu --extra test --no-emit-package torch --overrides requirements/next.in
 drop_cuda next

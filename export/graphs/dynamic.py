@@ -8,11 +8,10 @@ depend on the other rows of its batch.
 Attribute names of the modules (`stack`, `table`, `unit`) become tensor names in the ONNX files.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from optimum.exporters.onnx import OnnxConfig
-from optimum.utils import NormalizedConfig
 from torch import Tensor, nn
 from transformers import PretrainedConfig, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
@@ -189,29 +188,17 @@ def cache_names(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "en
     return [f"{kind}.{layer}.{side}.{part}" for layer in range(layers) for side in sides for part in ("key", "value")]
 
 
-class GraphConfig(OnnxConfig):
-    """What Optimum's exporter needs to know of a graph: dynamic axes of its inputs and outputs, and example inputs."""
+@dataclass(frozen=True)
+class GraphConfig:
+    """What an exporter needs to know of a graph: dynamic axes of its inputs and outputs, and example inputs.
 
-    NORMALIZED_CONFIG_CLASS = NormalizedConfig
-    values_override = None
+    The inputs are in the order of the module's arguments; those that `example` lacks are the caches in its `past`.
+    """
 
-    def __init__(self, config: PretrainedConfig, inputs: Axes, outputs: Axes, example: dict[str, Any]) -> None:
-        super().__init__(config, task="text2text-generation")
-        self._inputs, self._outputs, self._example = inputs, outputs, example
-
-    @property
-    def inputs(self) -> Axes:
-        return self._inputs
-
-    @property
-    def outputs(self) -> Axes:
-        return self._outputs
-
-    def ordered_inputs(self, model: nn.Module) -> Axes:
-        return self._inputs
-
-    def generate_dummy_inputs(self, framework: str = "pt", **shapes: Any) -> dict[str, Any]:
-        return self._example
+    config: PretrainedConfig
+    inputs: Axes
+    outputs: Axes
+    example: dict[str, Any]
 
 
 def cache_axes(kind: str, layers: int, sides: tuple[str, ...] = ("decoder", "encoder")) -> Axes:
@@ -254,11 +241,12 @@ def decoder_config(config: PretrainedConfig, int8_kv: bool = False) -> GraphConf
         },
     }
     example = {
-        "input_ids": torch.tensor([[2], [3]]),
+        # Two of each, since PyTorch's exporter takes a size of 1 for a fixed one.
+        "input_ids": torch.tensor([[2, 4], [3, 5]]),
         "past_length": torch.tensor([2, 5], dtype=torch.int32),
         "block_queries": torch.tensor([[0, 0], [1, 0], [0, 0]]),
         "block_length": torch.tensor([64, 4, 10]),
-        "query_blocks": torch.tensor([[0, 4, -1, -1], [2, -1, -1, -1]]),
+        "query_blocks": torch.tensor([[0, 4, -1, -1], [0, 4, -1, -1], [2, -1, -1, -1], [2, -1, -1, -1]]),
         "past": (example_caches(config, dtype) + example_blocks(config, dtype)) * layers,
     }
     outputs = {"logits": {0: "queries"}, **cache_axes("present", layers, ("decoder",))}

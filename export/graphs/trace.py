@@ -1,20 +1,19 @@
-"""Traces a merged T5 into the two ONNX graphs of a bundle with Optimum's exporter, and writes them to a folder."""
+"""Turns a merged T5 into the two ONNX graphs of a bundle, and writes them to a folder.
 
-import logging
+Optimum's exporter does so, or with transformers 5, where Optimum cannot be imported, PyTorch's own.
+"""
+
 import shutil
-import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
-from optimum.exporters.onnx import export
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
-from export.graphs.attention import FULL_ATTENTION, OPSET
+from export.graphs.attention import FULL_ATTENTION
 from export.graphs.calibration import calibrate_kv
 from export.graphs.dynamic import DecoderGraph, EncoderGraph, GraphConfig, decoder_config, encoder_config
 from export.graphs.static import (
@@ -27,7 +26,13 @@ from export.graphs.static import (
 )
 from export.graphs.weights import Graphs, save_graphs
 from finetune.evaluation.sentence_ranker import read_ranker
+from finetune.training.attention import IS_TRANSFORMERS_5
 from precis.bundle.names import CACHE, DECODER, ENCODER
+
+if IS_TRANSFORMERS_5:
+    from export.graphs.torch_exporter import export_graph
+else:
+    from export.graphs.optimum_exporter import export_graph
 
 SETTINGS = ("tokenizer.json", "config.json", "generation_config.json")
 EMBEDDING = "shared"  # transformers' name of the embedding, and the look-up's name in both graphs
@@ -55,16 +60,10 @@ def trace(model_folder: Path, calibration: list[list[int]] | None = None, static
         calibrate_kv(model, calibration)
     ranker = read_ranker(model_folder)
     weights = torch.tensor(ranker.encoder) if ranker else None
-    logging.getLogger("optimum").setLevel(logging.ERROR)
     graphs = {}
-    with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
-        warnings.simplefilter("ignore")  # the tracer warns of dynamic shapes, which it follows all the same
+    with torch.no_grad():
         for name, (module, config) in _modules(model, calibration is not None, static, weights).items():
-            path = Path(scratch) / name
-            # Optimum's check of fixed axes would run the decoder; export.parity runs it on real documents.
-            export(module, config, path, opset=OPSET, disable_dynamic_axes_fix=True)
-            graphs[name] = _with_layer_names(onnx.load(path), model)
-            path.unlink()
+            graphs[name] = _with_layer_names(export_graph(module, config), model)
     if model.config.tie_word_embeddings and calibration is None:
         _tie_head(graphs[DECODER])
     return graphs

@@ -4,7 +4,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, RepetitionPenaltyLogitsProcessor
 
 from finetune.evaluation.ranking import Ranking
-from finetune.evaluation.scoring import generation_config
+from finetune.evaluation.scoring import generate_by, generation_config
 from finetune.recipe import Recipe
 from precis.extraction import SCORE_DIGITS, ExtractedSentence
 
@@ -29,10 +29,7 @@ def is_tie(model: PreTrainedModel, ids: list[int], expected: list[int], actual: 
         steps = zip(expected, actual, strict=False)
         step = next((i for i, (a, b) in enumerate(steps) if a != b), min(len(expected), len(actual)))
         config.output_scores = config.return_dict_in_generate = True
-        generated = model.generate(  # type: ignore[operator]
-            input_ids=source, generation_config=config, use_model_defaults=False
-        )
-        scores = generated.scores
+        scores = generate_by(config, model, input_ids=source).scores
         if step >= min(len(scores), len(actual)):
             return False
         return float(scores[step][0].max() - scores[step][0][actual[step]]) < TIE

@@ -1,6 +1,9 @@
 """Generates summaries with a PyTorch model, and compares base and fine-tuned model by ROUGE."""
 
+from typing import Any
+
 import torch
+from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from finetune.data.tokenizing import encode
@@ -11,21 +14,37 @@ from finetune.recipe import Recipe
 from finetune.reports.progress import track
 from precis.bundle.reports import RougeReport
 
+# transformers' own, which its version 5 fills in only while it generates.
+DEFAULTS = {"num_beams": 1, "repetition_penalty": 1.0, "length_penalty": 1.0}
+
 
 def generation_config(recipe: Recipe, model: PreTrainedModel) -> GenerationConfig:
     """The model's special tokens with the recipe's generation parameters.
 
-    To be given to `generate` with `use_model_defaults=False`. Without that flag, `generate` replaces every parameter
-    that has transformers' default value here by the model's own.
+    To be given to `generate_by`.
     """
     own = model.generation_config or GenerationConfig()
-    settings = recipe.generation.model_dump(exclude_none=True)
+    settings = DEFAULTS | recipe.generation.model_dump(exclude_none=True)
     return GenerationConfig(
         decoder_start_token_id=own.decoder_start_token_id,
         eos_token_id=own.eos_token_id,
         pad_token_id=own.pad_token_id,
         **settings,
     )
+
+
+def generate_by(config: GenerationConfig, model: PreTrainedModel | PeftModel, **inputs: Any) -> Any:
+    """What `model.generate` returns for `inputs` by the parameters of `config` alone.
+
+    transformers takes the model's own parameters where those that it is given have its default values. So the model
+    has those of `config` for the time of the call.
+    """
+    network: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    own, network.generation_config = network.generation_config, config
+    try:
+        return model.generate(**inputs, generation_config=config)  # type: ignore[operator]  # typed as a Tensor
+    finally:
+        network.generation_config = own
 
 
 @torch.inference_mode()
@@ -46,9 +65,7 @@ def generate(
     for start in track(range(rank * size, len(order), world * size), title):
         rows = order[start : start + size]
         batch = tokenizer.pad({"input_ids": [inputs[i] for i in rows]}, return_tensors="pt").to(model.device)
-        generated = model.generate(  # type: ignore[operator]  # transformers types it as a Tensor
-            **batch, generation_config=config, use_model_defaults=False
-        )
+        generated = generate_by(config, model, **batch)
         for i, tokens in zip(rows, generated.tolist(), strict=True):
             outputs[i] = strip_padding(tokens[1:], config.eos_token_id, config.pad_token_id)
     if distributed:

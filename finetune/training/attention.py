@@ -2,7 +2,7 @@
 
 transformers 4 has no fused attention for T5, which adds a position bias to the scores. If that bias is frozen, as with
 LoRA, PyTorch's scaled_dot_product_attention takes it as the mask (FlashAttention, Dao et al. 2022). transformers 5 does
-so itself.
+so itself, with a mask for each layer, which autograd saves: as much memory as without the fused kernel.
 """
 
 from collections.abc import Iterator

@@ -33,12 +33,12 @@ def estimate_memory(recipe: Recipe, document_tokens: int, summary_tokens: int) -
     """The memory of a step whose longest document and summary have so many tokens.
 
     The activations are the tensors that autograd saves, and the gradient of the logits. Attention is counted as
-    transformers computes it; the fused attention saves less. With gradient checkpointing the activations are those
-    outside the blocks, the blocks' inputs, and those of one block.
+    transformers computes it without fusing; the fused attention saves less. With gradient checkpointing the activations
+    are those outside the blocks, the blocks' inputs, and those of one block.
     """
     config = load_config(recipe.model)
     with torch.device("meta"):
-        base = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
+        base = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
         parameters = base.num_parameters()
         model = add_adapter(base, recipe.lora) if recipe.lora else base
     trained = sum(values.numel() for values in model.parameters() if values.requires_grad)
@@ -79,7 +79,6 @@ def _saved_bytes(model: torch.nn.Module, config, size: int, document_tokens: int
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda values: values):
         model.train()(
             input_ids=shape(document_tokens),
-            attention_mask=shape(document_tokens),
             decoder_input_ids=shape(summary_tokens),
             labels=shape(summary_tokens),
             use_cache=False,

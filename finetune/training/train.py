@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from peft import PeftModel
+from torch.utils.tensorboard import SummaryWriter
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
@@ -17,7 +19,11 @@ from transformers import (
     PrinterCallback,
     Seq2SeqTrainingArguments,
 )
-from transformers.integrations.integration_utils import is_mlflow_available, is_wandb_available
+from transformers.integrations.integration_utils import (
+    TensorBoardCallback,
+    is_mlflow_available,
+    is_wandb_available,
+)
 
 from finetune.recipe import Recipe
 from finetune.reports.progress_table import ProgressTableCallback
@@ -76,7 +82,7 @@ def train(
         train_dataset=train_set,
         eval_dataset=validation_set,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, pad_to_multiple_of=8),
-        callbacks=[table, schedule],
+        callbacks=[table, schedule, *_tensorboard(folder)],
         score=score,
     )
     trainer.remove_callback(PrinterCallback)
@@ -132,7 +138,6 @@ def _arguments(recipe: Recipe, folder: Path) -> Seq2SeqTrainingArguments:
         save_total_limit=2,
         logging_steps=10,
         logging_nan_inf_filter=False,  # FineTuner stops there instead
-        logging_dir=str(folder / "tensorboard"),
         report_to=trackers(),
         run_name=recipe.output_folder.name,
         disable_tqdm=True,
@@ -141,9 +146,16 @@ def _arguments(recipe: Recipe, folder: Path) -> Seq2SeqTrainingArguments:
     )
 
 
+def _tensorboard(folder: Path) -> list[TensorBoardCallback]:
+    """The log in `folder`/tensorboard, of the first process only; the Trainer's own has the folder in its arguments."""
+    if not PartialState().is_main_process:
+        return []
+    return [TensorBoardCallback(SummaryWriter(folder / "tensorboard"))]
+
+
 def trackers() -> list[str]:
-    """TensorBoard, and Weights & Biases and MLflow if they are installed."""
-    names = ["tensorboard"]
+    """Weights & Biases and MLflow if they are installed."""
+    names = []
     if is_wandb_available():
         names.append("wandb")
         # Without a key it would ask for one at the keyboard in the middle of an unattended run.

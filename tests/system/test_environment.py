@@ -20,7 +20,7 @@ EXTRAS = {
     "serve-cpu": ("serve", "cpu"),
     "serve-cuda": ("serve", "cuda"),
     "test": ("test", "bulk"),
-    "next": ("train", "cpu", "test"),
+    "next": ("train", "next", "cpu", "test"),
 }
 NEWEST = {"transformers"}  # which next.in takes from what pyproject.toml pins
 

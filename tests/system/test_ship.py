@@ -49,7 +49,8 @@ def test_dockerfile_and_bento_install_only_the_serving_locks():
 def test_dockerfile_and_bento_agree_on_python_and_packages():
     dockerfile = (ROOT / "Dockerfile").read_text()
     bento = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
-    assert re.findall(r"^FROM (\S+)", dockerfile, re.M) == ["python:3.11-slim-bookworm"] * 2
+    assert image.base_image(dockerfile)[0] == "python:3.11-slim-bookworm"
+    assert re.findall(r"^FROM (\S+)", dockerfile, re.M)[1:] == ["base", "base"]
     assert bento["docker"]["python_version"] == "3.11"
     packages = {"precis", "bento"}
     assert set(re.findall(r"^COPY (\w+) \w+$", dockerfile, re.M)) == packages
@@ -69,6 +70,12 @@ def test_dockerfile_and_bento_disable_telemetry():
     dockerfile = (ROOT / "Dockerfile").read_text()
     for entry in yaml.safe_load((ROOT / "bentofile.yaml").read_text())["envs"]:
         assert f"{entry['name']}={entry['value']} " in dockerfile
+
+
+def test_digest_of_the_base_image_is_read_from_the_dockerfile():
+    digest = f"sha256:{'a' * 64}"
+    assert image.base_image(f"ARG A\nFROM python:3.11@{digest} AS base\nFROM base\n") == ("python:3.11", digest)
+    assert image.base_image("FROM python:3.11 AS base\n") == ("python:3.11", None)
 
 
 def test_image_labels_describe_the_model():

@@ -8,7 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from export.parity.ties import is_tie, sequence_score
 from finetune.data.tokenizing import encode
-from finetune.evaluation.scoring import generate
+from finetune.evaluation.scoring import DEFAULTS, generate, generate_by
 from finetune.recipe_io import parse_recipe
 from tests.conftest import gazette
 
@@ -47,15 +47,15 @@ def test_an_empty_summary_and_equal_tokens_are_no_tie(tiny_run, num_beams):
 def test_score_of_a_summary_is_that_of_transformers_beam_search(tiny_run, settings):
     model = AutoModelForSeq2SeqLM.from_pretrained(tiny_run / "merged").eval()
     config = GenerationConfig(
-        decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, num_beams=3, max_new_tokens=7, **settings
-    )
-    generated = model.generate(
-        input_ids=torch.tensor([[9, 8, 700, 1]]),
-        generation_config=config,
-        use_model_defaults=False,
+        decoder_start_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+        max_new_tokens=7,
         return_dict_in_generate=True,
         output_scores=True,
+        **DEFAULTS | {"num_beams": 3} | settings,
     )
+    generated = generate_by(config, model, input_ids=torch.tensor([[9, 8, 700, 1]]))
     tokens = generated.sequences[0, 1:].tolist()
     score = sequence_score(model, [9, 8, 700, 1], tokens, config)
     assert score == pytest.approx(float(generated.sequences_scores[0]), rel=1e-5)

@@ -48,7 +48,7 @@ def test_tensorboard_holds_the_curves(tiny_run):
 
 
 def test_other_trackers_are_used_if_installed(tmp_path, monkeypatch):
-    assert trackers() == ["tensorboard"]
+    assert trackers() == []
     for name in ("wandb", "mlflow"):
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}/__init__.py").write_text("def run(): ...\n")
@@ -59,7 +59,7 @@ def test_other_trackers_are_used_if_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "")
     monkeypatch.delenv("WANDB_MODE")
     try:
-        assert trackers() == ["tensorboard", "wandb", "mlflow"]
+        assert trackers() == ["wandb", "mlflow"]
     finally:
         for name in ("wandb", "mlflow"):
             sys.modules.pop(name, None)
