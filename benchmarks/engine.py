@@ -92,9 +92,9 @@ def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], 
     """Measures our bundles and the peers on the batches that `result` lacks; adds the rates of each part to it."""
     pick = min if setup.device == "cpu" else statistics.median
     failed: dict[str, str] = result.setdefault("failed", {})
-    wanted = [(part, beams) for part, beams in (("greedy", 1), ("beams4", 4)) if part in parts]
+    searches = [(part, beams) for part, beams in (("greedy", 1), ("beams4", 4)) if part in parts]
     names = [name for name in sizes.systems if name not in failed]
-    batches = {part: missing_batches(result.setdefault(part, {}), names, sizes.batches) for part, _ in wanted}
+    batches = {part: missing_batches(result.setdefault(part, {}), names, sizes.batches) for part, _ in searches}
     if not any(batches.values()):
         return
 
@@ -106,7 +106,7 @@ def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], 
     started = [System(name, setup) for name in names]  # they import while this process does
     systems = list(started)
     load(systems, setup, sizes, failed)
-    for part, beams in wanted:
+    for part, beams in searches:
         command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
         answers = take_turns(systems, batches[part], command, rounds, failed, partial(keep_rates, part), sizes.warm_up)
         show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)

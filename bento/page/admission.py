@@ -89,7 +89,7 @@ class AdmissionQueue:
     def _next(self) -> Ticket | None:
         """The first text in turn, but no long one beside another.
 
-        Otherwise none overtakes: short texts that did could keep one that needs many rows waiting for ever.
+        Otherwise the order stays: if short texts could overtake, one that needs many rows might wait for ever.
         """
         long_runs = any(ticket.is_long for ticket in self._admitted)
         for tickets in self._waiting.values():

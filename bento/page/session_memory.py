@@ -59,13 +59,13 @@ class SessionMemory:
     def _free_sessions(self) -> None:
         """Forgets the sessions that have ended, and what is streamed where no event runs.
 
-        An event that runs on is told to nobody. Were its messages kept, a stream that is opened late would wait for the
-        last one for ever; without them it gets 404.
+        Nobody reads the messages of an event that runs on. If they stayed, a stream that is opened late would wait for
+        the last one for ever; without them it gets 404.
         """
         queue, states = self._page._queue, self._page.state_holder
         self._app.iterators_to_reset.intersection_update(queue.event_ids_to_events)
         busy = {event.session_hash for event in queue.event_ids_to_events.values()}
-        for record, kept in (
+        for record, sessions in (
             (queue.pending_event_ids_session, self._last_seen.keys()),
             (queue.pending_messages_per_session, self._last_seen.keys()),
             (states.session_data, self._last_seen.keys()),
@@ -73,5 +73,5 @@ class SessionMemory:
             (self._page.pending_streams, busy),
             (self._page.pending_diff_streams, busy),
         ):
-            for session in set(record) - kept:
+            for session in set(record) - sessions:
                 del record[session]

@@ -38,7 +38,7 @@ class _Upload:
 class UploadStore:
     """The files that visitors have uploaded to this process, in a folder of its own below `parent`.
 
-    A path holds a secret that only its uploader is told, and the first session that uses it owns it. For one event
+    A path holds a secret that only its uploader gets, and the first session that uses it owns it. For one event
     loop; not thread-safe, except `save`.
     """
 

@@ -38,9 +38,9 @@ def connection_limit() -> int:
     Raises the process's soft limit of open files as far as the system lets it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_CONNECTIONS + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = MAX_CONNECTIONS + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(MAX_CONNECTIONS, soft - SPARE_FILES))
 
@@ -49,8 +49,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. Those that wait for their client are in `_waiting`, the one that has waited longest first.
 
     A connection waits for its client until a request has arrived, body included, and while the client does not read
-    its response. Where all connections are taken, the one that has waited longest gives its place to a new one, so that
-    slow clients keep nobody out. Without one that waits, the new one is refused.
+    its response. At the limit of connections, the one that has waited longest is closed for a new one, so that slow
+    clients keep nobody out. If none waits, the new one is refused.
     """
 
     max_connections: ClassVar[int] = MAX_CONNECTIONS
@@ -179,14 +179,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _close(self) -> None:
-        """Closes the connection when all is sent; a client that does not read could put that off for ever."""
+        """Closes the connection when all is sent, or when a client that does not read has had its time."""
         self.transport.close()
         if self.transport.get_write_buffer_size():
             self._waiting[self] = None
             self._start_write_timer()
 
     def _give_place(self) -> None:
-        """Closes the connection at once, whatever its client has not read."""
+        """Closes the connection at once, even if its client has not read all of the response."""
         if self.transport.get_write_buffer_size():
             self._waiting.pop(self, None)
             self.transport.abort()

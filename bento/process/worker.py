@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _stop_with_supervisor(alive: int, lifecycle: "Lifecycle") -> None:
-    """Stops this process when the supervisor has ended, which would leave it on the port with nobody to end it."""
+    """Stops this process when the supervisor has ended: nothing else would end it, and it would hold the port."""
     os.read(alive, 1)  # nothing is ever written
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(lifecycle.stop_seconds + KILL_SECONDS)

@@ -37,8 +37,8 @@ def best_candidates(scores: Scores, offsets: Scores, count: int) -> tuple[Indice
 def top_k(values: Scores, count: int) -> Indices:
     """Indices of the `count` largest of a few `values` (n,), largest first, equal ones in the order of `torch.topk`.
 
-    Beam search meets equal scores regularly: whatever is out of the running has about -1e9, where neighbouring numbers
-    of float32 are 64 apart. If no finished sequence scores above that, because of a very negative length penalty, the
+    Beam search often has equal scores: a sequence that may not be chosen has about -1e9, where neighbouring numbers of
+    float32 are 64 apart. If no finished sequence scores above that, because of a very negative length penalty, the
     order among equals decides the result. torch's order on CPUs is that of libstdc++'s std::nth_element, which is
     followed here step by step, and of an insertion sort.
     """

@@ -105,27 +105,27 @@ class _DocumentIndex:
 
     def __init__(self, document: str, summary: str, check: Callable[[], None]) -> None:
         summary_words = list(words(summary))
-        wanted = {word.key for word in summary_words}
+        summary_keys = {word.key for word in summary_words}
         for word in summary_words:
-            wanted.update((HYPHEN.sub("", word.key), *hyphenated_keys(word)))
-        wanted.update(map(_acronym, _capitalized_runs(summary, summary_words)))
-        wanted_stems = set(map(stem, wanted))
+            summary_keys.update((HYPHEN.sub("", word.key), *hyphenated_keys(word)))
+        summary_keys.update(map(_acronym, _capitalized_runs(summary, summary_words)))
+        summary_stems = set(map(stem, summary_keys))
         self.stems: set[str] = set()
         self.spans = list(sentence_spans(document))
-        found: dict[str, list[int]] = defaultdict(list)
+        by_key: dict[str, list[int]] = defaultdict(list)
         self.keys: set[str] = set()
         sentence = 0
         for word in _checked(words(document), check):
             while sentence < len(self.spans) - 1 and word.start >= self.spans[sentence][1]:
                 sentence += 1
-            if word.key in wanted and (not found[word.key] or found[word.key][-1] != sentence):
-                found[word.key].append(sentence)
-            self.keys.update(wanted.intersection(parts := hyphenated_keys(word)))
-            self.stems.update(wanted_stems.intersection(map(stem, (word.key, *parts))))
-        self.keys.update(found)
-        self.sentences = {word_key: np.array(numbers) for word_key, numbers in found.items()}
+            if word.key in summary_keys and (not by_key[word.key] or by_key[word.key][-1] != sentence):
+                by_key[word.key].append(sentence)
+            self.keys.update(summary_keys.intersection(parts := hyphenated_keys(word)))
+            self.stems.update(summary_stems.intersection(map(stem, (word.key, *parts))))
+        self.keys.update(by_key)
+        self.sentences = {word_key: np.array(numbers) for word_key, numbers in by_key.items()}
         runs = _capitalized_runs(document, _checked(words(document), check))
-        self.acronyms = wanted.intersection(map(_acronym, runs))
+        self.acronyms = summary_keys.intersection(map(_acronym, runs))
 
     def has(self, word: Word) -> bool:
         """Whether the document has the word, its parts, or the name that it is the acronym of."""
@@ -183,10 +183,10 @@ def _contains(values: npt.NDArray[np.int64], value: int) -> bool:
 
 def _unsupported_spans(document: str, index: _DocumentIndex, summary: str, check: Callable[[], None]) -> list[Span]:
     summary_numbers = list(numbers(summary))
-    wanted = {value for number in summary_numbers for value in number.values}
+    summary_values = {value for number in summary_numbers for value in number.values}
     known: set[str] = set()
     for number in _checked(numbers(document), check):
-        known.update(wanted.intersection((*number.values, *number.parts)))
+        known.update(summary_values.intersection((*number.values, *number.parts)))
     names = _unsupported_names(index, summary)
     unsupported = [
         Span(summary[number.start : number.end], number.start, number.end, "number")

@@ -78,7 +78,7 @@ class BatchState:
         return self.efficient_rows < self.free_rows + self.running_rows
 
     def has_room(self, candidate: Candidate) -> bool:
-        """Whether there are rows and prefill tokens for `candidate`, which nobody else gets while it waits for them."""
+        """Whether there are rows and prefill tokens for `candidate`; if not, none behind it gets them either."""
         # The first text may be longer than the limit, because it would never be admitted otherwise.
         fits = not self.prefill_tokens or self.prefill_tokens + candidate.tokens <= self.max_prefill_tokens
         return candidate.rows <= self.free_rows and fits

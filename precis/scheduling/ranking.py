@@ -77,7 +77,7 @@ class RankingQueue:
         cancelled = [sequence for sequence in self._waiting if sequence.is_cancelled()]
         for sequence in cancelled:
             del self._waiting[sequence]
-        left, self._ranked = self._ranked + cancelled, []
+        finished, self._ranked = self._ranked + cancelled, []
         tokens: dict[Sequence, int] = {}
         ready = self._in_turn()
         remaining = self._scorer.max_ranked_tokens if ready else 0
@@ -95,9 +95,9 @@ class RankingQueue:
             if len(sequence.scores) == len(sequence.sentences):
                 sequence.finish_reason, sequence.first_token_at = "end", time.monotonic()
                 del self._waiting[sequence]
-                left.append(sequence)
+                finished.append(sequence)
         self.last_turn = RankingTurn(tokens, time.perf_counter() - start)
-        return left
+        return finished
 
     def clear(self) -> None:
         """Removes all rankings."""

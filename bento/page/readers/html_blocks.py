@@ -66,7 +66,7 @@ class _Writer:
         """A row of short cells is one line; cells of several blocks stand one after the other, as in a layout."""
         rows: list[str] = []
         for row in _rows(table):
-            cells = [found for cell in row if isinstance(cell.tag, str) and (found := blocks(cell))]
+            cells = [cell_blocks for cell in row if isinstance(cell.tag, str) and (cell_blocks := blocks(cell))]
             if all(len(cell) == 1 and "\n" not in cell[0] for cell in cells):
                 rows += [CELL_SEPARATOR.join(cell[0] for cell in cells)] if cells else []
             else:

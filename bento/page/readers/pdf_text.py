@@ -85,7 +85,7 @@ class _Layout:
         widths: defaultdict[int, list[float]] = defaultdict(list)
         for line in lines:
             widths[_column(line)].append(line.width)
-        self._widths = {column: sorted(found)[int(len(found) * 0.9)] for column, found in widths.items()}
+        self._widths = {column: sorted(values)[int(len(values) * 0.9)] for column, values in widths.items()}
         self._widest = max(self._widths.values(), default=0.0)
 
     def is_indented(self, line: Line) -> bool:
@@ -114,13 +114,13 @@ def _column(line: Line) -> int:
 
 
 def _joined(lines: list[Line], layout: _Layout, joiner: Joiner) -> list[str]:
-    found: list[list[Line]] = []
+    paragraphs: list[list[Line]] = []
     for line in lines:
-        if found and not _begins_paragraph(found[-1][0], found[-1][-1], line, layout):
-            found[-1].append(line)
+        if paragraphs and not _begins_paragraph(paragraphs[-1][0], paragraphs[-1][-1], line, layout):
+            paragraphs[-1].append(line)
         else:
-            found.append([line])
-    return [joiner.join([line.text for line in paragraph]) for paragraph in found]
+            paragraphs.append([line])
+    return [joiner.join([line.text for line in paragraph]) for paragraph in paragraphs]
 
 
 def _begins_paragraph(first: Line, before: Line, line: Line, layout: _Layout) -> bool:
