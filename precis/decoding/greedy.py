@@ -42,7 +42,8 @@ class GreedySearch:
         if not self.params.has_no_processors:
             logits = apply_logits_processors(np.array([self.sequence]), logits[None], self.params)[0]
         token = int(logits.argmax())
-        self.append(token, float(logits[token]) - log_sum_exp(logits))
+        log_sum = log_sum_exp(logits)
+        self.append(token, float(logits[token]) - log_sum)
         return token
 
     def append(self, token: int, log_probability: float) -> None:

@@ -69,7 +69,7 @@ def test_the_last_precision_gets_a_certificate_of_trust(run, monkeypatch, tmp_pa
     monkeypatch.setattr(certificate, "MIN_PAIRS", 20)
     edit_run(run, lambda info: info["recipe"]["export"].update({"rouge_tolerance": 3.0, "rouge_interval": 6.0}))
     assert main([str(run), "--precision", "int8", "fp32", "--labels", str(labels)]) == 0
-    assert "of its summaries are judged in --labels" in " ".join(capsys.readouterr().out.split())
+    assert "of its summaries are judged in --labels" in " ".join(capsys.readouterr().err.split())
     assert open_bundle(run / "bundle").manifest.trust is None
     manifest = open_bundle(run / "bundle-int8").manifest
     assert manifest.extraction_trust is None, "the recipe generates"
@@ -113,8 +113,8 @@ def test_manifests_state_precision_placement_and_nodes_kept_in_fp32(converted):
     int8, fp16 = (json.loads((converted / f"bundle-{p}/manifest.json").read_text()) for p in ("int8", "fp16"))
     assert (int8["precision"], fp16["precision"]) == ("int8", "fp16")
     assert int8["providers"] == ["CPUExecutionProvider"]
-    # Two decoder layers of q, k, v, o, q, o, wi and wo, and two products with the source; and the output layer.
-    assert int8["node_placement"][DECODER]["CPUExecutionProvider"]["MatMulIntegerToFloat"] == 2 * (8 + 2) + 1
+    # Two decoder layers of qkv, o, q, o, wi and wo, and two products with the source; and the output layer.
+    assert int8["node_placement"][DECODER]["CPUExecutionProvider"]["MatMulIntegerToFloat"] == 2 * (6 + 2) + 1
     assert int8["kept_in_fp32"] == []
     assert 0 < fp16["largest_activation"][ENCODER]["value"] < 65504
     types = {tensor.data_type for tensor in onnx.load(converted / "bundle-fp16" / DECODER).graph.initializer}

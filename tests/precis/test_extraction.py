@@ -47,7 +47,7 @@ def test_choice_and_scores_equal_pytorch(pair, sentences, length_penalty):
         scores = [ranking.scores[index] for index in ranking.selected]
         assert [item.score for item in summary.extracted] == pytest.approx(scores, rel=1e-5, abs=1e-4)
         assert summary.text == ranking.summary == " ".join(" ".join(text[c.start : c.end].split()) for c in expected)
-        others = [score for index, score in enumerate(ranking.scores) if index not in ranking.chosen]
+        others = [score for index, score in enumerate(ranking.scores) if index not in ranking.selected]
         assert summary.margin == (pytest.approx(min(scores) - max(others), rel=1e-5, abs=1e-4) if others else None)
         assert summary.finish_reason == "end"
         tokens = [token for c in expected for token in tokenizer(c.text).input_ids[:-1]]

@@ -31,7 +31,7 @@ def with_targets(rows: list[dict], tokenizer, limit: int = 512) -> Dataset:
 
 
 def test_targets_are_sentences_of_the_part_that_is_read(tokenizer):
-    rows = gazette("train")[:20]
+    rows = gazette("train")[:60]
     pairs = with_targets(rows, tokenizer, limit=128)
     assert pairs["document"] == [row["document"] for row in rows]
     for row in pairs:
@@ -42,7 +42,7 @@ def test_targets_are_sentences_of_the_part_that_is_read(tokenizer):
 
 
 def test_targets_of_a_set_on_disk_are_on_disk(tokenizer, tmp_path):
-    path = write_jsonl(tmp_path / "own.jsonl", gazette("train")[:20])
+    path = write_jsonl(tmp_path / "own.jsonl", gazette("train")[:60])
     recipe = Recipe(model={"name": "unused"}, data={"train": str(path)}, training={"objective": "extract"})
     pairs = load_pairs(recipe.data, 0).train
     weights = fit_features(ranked_pairs(pairs, tokenizer, recipe))
