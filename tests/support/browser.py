@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
@@ -13,6 +13,17 @@ FLAGS = [
 TIMEOUT_SECONDS = 60  # generous, since the machine runs other work too
 
 expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
+
+
+def set_number(page: Page, name: str, value: str) -> None:
+    """Sets a number under "Advanced", again where Gradio sets its first value only after it has been drawn."""
+    number = page.get_by_label(f"number input for {name}")
+    for _ in range(20):
+        number.fill(value)
+        page.wait_for_timeout(200)
+        if number.input_value() == value:
+            return
+    pytest.fail(f"{name} does not become {value}")
 
 
 @pytest.fixture(scope="module")  # Playwright leaves its event loop running, and tests of other modules start their own

@@ -14,6 +14,7 @@ from precis import Engine, GenerationParams
 from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
 from tests.support import documents
+from tests.support.browser import set_number
 
 DOCUMENT = gazette("validation")[2]["document"]
 SENTENCES = ["The ferry to Lund is late for the third day.", "Anna Berg says 40 cars wait at the quay since Monday."]
@@ -55,8 +56,8 @@ def test_summary_grows_and_the_snippets_repeat_it(visit, served_engine):
     page = visit()
     page.get_by_role("button", name="Advanced").click()
     page.get_by_label("In its own words").check()
-    page.get_by_label("number input for Longest").fill("200")
-    page.get_by_label("number input for Shortest").fill("120")
+    set_number(page, "Longest", "200")
+    set_number(page, "Shortest", "120")
     page.evaluate(
         """() => { window.seen = []; new MutationObserver(() => {
              const text = document.querySelector('#summary')?.textContent.trim();
@@ -247,9 +248,9 @@ def test_base_model_is_compared_where_its_bundle_exists(visit, served_bundle):
 def start_long(page):
     page.get_by_role("button", name="Advanced").click()
     page.get_by_label("In its own words").check()
-    page.get_by_label("number input for Longest").fill("256")
-    page.get_by_label("number input for Shortest").fill("128")
-    page.get_by_label("number input for Beams").fill("8")
+    set_number(page, "Longest", "256")
+    set_number(page, "Shortest", "128")
+    set_number(page, "Beams", "8")
     page.text.fill(LONG)
     page.go.click()
 

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from bento.page import limits
 from precis.grounding.evidence import find_evidence
 from tests.conftest import gazette
+from tests.support.browser import set_number
 
 pytestmark = pytest.mark.usefixtures("browser")
 
@@ -105,9 +106,9 @@ def test_stopped_batch_keeps_finished_rows(visit, tmp_path):
     page = visit()
     page.get_by_role("button", name="Advanced").click()
     page.get_by_label("In its own words").check()
-    page.get_by_label("number input for Longest").fill("256")
-    page.get_by_label("number input for Shortest").fill("128")
-    page.get_by_label("number input for Beams").fill("8")
+    set_number(page, "Longest", "256")
+    set_number(page, "Shortest", "128")
+    set_number(page, "Beams", "8")
     page.get_by_role("tab", name="Several texts").click()
     text = " ".join(row["document"] for row in gazette("train")[:40])[:39_000]
     paths = [tmp_path / f"{at}.txt" for at in range(3)]

@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from precis import GenerationParams
 from tests.conftest import gazette
+from tests.support.browser import set_number
 
 DOCUMENT, OTHER = (row["document"] for row in gazette("validation")[2:4])
 
@@ -22,7 +23,7 @@ def test_text_options_and_summary_survive_reload_and_back(visit, served_engine):
     page = visit()
     page.get_by_label("Medium: 3 sentences").check()
     page.get_by_role("button", name="Advanced").click()
-    page.get_by_label("number input for Beams").fill("3")
+    set_number(page, "Beams", "3")
     summarize(page, DOCUMENT)
     expected = served_engine.generate([DOCUMENT], GenerationParams(mode="extract", sentences=3))[0].text
     status = page.status.text_content()
@@ -57,7 +58,7 @@ def test_summary_of_another_text_or_options_is_marked_as_stale(visit):
     page.text.fill(DOCUMENT)
     expect(stale).to_be_hidden()
     page.get_by_role("button", name="Advanced").click()
-    page.get_by_label("number input for Favour length").fill("1.5")
+    set_number(page, "Favour length", "1.5")
     expect(stale).to_be_visible()
     page.go.click()
     expect(stale).to_be_hidden()

@@ -157,7 +157,7 @@ def test_list_is_prefilled_before_its_first_step_unless_others_run(bundle, monke
         wait_until(lambda: alone or engine.stats().running_rows == 1)
         runner = engine._scheduler.batch.runner
         decode, step_rows = runner.decode, []
-        monkeypatch.setattr(runner, "decode", lambda ids: step_rows.append(len(ids)) or decode(ids))
+        monkeypatch.setattr(runner, "decode", lambda ids, *rest: step_rows.append(len(ids)) or decode(ids, *rest))
         texts, new_tokens, max_prefill_tokens = 20, 6, runner.kv_cache.max_prefill_tokens
         assert texts * LIMIT > 3 * max_prefill_tokens
         params = GenerationParams(max_new_tokens=new_tokens, min_new_tokens=new_tokens, long_text="truncate")
