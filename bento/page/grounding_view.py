@@ -51,11 +51,11 @@ def summary_html(summary: str, unsupported: list[Span], sentences: Sequence[str]
     return Markup(f'<ul class="gist" data-plain="{escape(summary)}">{"".join(items)}</ul>')
 
 
-def verdict_html(evidence: Evidence, trust: float | None) -> Markup:
+def verdict_html(evidence: Evidence, trust: float | None, *, extracted: bool = False) -> Markup:
     """Whether the summary stands in the text, and how far it can be trusted if the bundle has a certificate."""
     kind = "good" if evidence.grounding.verbatim and not evidence.unsupported else "check"
-    sentences = grounding_report(evidence) if trust is None else f"{grounding_report(evidence)} {trust_report(trust)}"
-    return Markup(f'<strong class="verdict {kind}">{escape(sentences)}</strong>')
+    promise = "" if trust is None else f" {escape(trust_report(trust, extracted=extracted))}"
+    return Markup(f'<strong class="verdict {kind}">{escape(grounding_report(evidence))}</strong>{promise}')
 
 
 def source_html(document: str, evidence: Evidence, prefix: str = "evidence") -> Markup:

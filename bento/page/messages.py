@@ -90,11 +90,12 @@ def grounding_report(evidence: Evidence) -> str:
     return f"{sentence} {unsupported_report(evidence.unsupported)}".strip()
 
 
-def trust_report(trust: float) -> str:
+def trust_report(trust: float, *, extracted: bool) -> str:
     """What the bundle's certificate says of summaries with this much trust (docs/trust.md), in a sentence."""
+    fault = "are clearly worse than the text's first sentence" if extracted else "fail an automatic check"
     if not trust:
-        return "Summaries rated like this one are wrong too often to promise anything."
-    return f"Of summaries rated like this one, at most {1 - trust:.0%} are wrong."
+        return f"Of summaries rated like this one, too many {fault} to promise anything."
+    return f"Of summaries rated like this one, at most {1 - trust:.0%} {fault}."
 
 
 def unsupported_report(unsupported: list[Span]) -> str:

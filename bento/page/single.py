@@ -158,7 +158,7 @@ class SingleText:
         assert evidence is not None  # it was asked for
         report = escape(summary_report(text, done, waited))
         if not (done.summary.already_short or done.summary.unsupported_language):
-            report = verdict_html(evidence, assessment.trust) + " " + report
+            report = verdict_html(evidence, assessment.trust, extracted=bool(done.summary.extracted)) + " " + report
         as_html = summary_html(summary, evidence.unsupported, done.sentences)
         service = snippets.service_url(address)
         # Of a long document only what matters is sent to the browser a second time, and no request repeats it.

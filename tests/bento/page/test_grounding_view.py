@@ -70,5 +70,7 @@ def test_verdict_says_in_words_how_far_a_summary_can_be_trusted():
     assert Parsed(verdict_html(copied, None)).text == "Word for word from the text."
     assert 'class="verdict good"' in verdict_html(copied, None)
     assert 'class="verdict check"' in verdict_html(joined, None)
-    assert Parsed(verdict_html(copied, 0.8)).text.endswith("Of summaries rated like this one, at most 20% are wrong.")
-    assert Parsed(verdict_html(copied, 0.0)).text.endswith("wrong too often to promise anything.")
+    assert Parsed(verdict_html(copied, 0.8)).text.endswith("like this one, at most 20% fail an automatic check.")
+    extracted = Parsed(verdict_html(copied, 0.8, extracted=True)).text
+    assert extracted.endswith("at most 20% are clearly worse than the text's first sentence.")
+    assert Parsed(verdict_html(copied, 0.0)).text.endswith("too many fail an automatic check to promise anything.")
