@@ -25,9 +25,9 @@ async def main():
     small = [small for _, small in blocks]
     sum(range(10_000_000))  # work
     del blocks
-    kept = resident_mb() - before
+    growth = resident_mb() - before
     await asyncio.sleep(2)
-    print(kept, resident_mb() - before)
+    print(growth, resident_mb() - before)
 
 asyncio.run(main())
 """
@@ -36,5 +36,5 @@ asyncio.run(main())
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps freed memory and can be asked to return it")
 def test_freed_memory_is_returned():
     output = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    kept, afterwards = map(int, output.split())
-    assert afterwards < kept / 3
+    growth, afterwards = map(int, output.split())
+    assert afterwards < growth / 3

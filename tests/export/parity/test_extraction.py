@@ -68,12 +68,12 @@ def test_wrong_scores_and_another_choice_fail(extractive_run):
             return [np.array([[0, 4]], np.float32) for _ in inputs]
 
     places = [ExtractedSentence(0, 9, -1.5)]
-    left = Stub("a", ["One.", "Two."], [places, places])
+    first = Stub("a", ["One.", "Two."], [places, places])
     moved = [dataclasses.replace(places[0], score=-1.4)]
 
-    def reasons(right, exact=True):
+    def reasons(second, exact=True):
         comparison = Comparison(recipe, encode(tokenizer, ["x", "y"], recipe), ["x", "y"], ["One.", "Two."])
-        return comparison.compare([(left, right)], left, exact)[0].report.reasons
+        return comparison.compare([(first, second)], first, exact)[0].report.reasons
 
     assert reasons(Stub("b", ["One.", "Two."], [places, places])) == []
     near = [dataclasses.replace(places[0], score=-1.4989)]

@@ -10,15 +10,15 @@ from tests.export.parity.test_comparison import SUMMARIES, StubSystem, compare
 
 def test_limit_of_logits_grows_with_them():
     for size, passed in ((1, False), (100, True)):
-        left, right = ([[size, -size + change]] for change in (0, 0.005))
-        link = compare(StubSystem("a", SUMMARIES, left), StubSystem("b", SUMMARIES, right), exact=True)
+        first, second = ([[size, -size + change]] for change in (0, 0.005))
+        link = compare(StubSystem("a", SUMMARIES, first), StubSystem("b", SUMMARIES, second), exact=True)
         assert (link.report.passed, link.report.max_logit) == (passed, size)
         assert link.report.max_abs_logit_difference == pytest.approx(0.005, rel=1e-3)
 
 
 def test_lossy_comparison_sees_other_tokens_and_distributions_behind_equal_rouge():
-    left = StubSystem("a", SUMMARIES, [[0, 2]])
-    preferred = compare(left, StubSystem("b", SUMMARIES, [[2.01, 2]]), False).report
+    first = StubSystem("a", SUMMARIES, [[0, 2]])
+    preferred = compare(first, StubSystem("b", SUMMARIES, [[2.01, 2]]), False).report
     # Sum of p log(p / q) over both tokens.
     p = 1 / (1 + np.exp(2)), 1 / (1 + np.exp(-2))
     q = 1 / (1 + np.exp(-0.01)), 1 / (1 + np.exp(0.01))
@@ -27,7 +27,7 @@ def test_lossy_comparison_sees_other_tokens_and_distributions_behind_equal_rouge
         "the next tokens' distributions diverge by 0.332 nats, allowed 0.02",
         "0.0% of next tokens are equal, at least 85% have to be",
     ]
-    assert compare(left, StubSystem("b", SUMMARIES, [[0.1, 2]]), False).report.passed
+    assert compare(first, StubSystem("b", SUMMARIES, [[0.1, 2]]), False).report.passed
 
 
 def test_lossy_comparison_allows_rouge_differences_within_its_limits():
@@ -41,18 +41,18 @@ def test_lossy_comparison_allows_rouge_differences_within_its_limits():
 
 
 def test_rouge_that_is_0_everywhere_is_no_verdict():
-    left, right = (StubSystem(name, ["Nothing."] * 3, [[1, 2]]) for name in "ab")
-    link = compare(left, right, False)
+    first, second = (StubSystem(name, ["Nothing."] * 3, [[1, 2]]) for name in "ab")
+    link = compare(first, second, False)
     assert (link.report.passed, has_rouge(link.report)) == (True, False)
     assert "ROUGE is 0 for both on every document and compares nothing" in summarize([link])
-    assert not compare(left, StubSystem("c", ["Nothing."] * 3, [[2, 1]]), False).report.passed
-    assert has_rouge(compare(left, StubSystem("d", SUMMARIES, [[1, 2]]), False).report)
+    assert not compare(first, StubSystem("c", ["Nothing."] * 3, [[2, 1]]), False).report.passed
+    assert has_rouge(compare(first, StubSystem("d", SUMMARIES, [[1, 2]]), False).report)
 
 
 def test_infinite_logits_fail():
-    left, right = StubSystem("a", SUMMARIES, [[1, np.inf]]), StubSystem("b", SUMMARIES, [[1, 2]])
+    first, second = StubSystem("a", SUMMARIES, [[1, np.inf]]), StubSystem("b", SUMMARIES, [[1, 2]])
     for exact in (True, False):
-        assert compare(left, right, exact).report.reasons == ["some logits are NaN or infinite"]
+        assert compare(first, second, exact).report.reasons == ["some logits are NaN or infinite"]
 
 
 def test_only_the_first_documents_are_listed():

@@ -96,7 +96,7 @@ def test_certificates_of_random_splits_keep_their_promise_on_the_other_pairs(emb
     random, splits = np.random.default_rng(0), 1000
     shares = (0.05, 0.1, 0.15, 0.2, 0.3)
     released: dict[float, list[float]] = {alpha: [] for alpha in shares}
-    kept = dict.fromkeys(shares, 0)
+    fulfilled = dict.fromkeys(shares, 0)
     for _ in range(splits):
         order = random.permutation(len(values))
         own, tested = order[: len(order) * 2 // 3], order[len(order) * 2 // 3 :]
@@ -106,7 +106,9 @@ def test_certificates_of_random_splits_keep_their_promise_on_the_other_pairs(emb
             if level.alpha in shares:
                 passed = risks <= (-1 if level.max_risk is None else level.max_risk)
                 released[level.alpha].append(float(passed.mean()))
-                kept[level.alpha] += not passed.any() or wrong[tested][passed].mean() <= level.alpha
+                fulfilled[level.alpha] += not passed.any() or wrong[tested][passed].mean() <= level.alpha
     for alpha in shares:
-        print(f"{alpha:.0%}: kept in {kept[alpha] / splits:.1%} of splits, released {np.mean(released[alpha]):.1%}")
-        assert kept[alpha] >= CONFIDENCE * splits
+        print(
+            f"{alpha:.0%}: kept in {fulfilled[alpha] / splits:.1%} of splits, released {np.mean(released[alpha]):.1%}"
+        )
+        assert fulfilled[alpha] >= CONFIDENCE * splits

@@ -24,18 +24,18 @@ def test_figures_equal_those_computed_by_hand():
 
 
 def test_divergence_equals_that_of_torch():
-    left, right = (torch.tensor(logits).log_softmax(-1) for logits in (LEFT, RIGHT))
-    expected = torch.nn.functional.kl_div(right, left, reduction="none", log_target=True).sum(-1)
+    first, second = (torch.tensor(logits).log_softmax(-1) for logits in (LEFT, RIGHT))
+    expected = torch.nn.functional.kl_div(second, first, reduction="none", log_target=True).sum(-1)
     np.testing.assert_allclose(divergence(LEFT, RIGHT), expected.numpy(), rtol=1e-5, atol=1e-7)
     difference = LogitDifference()
     difference.add(LEFT, RIGHT)
     assert difference.mean_divergence == pytest.approx(float(expected.mean()), rel=1e-5)
 
 
-@pytest.mark.parametrize(("left", "right"), [(np.nan, 1), (1, np.nan), (np.inf, 1), (1, -np.inf), (np.inf, np.inf)])
-def test_logits_that_are_not_finite_are_never_rounding(left, right):
+@pytest.mark.parametrize(("first", "second"), [(np.nan, 1), (1, np.nan), (np.inf, 1), (1, -np.inf), (np.inf, np.inf)])
+def test_logits_that_are_not_finite_are_never_rounding(first, second):
     difference = LogitDifference()
-    difference.add(np.array([[left, 0]], np.float32), np.array([[right, 0]], np.float32))
+    difference.add(np.array([[first, 0]], np.float32), np.array([[second, 0]], np.float32))
     difference.add(LEFT, LEFT)
     assert not difference.is_rounding(1.0)
     assert difference.max_abs is None

@@ -43,7 +43,7 @@ def stub_run(tmp_path_factory):
         out = f"{folder or tmp_path_factory.mktemp('out')}/{name}"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(job.BulkJob, "load_engine", lambda self: engine())
-            said = summarize_files(
+            report = summarize_files(
                 list(map(str, inputs)),
                 out,
                 bundle,
@@ -52,6 +52,6 @@ def stub_run(tmp_path_factory):
                 trust=TrustParams(),
             )
         rejects = Path(f"{out}.rejects.jsonl")
-        return Done(Path(out), lines(rejects) if rejects.exists() else [], said)
+        return Done(Path(out), lines(rejects) if rejects.exists() else [], report)
 
     return run

@@ -69,12 +69,12 @@ def test_cancelled_rankings_leave_unfinished(queue, scorer):
     queue.admit(sequences)
     assert queue.step() == []
     cancelled += [0, 1]
-    left = queue.step()
-    assert left[:2] == sequences[:2]
-    assert {sequence.finish_reason for sequence in left[:2]} == {""}
+    finished = queue.step()
+    assert finished[:2] == sequences[:2]
+    assert {sequence.finish_reason for sequence in finished[:2]} == {""}
     while queue.sequences:
-        left = queue.step()
-    assert left == [sequences[2]]
+        finished = queue.step()
+    assert finished == [sequences[2]]
     assert scorer.begun == [([0], 2), ([2], 2)]
 
 

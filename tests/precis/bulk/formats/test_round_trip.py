@@ -279,12 +279,12 @@ def check_parquet(data, folder, stub_run):
     after = pq.ParquetFile(done.out).read()
     assert after.schema.names == [*before.schema.names, *ADDED]
     rejected = {reject["row"] - 1 for reject in done.rejects}
-    kept = [i for i in range(before.num_rows) if i not in rejected]
+    accepted = [i for i in range(before.num_rows) if i not in rejected]
     rest = after.drop_columns(ADDED)
     assert rest.schema.equals(before.schema, check_metadata=True)
-    assert rest.equals(pa.concat_tables([before[:0], *(before.slice(i, 1) for i in kept)]))
+    assert rest.equals(pa.concat_tables([before[:0], *(before.slice(i, 1) for i in accepted)]))
     documents = before["document"].to_pylist()
-    assert after["summary"].to_pylist() == [documents[i][::-1] for i in kept]
+    assert after["summary"].to_pylist() == [documents[i][::-1] for i in accepted]
     assert all(documents[i] is None or "council" not in documents[i] for i in rejected)
     for reject in done.rejects:
         assert reject["content"]["document"] == documents[reject["row"] - 1]
