@@ -216,7 +216,8 @@ def main(argv: list[str]) -> int:
     output = options.output or (RESULT if to_repository else None)
     result = json.loads(output.read_text()) if output and output.exists() else {}
     if not options.output:  # a part is measured as a whole
-        result = {key: value for key, value in result.items() if key not in (*parts, "failed")}
+        replaced = {"failed", *("mixed_load" if part == "mixed" else part for part in parts)}
+        result = {key: value for key, value in result.items() if key not in replaced}
     result |= {"machine": processor(), "threads": default_threads()}
     result |= {"source_tokens": sizes.source, "new_tokens": sizes.new, "rounds": sizes.rounds}
 
