@@ -217,6 +217,12 @@ def _index(values, indices):
     return opset18.Gather(values, index, axis=0)
 
 
+def _linear(values, weight, bias=None):
+    """A product without bias, as T5's are. The exporter's own is Gemm for two dimensions, which is not converted."""
+    assert bias is None
+    return opset18.MatMul(values, opset18.Transpose(weight, perm=[1, 0]))
+
+
 def _rsqrt(values):
     """As a division, which ONNX Runtime fuses with the rest of T5's norm."""
     return opset18.Div(_constant(1.0, np.float32), opset18.Sqrt(values))
@@ -224,6 +230,7 @@ def _rsqrt(values):
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.index.Tensor: _index,
+    torch.ops.aten.linear.default: _linear,
     torch.ops.aten.rsqrt.default: _rsqrt,
     torch.ops.precis.attention.default: _attention,
     torch.ops.precis.cached_attention.default: _cached_attention,
