@@ -47,7 +47,7 @@ class CountingBatch:
         ready = [item for item in self._active if item.is_ranking and item.priority() is not None]
         ranking = min(ready, key=lambda item: item.priority(), default=None)
         self.last_ranking = RankingTurn({ranking: 30} if ranking else {}, self.step_seconds)
-        left = []
+        finished = []
         for sequence in [*self._active]:
             if sequence.is_ranking and sequence is not ranking and not sequence.is_cancelled():
                 continue
@@ -60,8 +60,8 @@ class CountingBatch:
             if sequence.finish_reason or sequence.is_cancelled():
                 del self._active[sequence]
                 self.kv_cache.free_rows += sequence.rows
-                left.append(sequence)
-        return left
+                finished.append(sequence)
+        return finished
 
     def clear(self) -> list[Sequence]:
         sequences = self.sequences

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from precis import GenerationParams
 from precis.bundle.manifest import FORMAT, sha256
 from tests.conftest import gazette
 
@@ -45,6 +46,15 @@ def reference(model, tokenizer, text: str, settings: dict) -> tuple[list[int], s
     inputs = tokenizer("summarize: " + text, truncation=True, max_length=LIMIT, return_tensors="pt")
     tokens = model.generate(**inputs, **settings)[0].tolist()
     return [t for t in tokens if t not in (0, 1)], tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+def assert_batch_equals_transformers(model, tokenizer, engine, settings: dict) -> None:
+    """The engine's summaries of texts in one batch are those that transformers gives of each text alone."""
+    texts = [*TEXTS, ODD * 4]
+    summaries = engine.generate(texts, GenerationParams(**settings, long_text="truncate", passthrough=False))
+    for text, summary in zip(texts, summaries, strict=True):
+        assert (summary.token_ids, summary.text) == reference(model, tokenizer, text, settings)
+        assert summary.output_tokens == len(summary.token_ids)
 
 
 def reference_scores(model, tokenizer, text: str, settings: dict) -> list[float]:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from precis import Engine, GenerationParams
+from precis import Engine
 from precis.bundle.names import DECODER
 from precis.bundle.verify import open_bundle
 from precis.runtime.kv_cache import Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner import new_model_runner
 from tests.conftest import ROOT
-from tests.support.engines import ODD, SETTINGS, TEXTS, reference, settings_id
+from tests.support.engines import SETTINGS, assert_batch_equals_transformers, settings_id
 from tests.support.models import exported, tiny_t5
 
 
@@ -28,11 +28,7 @@ def pair(request, tmp_path_factory):
 
 @pytest.mark.parametrize("settings", [*SETTINGS, {"max_new_tokens": 18, "min_new_tokens": 15}], ids=settings_id)
 def test_batch_equals_transformers_on_each_text_alone(pair, settings):
-    model, tokenizer, engine = pair
-    texts = [*TEXTS, ODD * 4]
-    summaries = engine.generate(texts, GenerationParams(**settings, long_text="truncate", passthrough=False))
-    for text, summary in zip(texts, summaries, strict=True):
-        assert (summary.token_ids, summary.text) == reference(model, tokenizer, text, settings)
+    assert_batch_equals_transformers(*pair, settings)
 
 
 @pytest.mark.parametrize("vocab_size", [8101, 8190, 80000])
