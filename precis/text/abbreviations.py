@@ -29,7 +29,7 @@ Mlle Hr Fr Supt Insp Cllr Pres Amb Atty Det Cpl Pvt
 """)
 _BEFORE_NUMBERS = _words("""
 no nos nr n° vol vols fig figs eq eqs sec secs sect ch chap art arts p pp para paras ref refs tel ext app tab pt ver l
-ll op
+ll op c fl
 """)
 _DATES = _words("Jan Feb Mar Apr Jun Jul Aug Sept Sep Oct Nov Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun")
 _INNER = _words("e.g i.e cf v vs viz approx ca incl resp esp")  # never the last word

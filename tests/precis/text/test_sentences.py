@@ -42,6 +42,7 @@ ABBREVIATIONS = [
     "Gov. J. Ruiz and Sen. T. Day (D-Ohio) agreed.| The bill passed.",
     "He lives on St. John St. near the dam.| It is quiet.",
     "No. 7 won.| No. 9 came last.",
+    "Norton (c. 1818 – 1880) was a merchant.| He died.",
     "Is the answer no?| No.| It is yes.",
     "Mt. Kea is high.| Ft. Bell is not.",
     "The work took 3 hrs. and 20 min. in all.| It held.",
