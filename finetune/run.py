@@ -181,7 +181,7 @@ def _prepare_data(
     description = provenance.data_source(recipe, pairs).model_dump(exclude_unset=True) | {
         "train_pairs": len(train_set),
         "validation_pairs": len(validation_set),
-        "left_out_empty": pairs.dropped,
+        "skipped_empty": pairs.dropped,
         "train_cut": {"documents": report.splits.train.documents_cut, "summaries": report.splits.train.summaries_cut},
         "report": report,
     }

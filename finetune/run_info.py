@@ -21,7 +21,7 @@ class SplitReport(Record):
     """Counts of one split. Lengths are in tokens, with prefix and end token: [median, 95th percentile, longest]."""
 
     pairs: int
-    left_out_empty: int
+    skipped_empty: int
     document_tokens: list[int]
     summary_tokens: list[int]
     documents_cut: int
@@ -48,7 +48,7 @@ class DataReport(Record):
 class TrainingData(DataSource):
     """Where the pairs come from, and their counts. `train_cut` counts truncated documents and summaries."""
 
-    left_out_empty: dict[str, int] = Field(default_factory=dict)
+    skipped_empty: dict[str, int] = Field(default_factory=dict)
     train_cut: dict[str, int] = Field(default_factory=dict)
     report: DataReport | None = None
 

@@ -37,7 +37,7 @@ def _split_report(pairs: Dataset, documents: int, encoded: Dataset, dropped: int
     document_tokens, summary_tokens = (token_counts(encoded, f"{name}_tokens") for name in ("document", "summary"))
     return SplitReport(
         pairs=len(pairs),
-        left_out_empty=dropped,
+        skipped_empty=dropped,
         document_tokens=_percentiles(document_tokens),
         summary_tokens=_percentiles(summary_tokens),
         documents_cut=int((document_tokens > data.max_document_tokens).sum()),
@@ -113,7 +113,7 @@ def _rows(report: DataReport) -> list[tuple[str, list[str]]]:
 
     return [
         ("pairs", [f"{split.pairs:,}" for split in splits]),
-        ("left out: no document or no summary", [f"{split.left_out_empty:,}" for split in splits]),
+        ("left out: no document or no summary", [f"{split.skipped_empty:,}" for split in splits]),
         ("document tokens: median / 95% / longest", [lengths(split.document_tokens) for split in splits]),
         ("summary tokens: median / 95% / longest", [lengths(split.summary_tokens) for split in splits]),
         ("documents cut", [share(split.documents_cut, split) for split in splits]),

@@ -32,7 +32,7 @@ def report(tmp_path):
 
 def test_counts_equal_those_made_by_hand(report):
     train, validation = report.splits.train, report.splits.validation
-    assert (train.pairs, train.left_out_empty, train.duplicate_documents) == (5, 3, 1)
+    assert (train.pairs, train.skipped_empty, train.duplicate_documents) == (5, 3, 1)
     assert (train.documents_cut, train.summaries_cut) == (1, 1)
     assert train.document_tokens == [4, 26, 31]  # 2 3 4 4 31: the 95th percentile lies 0.8 of the way from 4 to 31
     assert (validation.pairs, report.leaks) == (2, 1)

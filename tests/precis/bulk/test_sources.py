@@ -28,8 +28,8 @@ def folder(tmp_path):
 def test_every_file_of_a_folder_is_read_or_named(folder):
     inputs = find_inputs([str(folder)])
     assert [source.name for source in inputs.sources] == [f"{folder}/a.csv", f"{folder}/deep/B.CSV"]
-    left_out = [".hidden.csv", "_SUCCESS", "broken.csv", "c.txt", "deep/up", "no_suffix", "pipe.csv"]
-    assert inputs.not_read == [f"{folder}/{name}" for name in left_out]
+    skipped = [".hidden.csv", "_SUCCESS", "broken.csv", "c.txt", "deep/up", "no_suffix", "pipe.csv"]
+    assert inputs.not_read == [f"{folder}/{name}" for name in skipped]
 
 
 @pytest.mark.timeout(60)  # waiting for a writer would take for ever
