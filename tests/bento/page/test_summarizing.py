@@ -32,9 +32,10 @@ def test_last_state_is_the_engines_summary(engine):
 def test_cancelling_frees_the_queue_and_the_engine(engine):
     async def scenario():
         queue = AdmissionQueue()
-        params = GenerationParams(mode="write", num_beams=8, max_new_tokens=512, min_new_tokens=400)
+        params = GenerationParams(mode="write", num_beams=2, max_new_tokens=250, min_new_tokens=250)
         task = asyncio.create_task(collect(engine, queue, LONG, params))
         while engine.stats().running_rows == 0:
+            assert not task.done(), task.exception()
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
