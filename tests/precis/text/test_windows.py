@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precis.grounding.numerals import NUMBER
-from precis.grounding.words import _WORD
+from precis.grounding.words import WORD
 from precis.text import windows
 
 TEXTS = st.text(alphabet="ab .,-1'\u0301", max_size=300)
@@ -20,7 +20,7 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(windows, "MARGIN", 90)
 
 
-@pytest.mark.parametrize("pattern", [_WORD, NUMBER], ids=["words", "numbers"])
+@pytest.mark.parametrize("pattern", [WORD, NUMBER], ids=["words", "numbers"])
 @given(text=st.one_of(TEXTS, PHRASES.map(" ".join), PHRASES.map("-".join)).map(lambda text: text * 3))
 def test_matches_are_those_of_the_whole_text(pattern, text):
     expected = [match.span() for match in pattern.finditer(text)]
