@@ -93,7 +93,7 @@ class _Source:
 
 def align(document: str, summary: str, check: Callable[[], None] = lambda: None) -> Alignment:
     """The alignment of `summary` with `document`; `check` is called now and then, and what it raises ends it."""
-    aligner = Aligner(document, summary)
+    aligner = Aligner(document, summary, list(sentence_spans(summary)))
     for token in source_tokens(document, list(sentence_spans(document)), aligner.matters, check):
         aligner.read(token)
     return aligner.alignment()
@@ -102,9 +102,9 @@ def align(document: str, summary: str, check: Callable[[], None] = lambda: None)
 class Aligner:
     """Aligns a summary with its document, whose tokens it reads in order: all signs, and the words that matter."""
 
-    def __init__(self, document: str, summary: str) -> None:
+    def __init__(self, document: str, summary: str, sentences: list[tuple[int, int]]) -> None:
         self._document = document
-        self._sentences = [part for span in sentence_spans(summary) if (part := list(text_tokens(summary, *span)))]
+        self._sentences = [part for span in sentences if (part := list(text_tokens(summary, *span)))]
         forms = [form for part in self._sentences for form in (*(token.form for token in part), SEPARATOR)]
         self._automaton = SuffixAutomaton(forms)
         self._forms = {*forms, *(form.removesuffix("'s").rstrip("'") for form in forms)}

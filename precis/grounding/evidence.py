@@ -24,7 +24,9 @@ from precis.grounding.index import DocumentIndex, Summary, checked
 from precis.grounding.names import acronym, is_name
 from precis.grounding.numerals import numbers
 from precis.grounding.tokens import source_tokens
+from precis.grounding.verbatim import copied_sentence
 from precis.grounding.words import SMALL_WORDS, Spelling
+from precis.text.sentences import sentence_spans
 
 MAX_SENTENCES = 3  # of the document for one of the summary
 MIN_GAIN = 0.15  # fraction of a summary sentence's weight that a further sentence has to cover
@@ -83,8 +85,14 @@ def find_evidence(document: str, summary: str, check: Callable[[], None] = lambd
 
     `check` is called now and then; what it raises ends the search.
     """
-    parts, aligner = Summary(summary), Aligner(document, summary)
-    index = DocumentIndex(document, parts, check)
+    check()
+    sentences, summary_sentences = list(sentence_spans(document)), list(sentence_spans(summary))
+    if copied := copied_sentence(document, sentences, summary, summary_sentences):
+        number, alignment = copied
+        start, end = sentences[number]
+        return Evidence([Sentence(document[start:end], start, end, 1.0)], [], Grounding(**vars(alignment), novel=[]))
+    parts, aligner = Summary(summary, summary_sentences), Aligner(document, summary, summary_sentences)
+    index = DocumentIndex(document, sentences, parts, check)
 
     def matters(spelling: Spelling) -> bool:
         return aligner.matters(spelling) or index.matters(spelling)
@@ -132,7 +140,7 @@ def _gains(weighted: list[tuple["array[int]", float]], count: int) -> npt.NDArra
     for sentences, _ in weighted:
         places.extend(sentences)
     weights = np.repeat([weight for _, weight in weighted], [len(sentences) for sentences, _ in weighted])
-    return np.bincount(np.array(places, dtype=np.int64), weights, minlength=count)
+    return np.bincount(np.array(places, dtype=np.int64), weights, minlength=count).astype(np.float64, copy=False)
 
 
 def _contains(values: "array[int]", value: int) -> bool:

@@ -10,7 +10,6 @@ from precis.grounding.names import acronym, capitalized_runs, may_be_in_name
 from precis.grounding.numerals import numbers
 from precis.grounding.tokens import SourceToken, source_tokens
 from precis.grounding.words import HYPHEN, Spelling, Word, stem, words
-from precis.text.sentences import sentence_spans
 
 CHECK_INTERVAL = 1024  # words or numbers between two calls of `check`
 
@@ -20,17 +19,17 @@ Item = TypeVar("Item")
 class Summary:
     """A summary's words, numbers and sentences (their spans); `names` has the words of a name by each one of them."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, sentences: list[tuple[int, int]]) -> None:
         self.text = text
         self.words = list(words(text))
         self.numbers = list(numbers(text))
-        self.sentences = list(sentence_spans(text))
+        self.sentences = sentences
         self.names = {word: run for run in capitalized_runs(text, self.words) for word in run}
 
     def words_by_sentence(self) -> list[list[Word]]:
         """The words of each sentence, of sentences that are alike of the first."""
         starts = [word.start for word in self.words]
-        first_of = {}
+        first_of: dict[str, tuple[int, int]] = {}
         for start, end in self.sentences:
             first_of.setdefault(self.text[start:end], (bisect_left(starts, start), bisect_left(starts, end)))
         return [self.words[first:last] for first, last in first_of.values()]
@@ -43,12 +42,14 @@ class DocumentIndex:
     `spans` that hold it, and `keys` the keys, of words and of parts of hyphenated ones, that occur.
     """
 
-    def __init__(self, document: str, summary: Summary, check: Callable[[], None]) -> None:
+    def __init__(
+        self, document: str, spans: list[tuple[int, int]], summary: Summary, check: Callable[[], None]
+    ) -> None:
         self._document, self._check = document, check
         self._wanted = set(map(acronym, summary.names.values()))
         for word in summary.words:
             self._wanted.update((word.key, HYPHEN.sub("", word.key), *word.parts))
-        self.spans = list(sentence_spans(document))
+        self.spans = spans
         self.sentences: dict[str, array[int]] = {}
         self.keys: set[str] = set()
 

@@ -28,6 +28,15 @@ def test_matches_are_those_of_the_whole_text(pattern, text):
         assert [match.span() for match in windows.finditer(pattern, text)] == expected
 
 
+@given(st.one_of(TEXTS, PHRASES.map(" ".join)).map(lambda text: text * 3))
+def test_a_split_text_is_whole_and_has_the_matches_of_the_whole_text(text):
+    pieces = list(windows.split(WORD, text))
+    assert "".join(part for parts in pieces for part in parts) == text
+    expected = WORD.findall(text)
+    if all(len(match) < windows.MARGIN for match in expected):
+        assert [match for parts in pieces for match in parts[1::2]] == expected
+
+
 def test_a_longer_match_is_cut_and_nothing_is_lost():
     matches = [match.group() for match in windows.finditer(re.compile("a+|b"), "a" * 1000 + "b" * 500)]
     assert "".join(matches) == "a" * 1000 + "b" * 500
