@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.grounding.alignment import Aligner, Alignment
-from precis.grounding.index import DocumentIndex, Summary, checked
+from precis.grounding.index import DocumentIndex, SummaryWords, checked
 from precis.grounding.names import acronym, is_name
 from precis.grounding.numerals import numbers
 from precis.grounding.tokens import source_tokens
@@ -91,8 +91,8 @@ def find_evidence(document: str, summary: str, check: Callable[[], None] = lambd
         number, alignment = copied
         start, end = sentences[number]
         return Evidence([Sentence(document[start:end], start, end, 1.0)], [], Grounding(**vars(alignment), novel=[]))
-    parts, aligner = Summary(summary, summary_sentences), Aligner(document, summary, summary_sentences)
-    index = DocumentIndex(document, sentences, parts, check)
+    asked, aligner = SummaryWords(summary, summary_sentences), Aligner(document, summary, summary_sentences)
+    index = DocumentIndex(document, sentences, asked, check)
 
     def matters(spelling: Spelling) -> bool:
         return aligner.matters(spelling) or index.matters(spelling)
@@ -100,14 +100,14 @@ def find_evidence(document: str, summary: str, check: Callable[[], None] = lambd
     for token in source_tokens(document, index.spans, matters, check):
         aligner.read(token)
         index.read(token)
-    unsupported = _unsupported_spans(document, index, parts, check)
+    unsupported = _unsupported_spans(document, index, asked, check)
     alignment = aligner.alignment()
-    grounding = Grounding(**vars(alignment), novel=_novel_words(index, parts, alignment, unsupported))
-    return Evidence(_supporting_sentences(document, index, parts, check), unsupported, grounding)
+    grounding = Grounding(**vars(alignment), novel=_novel_words(index, asked, alignment, unsupported))
+    return Evidence(_supporting_sentences(document, index, asked, check), unsupported, grounding)
 
 
 def _supporting_sentences(
-    document: str, index: DocumentIndex, summary: Summary, check: Callable[[], None]
+    document: str, index: DocumentIndex, summary: SummaryWords, check: Callable[[], None]
 ) -> list[Sentence]:
     """For each sentence of the summary, the sentences that together cover most of its weight, chosen greedily."""
     spans = index.spans
@@ -149,7 +149,9 @@ def _contains(values: "array[int]", value: int) -> bool:
     return at < len(values) and values[at] == value
 
 
-def _unsupported_spans(document: str, index: DocumentIndex, summary: Summary, check: Callable[[], None]) -> list[Span]:
+def _unsupported_spans(
+    document: str, index: DocumentIndex, summary: SummaryWords, check: Callable[[], None]
+) -> list[Span]:
     names = _unsupported_names(index, summary)
     in_names = {at for name in names for at in range(name.start, name.end)}
     missing = {n.start: n for n in summary.numbers if not n.vague and n.start not in in_names}
@@ -167,7 +169,7 @@ def _unsupported_spans(document: str, index: DocumentIndex, summary: Summary, ch
     return sorted([*spans, *names], key=lambda span: span.start)
 
 
-def _unsupported_names(index: DocumentIndex, summary: Summary) -> list[Span]:
+def _unsupported_names(index: DocumentIndex, summary: SummaryWords) -> list[Span]:
     starts = [word.start for word in summary.words]
     firsts = [bisect_left(starts, start) for start, _ in summary.sentences]
     sentence_starts = {starts[first] for first in firsts if first < len(starts)}
@@ -186,7 +188,7 @@ def _unsupported_names(index: DocumentIndex, summary: Summary) -> list[Span]:
 
 
 def _novel_words(
-    index: DocumentIndex, summary: Summary, alignment: Alignment, unsupported: list[Span]
+    index: DocumentIndex, summary: SummaryWords, alignment: Alignment, unsupported: list[Span]
 ) -> list[NovelWord]:
     """The unsupported numbers and names, and the other words of which the document has no form."""
     decided = [(number.start, number.end) for number in summary.numbers]  # by their values

@@ -16,7 +16,7 @@ CHECK_INTERVAL = 1024  # words or numbers between two calls of `check`
 Item = TypeVar("Item")
 
 
-class Summary:
+class SummaryWords:
     """A summary's words, numbers and sentences (their spans); `names` has the words of a name by each one of them."""
 
     def __init__(self, text: str, sentences: list[tuple[int, int]]) -> None:
@@ -43,7 +43,7 @@ class DocumentIndex:
     """
 
     def __init__(
-        self, document: str, spans: list[tuple[int, int]], summary: Summary, check: Callable[[], None]
+        self, document: str, spans: list[tuple[int, int]], summary: SummaryWords, check: Callable[[], None]
     ) -> None:
         self._document, self._check = document, check
         self._wanted = set(map(acronym, summary.names.values()))

@@ -77,7 +77,7 @@ def words(text: str, matters: Callable[[Spelling], bool] = lambda spelling: True
         end += len(parts[-1])
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def spell(match: str) -> Spelling:
     """The spelling of a match of WORD."""
     text = match if match.isalnum() else _POSSESSIVE.sub("", match)
