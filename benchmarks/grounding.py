@@ -3,14 +3,14 @@
     python -m benchmarks.grounding
 
 Corrupts 200 texts of Gazette validation, sentences and reference summaries: a name or number for another one of the
-document, or halves of two sentences. Prints areas under the ROC curve of the embedded bundle's risk, of the marks alone
-(seams, new words, unsupported spans) and of the word check (unsupported spans). Then the share of the summaries of
-Gazette validation that have marks, in percent, and their ROUGE-1, -2 and -L, with and without reranking by grounding.
+document, or halves of two sentences. Prints tables in Markdown: what the certificates of the embedded bundle release;
+areas under the ROC curve of its risk, of the marks alone (seams, new words, unsupported spans) and of the word check
+(unsupported spans); how many summaries of Gazette validation have marks, and their ROUGE, with and without reranking
+by grounding.
 """
 
 import functools
 import itertools
-import json
 import random
 import re
 
@@ -45,9 +45,11 @@ def spliced(text: str, document: str, rng: random.Random) -> str | None:
     return " ".join(words[: len(words) // 2] + other[len(other) // 2 :]) if other else None
 
 
+Table = list[list[object]]
+
 KINDS = {"name": functools.partial(swapped, NAME), "number": functools.partial(swapped, NUMBER), "halves": spliced}
 
-GROUPS = [source + kind for source in ("sentence", "reference") for kind in ("", *(f", {kind}" for kind in KINDS))]
+GROUPS = [f"{source}, {kind}" for source in ("sentence", "reference") for kind in KINDS]
 
 
 def cases(rows: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -81,7 +83,24 @@ def scored(engine: Engine, texts: list[tuple[str, str, str]]) -> list[Summary]:
     return summaries
 
 
-def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, float]]:
+def released(engine: Engine) -> Table:
+    """For each level of the bundle's certificates the shares in percent that each mode releases, and of wrong ones."""
+    certificates = [item for item in (engine.bundle.manifest.trust, engine.bundle.manifest.extraction_trust) if item]
+    table: Table = [
+        ["at most wrong", *(f"{item.mode}: {name}" for item in certificates for name in ("released", "wrong"))]
+    ]
+    for levels in zip(*(item.levels for item in certificates), strict=True):
+        shares = [percent(share) for level in levels for share in (level.released, level.wrong)]
+        table.append([percent(levels[0].alpha), *shares])
+    return table
+
+
+def percent(share: float | None) -> str:
+    """The share in percent; nothing for None."""
+    return "" if share is None else f"{100 * share:.3g}%"
+
+
+def areas(engine: Engine, rows: list[tuple[str, str]]) -> Table:
     """The area under the ROC curve of each measure, by group of corrupted texts."""
     certificate, texts = engine.bundle.manifest.trust, cases(rows)
     assert certificate
@@ -92,27 +111,38 @@ def areas(engine: Engine, rows: list[tuple[str, str]]) -> dict[str, dict[str, fl
         "marks": [sum(value[name] for name in ("seams", "novel", "unsupported")) for value in values],
         "word check": [float(len(item.unsupported)) for item in evidence],
     }
-    groups = {group: [i for i, case in enumerate(texts) if case[0].startswith(group)] for group in GROUPS}
-    return {
-        group: {name: auroc([row[i - 1] for i in places], [row[i] for i in places]) for name, row in measures.items()}
-        for group, places in groups.items()
-    }
+    table: Table = [["text", "corrupted", *measures]]
+    for group in GROUPS:
+        places = [i for i, case in enumerate(texts) if case[0] == group]
+        values_of = [([row[i - 1] for i in places], [row[i] for i in places]) for row in measures.values()]
+        table.append([*group.split(", "), *(auroc(sound, corrupted) for sound, corrupted in values_of)])
+    return table
 
 
-def reranked(engine: Engine, rows: list[tuple[str, str]], num_beams: int, rerank: str) -> list[float]:
-    """The share of marked summaries in percent, and the means of ROUGE-1, -2 and -L."""
+def reranked(engine: Engine, rows: list[tuple[str, str]]) -> Table:
+    """The share of marked summaries, and the means of ROUGE-1, -2 and -L, by beams and reranking."""
     documents, references = [row[0] for row in rows], [row[1] for row in rows]
-    params = GenerationParams(mode="write", num_beams=num_beams, rerank=rerank)
-    texts = [summary.text for summary in engine.generate(documents, params)]
-    marked = [count_marks(find_evidence(*pair)) > 0 for pair in zip(documents, texts, strict=True)]
-    rouge = rouge_by_document(texts, references)
-    means = [100 * np.mean(marked), *(np.mean(rouge[kind]) for kind in ("rouge1", "rouge2", "rougeL"))]
-    return [round(float(mean), 2) for mean in means]
+    table: Table = [["beams", "rerank", "with marks", "ROUGE-1", "ROUGE-2", "ROUGE-L"]]
+    for num_beams, rerank in itertools.product((2, 4), ("none", "grounding")):
+        params = GenerationParams(mode="write", num_beams=num_beams, rerank=rerank)
+        texts = [summary.text for summary in engine.generate(documents, params)]
+        marked = [count_marks(find_evidence(*pair)) > 0 for pair in zip(documents, texts, strict=True)]
+        rouge = rouge_by_document(texts, references)
+        means = [round(float(np.mean(rouge[kind])), 2) for kind in ("rouge1", "rouge2", "rougeL")]
+        table.append([num_beams, rerank, percent(float(np.mean(marked))), *means])
+    return table
+
+
+def show(table: Table) -> None:
+    """Prints the table, of which the first row is the head."""
+    for row in (table[0], ["---" for _ in table[0]], *table[1:]):
+        print("|", " | ".join(str(cell) for cell in row), "|")
+    print(flush=True)
 
 
 if __name__ == "__main__":
     pairs = read(GAZETTE)
     with Engine.load(ROOT / "artifacts/embedded/bundle-int8") as engine:
-        print(json.dumps(areas(engine, pairs), indent=1))
-        for num_beams, rerank in itertools.product((2, 4), ("none", "grounding")):
-            print(f"{num_beams} beams, rerank {rerank}:", *reranked(engine, pairs, num_beams, rerank))
+        show(released(engine))
+        show(areas(engine, pairs))
+        show(reranked(engine, pairs))

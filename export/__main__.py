@@ -53,7 +53,8 @@ def _parse_export(arguments: list[str]) -> tuple[Path, Options]:
         "--labels",
         type=Path,
         metavar="JSONL",
-        help="summaries that people judged (document, summary, label 1 or 0), which calibrate trust",
+        help="summaries that people judged, which calibrate trust in place of the automatic check. Each row has "
+        "document, summary and label, 1 for right and 0 for wrong; docs/trust.md has an example",
     )
     options = parser.parse_intermixed_args(arguments)
     # argparse reads RUN in `--precision fp32 int8 RUN` as one more precision.

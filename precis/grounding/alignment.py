@@ -9,28 +9,23 @@ or stands next to such a span, or is a complete sentence of the summary.
 """
 
 import re
-import unicodedata
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from precis.grounding.suffix_automaton import Match, SuffixAutomaton
-from precis.grounding.words import SMALL_WORDS, key, stem, words
+from precis.grounding.tokens import SourceToken, Token, source_tokens, text_tokens
+from precis.grounding.words import SMALL_WORDS, Spelling, is_negation, key, stem
 from precis.text.sentences import sentence_spans
 
 MIN_WORDS = 3  # of a span; shorter runs occur by chance
 MAX_BETWEEN = 64  # characters between two spans that may be other forms of the same words
-CHECK_INTERVAL = 1024  # words of the document between two calls of `check`
-_NEGATIONS = frozenset(("not", "no", "never", "nor", "neither", "none", "nobody", "nothing", "nowhere", "cannot"))
 # A sentence that begins with one of them speaks of what the sentence before it names.
 _PRONOUNS = "he she it they him her them his hers its their theirs this that these those such who which"
 PRONOUNS = frozenset(_PRONOUNS.split())
 _SENTENCE_END = re.compile("[.!?…।॥؟۔።։。！？｡]")
-_MARKS = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "\u2010": "-", "\u2011": "-"})
-_SIGN = re.compile(r"""[^\w\s.,;:!?'"()]""")
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,6 @@ class Alignment:
     spans: list[AlignedSpan]
 
 
-class _Token(NamedTuple):
-    """A word or sign at text[start:end]; those with equal `form` are the same."""
-
-    form: str
-    start: int
-    end: int
-
-
 SEPARATOR = "\0"  # between the summary's sentences; no document has it
 
 
@@ -106,57 +93,65 @@ class _Source:
 
 def align(document: str, summary: str, check: Callable[[], None] = lambda: None) -> Alignment:
     """The alignment of `summary` with `document`; `check` is called now and then, and what it raises ends it."""
-    sentences = [tokens for span in sentence_spans(summary) if (tokens := list(_tokens(summary, *span)))]
-    automaton = SuffixAutomaton(form for tokens in sentences for form in (*(token.form for token in tokens), SEPARATOR))
-    source = _read(document, automaton, check)
-    matches = iter(automaton.matches())
-    seams: list[Seam] = []
-    spans: list[AlignedSpan] = []
-    copied, complete, previous = 0, True, None
-    for tokens in sentences:
-        places = _places(tokens, [next(matches) for _ in (*tokens, SEPARATOR)][:-1])
-        seams += _seams(tokens, places, previous, source, document)
-        spans += [
-            AlignedSpan(tokens[place.first].start, tokens[place.last].end, *source.span(*place[2:4]))
-            for place in places
-        ]
-        copied += sum(place.last - place.first + 1 for place in places)
-        complete = complete and len(places) == 1
-        previous = places[-1] if places else previous
-    total = sum(map(len, sentences))
-    verbatim = complete and copied == total > 0 and not seams
-    return Alignment(verbatim, round(copied / total, 4) if total else 0.0, seams, spans)
+    aligner = Aligner(document, summary, list(sentence_spans(summary)))
+    for token in source_tokens(document, list(sentence_spans(document)), aligner.matters, check):
+        aligner.read(token)
+    return aligner.alignment()
 
 
-def is_negation(form: str) -> bool:
-    """Whether a word negates, in English."""
-    return form in _NEGATIONS or form.endswith("n't")
+class Aligner:
+    """Aligns a summary with its document, whose tokens it reads in order: all signs, and the words that matter."""
 
+    def __init__(self, document: str, summary: str, sentences: list[tuple[int, int]]) -> None:
+        self._document = document
+        self._sentences = [part for span in sentences if (part := list(text_tokens(summary, *span)))]
+        forms = [form for part in self._sentences for form in (*(token.form for token in part), SEPARATOR)]
+        self._automaton = SuffixAutomaton(forms)
+        self._forms = {*forms, *(form.removesuffix("'s").rstrip("'") for form in forms)}
+        self._source = _Source()
+        self._sentence = self._negation = -1
 
-def _read(document: str, automaton: SuffixAutomaton, check: Callable[[], None]) -> _Source:
-    """Lets the automaton read the document."""
-    source, boundaries = _Source(), sentence_spans(document)
-    sentence, sentence_end, negation = -1, 0, -1
-    for index, token in enumerate(_tokens(document, 0, len(document))):
-        if not index % CHECK_INTERVAL:
-            check()
-        if token.start >= sentence_end:
-            while token.start >= sentence_end:
-                _, sentence_end = next(boundaries, (0, len(document) + 1))
-                sentence += 1
-            negation = -1
-            # What follows a heading or a list's item without a full stop may be joined to it as it stands.
-            if index and _SENTENCE_END.search(document, source.ends[-1], token.start):
-                automaton.restart()
-        if negation < 0 and is_negation(token.form):
-            negation = index
+    def matters(self, spelling: Spelling) -> bool:
+        """Whether words so spelled have to be read."""
+        return spelling.negates or spelling.form in self._forms
+
+    def read(self, token: SourceToken) -> None:
+        """Takes in the next token."""
+        source, index = self._source, len(self._source.starts)
+        is_new = token.sentence != self._sentence
+        # What follows a heading or a list's item without a full stop may be joined to it as it stands.
+        if not token.follows or (is_new and _SENTENCE_END.search(self._document, source.ends[-1], token.start)):
+            self._automaton.restart()
+        if is_new:
+            self._sentence, self._negation = token.sentence, -1
+        if self._negation < 0 and is_negation(token.form):
+            self._negation = index
         source.starts.append(token.start)
         source.ends.append(token.end)
-        automaton.read(token.form, index, sentence, negation)
-    return source
+        self._automaton.read(token.form, index, token.sentence, self._negation)
+
+    def alignment(self) -> Alignment:
+        """The alignment, once all tokens are read."""
+        matches = iter(self._automaton.matches())
+        seams: list[Seam] = []
+        spans: list[AlignedSpan] = []
+        copied, complete, previous = 0, True, None
+        for part in self._sentences:
+            places = _places(part, [next(matches) for _ in (*part, SEPARATOR)][:-1])
+            seams += _seams(part, places, previous, self._source, self._document)
+            spans += [
+                AlignedSpan(part[place.first].start, part[place.last].end, *self._source.span(*place[2:4]))
+                for place in places
+            ]
+            copied += sum(place.last - place.first + 1 for place in places)
+            complete = complete and len(places) == 1
+            previous = places[-1] if places else previous
+        total = sum(map(len, self._sentences))
+        verbatim = complete and copied == total > 0 and not seams
+        return Alignment(verbatim, round(copied / total, 4) if total else 0.0, seams, spans)
 
 
-def _places(tokens: list[_Token], matches: list[Match | None]) -> list[_Place]:
+def _places(tokens: list[Token], matches: list[Match | None]) -> list[_Place]:
     """The spans of one sentence in order; `matches` are those of its tokens."""
     runs = list(_runs(matches, 0, len(matches), MIN_WORDS))
     if not runs:
@@ -190,7 +185,7 @@ def _runs(matches: list[Match | None], first: int, stop: int, shortest: int) -> 
 
 
 def _seams(
-    tokens: list[_Token], places: list[_Place], previous: _Place | None, source: _Source, document: str
+    tokens: list[Token], places: list[_Place], previous: _Place | None, source: _Source, document: str
 ) -> Iterator[Seam]:
     """The seams of one sentence; `previous` is the last span before it."""
     if not places:
@@ -207,18 +202,18 @@ def _seams(
             yield _seam(tokens, before, after, source)
 
 
-def _continues(replaced: list[_Token], between: str) -> bool:
+def _continues(replaced: list[Token], between: str) -> bool:
     """Whether two spans with `between` between them in the document and `replaced` in the summary are one statement.
 
     They are if both are nothing, or if each word is another form of the other side's ("approves" for "approved").
     """
     if len(between) > MAX_BETWEEN:
         return False
-    original = [stem(key(token.form)) for token in _tokens(between, 0, len(between))]
+    original = [stem(key(token.form)) for token in text_tokens(between, 0, len(between))]
     return original == [stem(key(token.form)) for token in replaced] and not _SENTENCE_END.search(between)
 
 
-def _dropped_negation(tokens: list[_Token], places: list[_Place]) -> int | None:
+def _dropped_negation(tokens: list[Token], places: list[_Place]) -> int | None:
     """A negation of the document's sentence that stands before the first span, if the summary's sentence has none."""
     negation, first = places[0].negation, places[0].source_first
     if not 0 <= negation < first or any(place.source_first <= negation <= place.source_last for place in places):
@@ -226,30 +221,5 @@ def _dropped_negation(tokens: list[_Token], places: list[_Place]) -> int | None:
     return None if any(is_negation(token.form) for token in tokens) else negation
 
 
-def _seam(tokens: list[_Token], before: _Place, after: _Place, source: _Source) -> Seam:
+def _seam(tokens: list[Token], before: _Place, after: _Place, source: _Source) -> Seam:
     return Seam(tokens[after.first].start, (source.span(*before[2:4]), source.span(*after[2:4])))
-
-
-def _tokens(text: str, start: int, end: int) -> Iterator[_Token]:
-    """The words and signs of text[start:end] in order."""
-    part, position = text[start:end], 0
-    for word in words(part):
-        yield from _signs(part, position, word.start, start)
-        position = word.end + 2 * (part[word.end : word.end + 2].lower() in ("'s", "’s"))
-        yield _Token(_form(part[word.start : position]), start + word.start, start + position)
-    yield from _signs(part, position, len(part), start)
-
-
-def _signs(text: str, start: int, end: int, offset: int) -> Iterator[_Token]:
-    """The signs between two words; a dash is one before a digit, if a space stands before it."""
-    for match in _SIGN.finditer(text, start, end):
-        at, char = match.start(), match.group()
-        is_minus = char in "-–" and text[at - 1 : at].isspace() and text[at + 1 : at + 2].isdecimal()
-        if is_minus or char in "%‰°&#@" or unicodedata.category(char) in ("Sc", "Sm"):
-            yield _Token(char, offset + at, offset + at + 1)
-
-
-@lru_cache(maxsize=4096)
-def _form(word: str) -> str:
-    """`word` without differences of case, of quotes and dashes, and of Unicode form."""
-    return unicodedata.normalize("NFKC", word).casefold().translate(_MARKS).rstrip("'")

@@ -27,10 +27,12 @@ AFTER_SCALE = f"(?:{'|'.join(f'(?<={word})' for word in SCALES)})"
 SCALED = rf"(?:[{GAP}-](?:{SCALE})){{0,3}}"  # a hundred thousand million
 WORDS = rf"(?:{SMALL}|{SCALE}){SCALED}(?:{AFTER_SCALE}[{GAP}](?:and[{GAP}])?{SMALL}{SCALED}){{0,8}}"
 DIGITS = rf"\d{{1,3}}(?:[{GAP}'’]\d{{3}}){{1,16}}(?!\d)|\d{{1,64}}(?:[.,]\d{{1,64}}){{0,16}}"
+FIRST = "".join(sorted({word[0] for word in (*CARDINALS, *SCALES, *ORDINALS)}))  # most characters begin no number
 NUMBER = re.compile(
+    rf"(?=[\d{FIRST}])(?:"
     rf"(?P<digits>{DIGITS})(?:(?:[{GAP}-]?(?P<scale>{SCALE})|(?P<letter>k|mn|m|bn|tn)"
     rf"|(?P<suffix>st|nd|rd|th))\b)?"
-    rf"|\b(?P<words>{WORDS})\b|\b(?P<ordinal>{'|'.join(ORDINALS)})\b",
+    rf"|\b(?:(?P<words>{WORDS})|(?P<ordinal>{'|'.join(ORDINALS)}))\b)",
     re.IGNORECASE,
 )
 

@@ -2,18 +2,18 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from precis.text.windows import finditer
+from precis.text.windows import split
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"  # scripts without spaces between words: each character is a word
 _LETTER = rf"(?:(?![{_UNSPACED}])[\w\u0300-\u036f])"
 # Repetitions are bounded: what is longer is no word, and normalizing combining marks takes the square of their number.
-_WORD = re.compile(
-    rf"(?:[^\W\d_]\.){{2,32}}|[{_UNSPACED}]"  # first: U.S.
-    rf"|{_LETTER}{{1,64}}(?:['’\-\u2010\u2011]{_LETTER}{{1,64}}){{0,4}}['’]?"
+WORD = re.compile(
+    rf"((?:[^\W\d_]\.){{2,32}}|[{_UNSPACED}]"  # first: U.S.
+    rf"|{_LETTER}{{1,64}}(?:['’\-\u2010\u2011]{_LETTER}{{1,64}}){{0,4}}['’]?)"
 )
 _POSSESSIVE = re.compile(r"(?:['’]s|(?<=s)['’]|['’])$", re.IGNORECASE)
 HYPHEN = re.compile("[-\u2010\u2011]")
@@ -22,30 +22,81 @@ _SMALL = """
 a an the and or but of to in on at by for from with as into over after before during since until about is are was were
 be been being has have had having do does did will would can could may might should that which while when where also
 """
+_NEGATIONS = frozenset(("not", "no", "never", "nor", "neither", "none", "nobody", "nothing", "nowhere", "cannot"))
 _INFLECTION = re.compile(r"(?<=..)(?:ing|ed|er|est|ly|'s)$")
 _VOWEL = re.compile("[aeiouy]")
+_MARKS = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "\u2010": "-", "\u2011": "-"})
+
+
+class Spelling(NamedTuple):
+    """What a word is by its characters alone: its `text` without a possessive ending, and forms to compare it by.
+
+    `key` is "" if it is no word. `parts` are the keys of a hyphenated word's parts, without numbers, which are compared
+    as numbers; () for any other word.
+    """
+
+    text: str
+    key: str
+    form: str
+    parts: tuple[str, ...]
+    negates: bool
 
 
 class Word(NamedTuple):
-    """A word at text[start:end], without a possessive ending; equal `key`s are the same word."""
+    """A word at text[start:end], without a possessive ending; equal `key`s are the same word.
+
+    `parts` are those of its spelling.
+    """
 
     text: str
     start: int
     end: int
     key: str
+    parts: tuple[str, ...]
 
     @property
     def capitalized(self) -> bool:
         """Whether it begins with a capital."""
-        return self.text[0].isupper() or self.text[0].istitle()
+        return is_capitalized(self.text)
 
 
-def words(text: str) -> Iterator[Word]:
-    """The words of `text` in order, in linear time; one of more than some hundred characters is several."""
-    for match in finditer(_WORD, text):
-        word = _POSSESSIVE.sub("", match.group())
-        if word and (word_key := key(word)):
-            yield Word(word, match.start(), match.start() + len(word), word_key)
+def is_capitalized(text: str) -> bool:
+    """Whether a word begins with a capital."""
+    return text[0].isupper() or text[0].istitle()
+
+
+def words(text: str, matters: Callable[[Spelling], bool] = lambda spelling: True) -> Iterator[Word]:
+    """The words of `text` that matter in order, in linear time; one of more than some hundred characters is several."""
+    end = 0
+    for parts in split(WORD, text):
+        for between, match in zip(parts[::2], parts[1::2], strict=False):
+            start, end = end + len(between), end + len(between) + len(match)
+            spelling = spell(match)
+            if spelling.key and matters(spelling):
+                yield Word(spelling.text, start, start + len(spelling.text), spelling.key, spelling.parts)
+        end += len(parts[-1])
+
+
+@lru_cache(maxsize=4096)
+def spell(match: str) -> Spelling:
+    """The spelling of a match of WORD."""
+    text = match if match.isalnum() else _POSSESSIVE.sub("", match)
+    is_hyphenated = not text.isalnum() and HYPHEN.search(text) is not None
+    parts = [key(part) for part in HYPHEN.split(text) if part and not part.isdecimal()] if is_hyphenated else ()
+    text_form = form(text)
+    return Spelling(text, key(text), text_form, tuple(parts), is_negation(text_form))
+
+
+def is_negation(text_form: str) -> bool:
+    """Whether a word with this form negates, in English."""
+    return text_form in _NEGATIONS or text_form.endswith("n't")
+
+
+def form(text: str) -> str:
+    """`text` without differences of case, of quotes and dashes, and of Unicode form."""
+    if text.isascii():
+        return text.lower().rstrip("'")
+    return unicodedata.normalize("NFKC", text).casefold().translate(_MARKS).rstrip("'")
 
 
 @lru_cache(maxsize=4096)
@@ -60,13 +111,6 @@ def key(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-
-
-def hyphenated_keys(word: Word) -> list[str]:
-    """The keys of a hyphenated word's parts, without numbers, which are compared as numbers; [] for any other word."""
-    if not HYPHEN.search(word.text):
-        return []
-    return [key(part) for part in HYPHEN.split(word.text) if part and not part.isdecimal()]
 
 
 SMALL_WORDS = frozenset(map(key, _SMALL.split()))  # their keys

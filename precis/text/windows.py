@@ -23,3 +23,22 @@ def finditer(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
             yield match
             position = match.end()
         start = end if is_last else max(position, end - MARGIN)
+
+
+def split(pattern: re.Pattern[str], text: str) -> Iterator[list[str]]:
+    """`pattern.split(text)` in pieces: lists [between, match, between, ..., between] that joined together are `text`.
+
+    `pattern` is one group, and looks at nothing before its match. A match longer than MARGIN characters may be cut.
+    """
+    start = 0
+    while start < len(text):
+        end = min(len(text), start + WINDOW)
+        parts = pattern.split(text[start:end])
+        if end < len(text):
+            rest = parts.pop()
+            while parts and len(parts[-1]) + len(rest) <= MARGIN:  # this match may go on behind the window
+                rest = parts.pop(-2) + parts.pop() + rest
+            parts.append(rest[: max(0, len(rest) - MARGIN)])
+            end -= min(len(rest), MARGIN)
+        yield parts
+        start = end

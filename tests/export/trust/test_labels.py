@@ -10,7 +10,7 @@ from export.trust.check import CHECK
 from export.trust.labels import JudgedSummary, read_labels
 from finetune.errors import UserError
 from precis import GenerationParams
-from tests.conftest import gazette, write_jsonl
+from tests.conftest import ROOT, gazette, write_jsonl
 
 ROW = {"document": "The pool is closed. It will open in May.", "summary": "The pool is closed."}
 
@@ -27,6 +27,15 @@ def test_rows_without_a_label_are_left_out(tmp_path):
     judged = read_labels(write_jsonl(tmp_path / "judged.jsonl", rows))
     assert [item.is_right for item in judged] == [True, False, False]
     assert judged[0] == JudgedSummary(ROW["document"], ROW["summary"], True)
+
+
+def test_the_example_of_the_documentation_can_be_read(tmp_path):
+    example = (ROOT / "docs/trust.md").read_text(encoding="utf-8").split("```jsonl\n")[1].split("```")[0]
+    (tmp_path / "judged.jsonl").write_text(example, encoding="utf-8")
+    assert [(item.summary, item.is_right) for item in read_labels(tmp_path / "judged.jsonl")] == [
+        ("The pool is closed.", True),
+        ("Clara Lowe won the race.", False),
+    ]
 
 
 @pytest.mark.parametrize(
