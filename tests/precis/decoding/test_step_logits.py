@@ -7,9 +7,7 @@ import torch
 from precis.decoding.step_logits import MAX_BLOCK_SIZE, StepLogits, block_size
 
 
-@pytest.mark.parametrize(
-    ("vocab_size", "size"), [(32128, 128), (16064, 64), (96, 96), (251, 1), (32100, 107)]
-)
+@pytest.mark.parametrize(("vocab_size", "size"), [(32128, 128), (16064, 64), (96, 96), (251, 1), (32100, 107)])
 def test_blocks_divide_every_vocabulary(vocab_size, size):
     assert block_size(vocab_size) == size <= MAX_BLOCK_SIZE
 
