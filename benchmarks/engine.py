@@ -107,8 +107,8 @@ def compare_systems(result: dict, setup: Setup, sizes: Sizes, parts: list[str], 
     systems = list(started)
     load(systems, setup, sizes, failed)
     for part, beams in searches:
-        command, rounds = (sizes.source, sizes.new, beams), sizes.rounds if beams == 1 else 1
-        answers = take_turns(systems, batches[part], command, rounds, failed, partial(keep_rates, part), sizes.warm_up)
+        command, save = (sizes.source, sizes.new, beams), partial(keep_rates, part)
+        answers = take_turns(systems, batches[part], command, sizes.rounds, failed, save, sizes.warm_up)
         show("4 beams" if beams == 4 else "greedy", result[part], sizes.batches)
         if setup.device == "cpu" and sizes.shape == "small" and not failed:
             result |= cpu_figures(answers, result[part], "" if beams == 1 else f"_{part}")
@@ -198,8 +198,10 @@ def draw_throughput(result: dict, path: Path) -> None:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one part and round; nothing is written")
-    parser.add_argument("--beams", type=int, choices=(1, 4), default=1, help="of --quick; 4 measures int8 alone")
+    parser.add_argument("--quick", action="store_true", help="one part, greedy in one round; nothing is written")
+    parser.add_argument(
+        "--beams", type=int, choices=(1, 4), default=1, help="of --quick; 4 measures int8 alone, three rounds"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these; others keep their results")
     parser.add_argument("--scratch", type=Path, help="keeps the models here, so that several calls can share them")
@@ -209,9 +211,9 @@ def main(argv: list[str]) -> int:
     parts = list(options.parts or DEFAULT_PARTS[options.device])
     sizes = SIZES["tiny" if options.tiny else options.device]
     if options.quick:
-        part, precision = {1: ("greedy", ""), 4: ("beams4", "int8")}[options.beams]
+        part, precision, rounds = {1: ("greedy", "", 1), 4: ("beams4", "int8", 3)}[options.beams]
         systems = tuple(name for name in sizes.systems if precision in name)
-        parts, sizes = [part], replace(sizes, rounds=1, systems=systems)
+        parts, sizes = [part], replace(sizes, rounds=rounds, systems=systems)
     to_repository = options.device == "cpu" and not options.quick and not options.tiny
     output = options.output or (RESULT if to_repository else None)
     result = json.loads(output.read_text()) if output and output.exists() else {}

@@ -179,11 +179,6 @@ class ResolvedParams:
             and not (self.forced_eos_token_ids or self.suppress_tokens or self.begin_suppress_tokens)
         )
 
-    @functools.cached_property
-    def processors_only_ban(self) -> bool:
-        """Whether the logits processors change scores to minus infinity only, which needs no normalized scores."""
-        return self.repetition_penalty == 1.0 and self.forced_bos_token_id is None and not self.forced_eos_token_ids
-
     def strip_special_tokens(self, token_ids: list[int]) -> list[int]:
         """`token_ids` without padding and end tokens."""
         return [token for token in token_ids if token != self.pad_token_id and token not in self.eos_token_ids]

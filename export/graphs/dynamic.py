@@ -18,7 +18,8 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 from export.graphs.attention import add_and_normalize, attention, cached_attention, quantize_int8
 from export.graphs.source_attention import SOURCE_BLOCK, SourceAttention
-from precis.bundle.names import TOKEN_SCORES
+from precis.bundle.names import BLOCK_MAXIMA, LOG_SUMS, LOGITS, TOKEN_SCORES
+from precis.decoding.step_logits import block_size
 
 Axes = dict[str, dict[int, str]]  # dynamic axes of inputs or outputs, as torch.onnx has them
 
@@ -102,8 +103,9 @@ class DecoderGraph(nn.Module):
     entries than they hold, and the blocks of sources `past_key_values.N.encoder.key`,
     (blocks, heads, d_kv, SOURCE_BLOCK), and `.value`, (blocks, heads, SOURCE_BLOCK, d_kv). All caches are float32, or
     int8 with `int8_kv`, which needs a model that `calibrate_kv` has rescaled. Outputs: `logits`
-    (rows * steps, vocabulary) float32, and the self-attention caches as `present.N.decoder...`, with `steps` more
-    entries.
+    (rows * steps, vocabulary) float32; `block_maxima` (rows * steps, blocks), the largest of each block of
+    `precis.decoding.step_logits.block_size` logits; `log_sums` (rows * steps,), the logarithms of the sums of their
+    exponentials; and the self-attention caches as `present.N.decoder...`, with `steps` more entries.
 
     The projections to queries, keys and values of self-attention are one product here: they become a layer `qkv` of
     the model's attention.
@@ -163,8 +165,15 @@ class DecoderGraph(nn.Module):
             context = attend(layer.q(normed).reshape(-1, self.d_kv), *past[4 * number + 2 :][:2])
             normed, hidden = add(layer.o(context.reshape(-1, width)))
             normed, hidden = add(feed_forward.DenseReluDense(normed))
+        logits = self.lm_head(normed * self.scale)
+        vocab_size = self.lm_head.out_features
+        size = block_size(vocab_size)
+        maxima = logits.reshape(-1, vocab_size // size, size).amax(-1)
+        # The largest log-probability, of LogSoftmax, which computes row by row: a row does not depend on the others.
+        log_sums = maxima.amax(-1) - logits.log_softmax(-1).amax(-1)
         names = cache_names("present", len(blocks), ("decoder",))
-        return {"logits": self.lm_head(normed * self.scale), **dict(zip(names, present, strict=True))}
+        outputs = {LOGITS: logits, BLOCK_MAXIMA: maxima, LOG_SUMS: log_sums}
+        return outputs | dict(zip(names, present, strict=True))
 
 
 def _side_by_side(*layers: nn.Linear) -> nn.Linear:
@@ -249,5 +258,7 @@ def decoder_config(config: PretrainedConfig, int8_kv: bool = False) -> GraphConf
         "query_blocks": torch.tensor([[0, 4, -1, -1], [0, 4, -1, -1], [2, -1, -1, -1], [2, -1, -1, -1]]),
         "past": (example_caches(config, dtype) + example_blocks(config, dtype)) * layers,
     }
-    outputs = {"logits": {0: "queries"}, **cache_axes("present", layers, ("decoder",))}
+    queries = {0: "queries"}
+    outputs = {LOGITS: queries, BLOCK_MAXIMA: queries, LOG_SUMS: queries}
+    outputs |= cache_axes("present", layers, ("decoder",))
     return GraphConfig(config, inputs, outputs, example)

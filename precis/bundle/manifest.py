@@ -9,7 +9,7 @@ from precis.bundle.reports import ParityReport, Record, RougeReport, TrustCertif
 from precis.errors import BundleError
 from precis.text.sentence_features import FEATURES
 
-FORMAT = 4
+FORMAT = 5
 MAX_INPUT_TOKENS = 1 << 15  # of one sequence; rows of the KV cache are made for so many
 
 

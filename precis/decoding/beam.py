@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from precis.decoding.hypothesis import Hypothesis
-from precis.decoding.log_sum_exp import log_sum_exp
 from precis.decoding.logits_processors import apply_logits_processors
+from precis.decoding.step_logits import StepLogits
 from precis.decoding.top_k import best_candidates, top_k
 from precis.params import ResolvedParams
 
@@ -38,21 +38,22 @@ class BeamSearch:
         self.finished = False
         self._improvable = True
 
-    def advance(self, logits: Scores) -> tuple[Tokens, Tokens]:
-        """Chooses the next tokens from logits (beams, vocabulary), which are overwritten.
+    def advance(self, step: StepLogits) -> tuple[Tokens, Tokens]:
+        """Chooses the next tokens from the logits of the beams' rows, which are overwritten.
 
         Returns the tokens (beams,) and the index of the beam that each of them continues (beams,).
         """
         params, beams = self.params, self.params.num_beams
-        offsets = np.array([-log_sum_exp(row) for row in logits], dtype=np.float32)
-        if not params.processors_only_ban:  # the others compute with the logarithms of probabilities
-            logits += offsets[:, None]
-            offsets = np.zeros_like(offsets)
-        scores = apply_logits_processors(self.running_sequences, logits, params)
+        offsets = self.running_scores - step.log_sums
+        if not params.processors_only_set_minimum:
+            log_probabilities = step.logits - step.log_sums[:, None]
+            step = step.replace(apply_logits_processors(self.running_sequences, log_probabilities, params))
+            offsets = self.running_scores
+        elif self.running_sequences.shape[1] <= params.min_new_tokens:
+            step.suppress(params.eos_token_ids)
         # So many candidates that `num_beams` remain when one per beam and end token has finished.
         count = max(2, 1 + len(params.eos_token_ids)) * beams
-        best, values = best_candidates(scores, offsets + self.running_scores, count)
-        parents, tokens = np.divmod(best, scores.shape[1])
+        parents, tokens, values = best_candidates(step, offsets, count)
         candidates = np.concatenate([self.running_sequences[parents], tokens[:, None]], axis=1)
         new_tokens = candidates.shape[1] - 1
         lowest = np.minimum(self.running_lowest[parents], values - self.running_scores[parents])

@@ -1,10 +1,9 @@
 """Greedy search over one row (transformers `_sample` with `do_sample=False`)."""
 
 import numpy as np
-import numpy.typing as npt
 
-from precis.decoding.log_sum_exp import log_sum_exp
 from precis.decoding.logits_processors import apply_logits_processors
+from precis.decoding.step_logits import StepLogits
 from precis.params import ResolvedParams
 
 NO_TOKEN = -1
@@ -37,13 +36,17 @@ class GreedySearch:
             return NO_TOKEN
         return params.eos_token_ids[0] if len(params.eos_token_ids) == 1 else None
 
-    def advance(self, logits: npt.NDArray[np.float32]) -> int:
-        """Chooses and appends the next token from logits (vocabulary,), which are overwritten; returns it."""
-        if not self.params.has_no_processors:
-            logits = apply_logits_processors(np.array([self.sequence]), logits[None], self.params)[0]
-        token = int(logits.argmax())
-        log_sum = log_sum_exp(logits)
-        self.append(token, float(logits[token]) - log_sum)
+    def advance(self, step: StepLogits) -> int:
+        """Chooses and appends the next token from the logits of one row, which are overwritten; returns it."""
+        params = self.params
+        if not params.processors_only_set_minimum:
+            step = StepLogits.from_logits(apply_logits_processors(np.array([self.sequence]), step.logits, params))
+        log_sum = float(step.log_sums[0])
+        if params.processors_only_set_minimum and len(self.sequence) <= params.min_new_tokens:
+            log_sum = step.log_sum_without(params.eos_token_ids)
+            step.suppress(params.eos_token_ids)
+        token = step.argmax()
+        self.append(token, float(step.all_logits[step.rows[0], token]) - log_sum)
         return token
 
     def append(self, token: int, log_probability: float) -> None:

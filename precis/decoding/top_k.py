@@ -1,37 +1,32 @@
-"""The largest scores: among all tokens of all beams quickly, and among few as `torch.topk` chooses them."""
+"""The largest scores: among all tokens of all beams, by the maxima of blocks, and among few as `torch.topk` does it."""
 
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-COLUMN_SIZE = 128  # scores of which `best_candidates` computes the largest one first
+from precis.decoding.step_logits import StepLogits
 
 Scores = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 
-def best_candidates(scores: Scores, offsets: Scores, count: int) -> tuple[Indices, Scores]:
-    """The `count` largest of `scores` (beams, vocabulary) + `offsets` (beams,), largest first.
+def best_candidates(step: StepLogits, offsets: Scores, count: int) -> tuple[Indices, Indices, Scores]:
+    """The `count` largest of the logits of `step` + `offsets` (rows,), largest first.
 
-    Returns their indices in the flattened `scores` (count,), the lower one first among equals, and the sums (count,).
+    Returns the row, the token and the sum of each (count,). Among equals the lower row, then the lower token is first.
     """
-    beams, vocabulary = scores.shape
-    columns = vocabulary // COLUMN_SIZE
-    if beams * columns > 2 * count:
-        # The largest sums stand in the columns with the largest maxima, which are quickly computed; there may be ties.
-        size = columns * COLUMN_SIZE
-        maxima = scores[:, :size].reshape(beams, COLUMN_SIZE, columns).max(axis=1) + offsets[:, None]
-        beam, column = np.nonzero(maxima >= np.partition(maxima, -count, axis=None)[-count])
-        within = (beam * vocabulary + column)[:, None] + np.arange(0, size, columns)
-        rest = (np.arange(beams) * vocabulary)[:, None] + np.arange(size, vocabulary)
-        indices = np.concatenate([within.reshape(-1), rest.reshape(-1)])
-    else:
-        indices = np.arange(scores.size)
-    sums = scores.reshape(-1)[indices] + offsets[indices // vocabulary]
-    largest = np.flatnonzero(sums >= np.partition(sums, -count)[-count])
-    best = largest[np.lexsort((indices[largest], -sums[largest]))[:count]]
-    return indices[best], sums[best]
+    maxima = step.maxima + offsets[:, None]
+    least = np.partition(maxima, -count, axis=None)[-count] if maxima.size > count else -np.inf
+    row, block = np.nonzero(maxima >= least)  # the largest sums stand in these blocks; there may be ties
+    size = step.all_logits.shape[1] // maxima.shape[1]
+    blocks = step.all_logits.reshape(-1, maxima.shape[1], size)[step.rows[row], block]
+    sums = blocks + offsets[row][:, None]
+    candidate, token = np.nonzero(sums >= np.partition(sums, -count, axis=None)[-count])
+    values = sums[candidate, token]
+    best = np.argsort(-values, kind="stable")[:count]
+    candidate = candidate[best]
+    return row[candidate], block[candidate] * size + token[best], values[best]
 
 
 def top_k(values: Scores, count: int) -> Indices:

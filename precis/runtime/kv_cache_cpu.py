@@ -161,13 +161,15 @@ class CpuKVCache(KVCache):
         for source in self._sources:
             source.rows = np.array([moves.get(row, row) for row in source.rows.tolist()])
             owners |= {block: (source, i) for i, block in enumerate(source.blocks.tolist())}
+        end = self._blocks_end
         while (target := int(self._used_blocks.argmin())) < (last := self._blocks_end - 1):
             for cache in self.cross_kv:
                 cache[target] = cache[last]
             source, i = owners.pop(last)
             source.blocks[i] = target
             self._used_blocks[[target, last]] = True, False
-        self._tables.clear()
+        if moves or end != self._blocks_end:  # new tables need new bindings, a tenth of the time of a step of one text
+            self._tables.clear()
         return moves
 
     def _copy_self_kv(self, copies: list[tuple[int, int]], rows: IntArray) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from precis.bundle.names import CACHE, DECODER, ENCODER, TOKEN_SCORES
+from precis.bundle.names import CACHE, DECODER, ENCODER, LOGITS, TOKEN_SCORES
 from precis.bundle.verify import Bundle
 from precis.errors import BundleError, EngineError
 from precis.runtime import ort
@@ -82,7 +82,7 @@ class Seq2SeqModel:
             self.cross_kv_dtype = CACHE_DTYPES[types[self.cross_kv_inputs[0]]]
             _, self.num_heads, _, self.d_kv = caches[0].shape
             self.block_size = 0 if self.static else int(shapes[self.cross_kv_inputs[0]][-1])
-            logits = next(entry for entry in self.decoder.get_outputs() if entry.name == "logits")
+            logits = next(entry for entry in self.decoder.get_outputs() if entry.name == LOGITS)
             self.vocab_size: int = logits.shape[-1]
         except (IndexError, KeyError, StopIteration, ValueError) as error:
             raise BundleError(f"{bundle.folder / DECODER} is not a decoder that this engine supports.") from error

@@ -5,7 +5,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from precis.runtime.kv_cache import KVCache, Prefill
+from precis.decoding.step_logits import StepLogits
+from precis.runtime.kv_cache import IntArray, KVCache, Prefill
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.model_runner_cpu import CpuModelRunner
 from precis.runtime.model_runner_cuda import CudaModelRunner
@@ -46,6 +47,12 @@ class ModelRunner(Protocol):
         The logits (rows, steps, vocabulary) are valid until the next call. More than one step is allowed for a single
         row only. The caller adds the steps it accepts to the KV cache's `past_length`. `suppressed` (rows,) are the
         tokens that `argmax` leaves out, -1 or None where there is none.
+        """
+
+    def step_logits(self, rows: IntArray, position: int = 0) -> StepLogits:
+        """The logits of `rows` (n,) after the last call of `decode`, of several steps those at `position`.
+
+        What a search writes there has no effect on other rows or positions; they are valid until the next call.
         """
 
 

@@ -5,21 +5,22 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from precis.bundle.names import BLOCK_MAXIMA, LOG_SUMS, LOGITS
+from precis.decoding.step_logits import StepLogits, block_size
 from precis.runtime import ort
 from precis.runtime.encoder_pool import Encoded, EncoderPool
-from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, Prefill
+from precis.runtime.kv_cache import MAX_TOKENS_PER_STEP, IntArray, Prefill
 from precis.runtime.kv_cache_cpu import BlockTables, CpuKVCache
 from precis.runtime.model import Seq2SeqModel
 
 
 @dataclass
 class _StepBinding:
-    """The decoder's inputs and outputs for one batch shape and its tables, bound to the memory of the KV cache."""
+    """The decoder's inputs and outputs for one batch shape and its tables, bound to memory of the runner and cache."""
 
     binding: ort.IOBinding
     tables: BlockTables
     input_ids: npt.NDArray[np.int64]  # (rows, steps)
-    logits: npt.NDArray[np.float32]  # (rows, steps, vocabulary)
 
 
 class CpuModelRunner:
@@ -35,8 +36,11 @@ class CpuModelRunner:
         self.max_tokens_per_step = max_tokens_per_step
         self._model = model
         self._encode_all = EncoderPool(model.encode, model.encode_in_parallel, model.encoder_workers)
-        self._input_ids = np.zeros(max(rows, max_tokens_per_step), dtype=np.int64)
-        self._logits = np.zeros(max(rows, max_tokens_per_step) * model.vocab_size, dtype=np.float32)
+        queries = max(rows, max_tokens_per_step)
+        self._input_ids = np.zeros(queries, dtype=np.int64)
+        self._logits = np.zeros((queries, model.vocab_size), dtype=np.float32)
+        self._maxima = np.zeros((queries, model.vocab_size // block_size(model.vocab_size)), dtype=np.float32)
+        self._log_sums = np.zeros(queries, dtype=np.float32)
         self._bindings: dict[tuple[int, ...], _StepBinding] = {}
 
     def prefill(self, prefills: list[Prefill]) -> list[Exception | None]:
@@ -66,13 +70,17 @@ class CpuModelRunner:
             step = self._bindings[rows, steps] = self._bind(rows, steps, tables)
         step.input_ids[:] = input_ids
         self._model.decoder.run_with_iobinding(step.binding)
-        return step.logits
+        return self._logits[: rows * steps].reshape(rows, steps, -1)
+
+    def step_logits(self, rows: IntArray, position: int = 0) -> StepLogits:
+        """See `ModelRunner.step_logits`."""
+        queries = rows + position  # several steps are those of row 0
+        return StepLogits(self._logits, queries, self._maxima[queries], self._log_sums[queries])
 
     def _bind(self, rows: int, steps: int, tables: BlockTables) -> _StepBinding:
         model, cache, count = self._model, self.kv_cache, rows * steps
         binding = model.decoder.io_binding()
         input_ids = self._input_ids[:count].reshape(rows, steps)
-        logits = self._logits[: count * model.vocab_size].reshape(count, model.vocab_size)
         blocks = len(tables.block_queries)
         inputs = {
             **{"input_ids": input_ids, "past_length": cache.past_length[:rows], **asdict(tables)},
@@ -80,10 +88,11 @@ class CpuModelRunner:
         }
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(logits))
+        for name, array in ((LOGITS, self._logits), (BLOCK_MAXIMA, self._maxima), (LOG_SUMS, self._log_sums)):
+            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array[:count]))
         for name, values in zip(model.self_kv_inputs, cache.self_kv, strict=True):
             # Input and output are the same memory: the decoder writes the new positions in place.
             value = ort.OrtValue.ortvalue_from_numpy(values[:rows])
             binding.bind_ortvalue_input(name, value)
             binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
-        return _StepBinding(binding, tables, input_ids, logits.reshape(rows, steps, model.vocab_size))
+        return _StepBinding(binding, tables, input_ids)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from precis.decoding.step_logits import StepLogits
 from precis.runtime import ort
 from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.kv_cache_cuda import MAX_PREFILL_TOKENS, CudaKVCache, TensorView
@@ -60,6 +61,7 @@ class CudaModelRunner:
     def __init__(self, model: Seq2SeqModel, rows: int, max_source_tokens: int, cuda_graphs: bool) -> None:
         self.kv_cache = CudaKVCache(model, rows, max_source_tokens)
         self.argmax: tuple[list[int], list[float]] = ([], [])
+        self._logits: _DeviceLogits | None = None  # of the last step
         self._model, self._cuda_graphs = model, cuda_graphs
         # By rows, the two capacities, and whether steps are captured: without that the model has another session.
         self._bindings: dict[tuple[int, int, int, bool], _StepBinding] = {}
@@ -147,7 +149,13 @@ class CudaModelRunner:
             return self.decode(input_ids, suppressed)
         tokens, log_probabilities = step.choices.numpy()
         self.argmax = tokens[:count].tolist(), log_probabilities.view(np.float32)[:count].tolist()
-        return _DeviceLogits(step.logits)
+        self._logits = _DeviceLogits(step.logits)
+        return self._logits
+
+    def step_logits(self, rows: IntArray, position: int = 0) -> StepLogits:
+        """See `ModelRunner.step_logits`."""
+        assert self._logits is not None
+        return StepLogits.from_logits(self._logits[rows, position])
 
     def _bind(self, rows: int) -> _StepBinding:
         model, cache, stride = self._model, self.kv_cache, max(rows, ALIGNMENT)

@@ -13,7 +13,7 @@ from precis.decoding.prompt_lookup import PromptLookup
 from precis.params import MAX_BEAMS
 from precis.runtime.kv_cache import IntArray, Prefill
 from precis.runtime.model import Seq2SeqModel
-from precis.runtime.model_runner import Logits, new_model_runner
+from precis.runtime.model_runner import new_model_runner
 from precis.scheduling.ranking import RankingQueue, RankingTurn
 from precis.scheduling.sequence import Sequence
 
@@ -161,7 +161,7 @@ class RunningBatch:
         input_ids[rows, 0] = [token for active in self._active for token in active.next_tokens]
         suppressed = np.full(cache.step_rows, NO_TOKEN)
         by_graph, by_host = self._by_chooser(suppressed)
-        logits = runner.decode(input_ids, suppressed)
+        runner.decode(input_ids, suppressed)
         cache.past_length[rows] += 1
         tokens, log_probabilities = runner.argmax
         for search, active in by_graph:
@@ -169,7 +169,7 @@ class RunningBatch:
             search.append(tokens[row], log_probabilities[row])
             active.next_tokens = [tokens[row]]
         for active in by_host:
-            self._choose(active, logits)
+            self._choose(active)
 
     def _by_chooser(
         self, suppressed: npt.NDArray[np.int64]
@@ -190,13 +190,14 @@ class RunningBatch:
                 by_host.append(active)
         return by_graph, by_host
 
-    def _choose(self, active: _ActiveSequence, logits: Logits) -> None:
-        """Lets a search choose the next tokens from the logits of all rows."""
+    def _choose(self, active: _ActiveSequence) -> None:
+        """Lets a search choose the next tokens from the logits of its rows."""
         search, rows = active.search, active.rows
+        logits = self.runner.step_logits(rows)
         if isinstance(search, GreedySearch):
-            active.next_tokens = [search.advance(logits[rows[0], 0])]
+            active.next_tokens = [search.advance(logits)]
         else:
-            tokens, parents = search.advance(logits[rows, 0])
+            tokens, parents = search.advance(logits)
             active.next_tokens = tokens.tolist()
             active.rows = self.kv_cache.reorder(rows, rows[parents])
 
@@ -210,9 +211,9 @@ class RunningBatch:
         assert isinstance(search, GreedySearch)
         remaining = search.params.max_new_tokens - len(search.sequence)
         draft = lookup.draft(search.sequence, min(self.runner.max_tokens_per_step - 1, remaining))
-        logits = self.runner.decode(np.array([[*active.next_tokens, *draft]]))
+        self.runner.decode(np.array([[*active.next_tokens, *draft]]))
         for position, drafted in enumerate([*draft, None]):
-            active.next_tokens = [search.advance(logits[0, position])]
+            active.next_tokens = [search.advance(self.runner.step_logits(active.rows, position))]
             cache.past_length[0] += 1
             if search.finished or active.next_tokens[0] != drafted:
                 break

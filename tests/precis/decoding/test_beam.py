@@ -10,6 +10,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from precis import GenerationParams
 from precis.decoding.beam import BeamSearch
+from precis.decoding.step_logits import StepLogits
 from precis.params import MAX_BEAMS, resolve
 from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.sequence import Sequence
@@ -48,7 +49,7 @@ def test_streamed_tokens_are_never_taken_back(early_stopping):
     for _ in range(40):
         search, streamed = BeamSearch(params), [[]]
         while not search.finished:
-            search.advance(random.normal(scale=3, size=(3, 40)).astype(np.float32))
+            search.advance(StepLogits.from_logits(random.normal(scale=3, size=(3, 40)).astype(np.float32)))
             streamed.append(search.token_ids())
         assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(streamed))
         searches_with_early_tokens += any(streamed[:-1])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
+from precis.decoding.step_logits import StepLogits
 from precis.decoding.top_k import best_candidates, top_k
 from precis.params import MAX_BEAMS
 
@@ -20,8 +21,8 @@ def test_best_candidates_are_sorted_and_the_lower_index_is_first_among_equals(si
         scores[:, random.integers(0, size, size // 3)] = -np.inf
         sums = (scores + offsets[:, None]).reshape(-1)
         expected = np.lexsort((np.arange(sums.size), -sums))[:count]
-        indices, values = best_candidates(scores, offsets, count)
-        assert indices.tolist() == expected.tolist()
+        rows, tokens, values = best_candidates(StepLogits.from_logits(scores), offsets, count)
+        assert (rows * size + tokens).tolist() == expected.tolist()
         assert values.tolist() == sums[expected].tolist()
 
 

@@ -57,6 +57,9 @@ def test_beams_share_the_blocks_of_their_source_and_keep_them_when_gaps_are_clos
     assert cache.is_sparse
     moves = cache.compact()
     assert not cache.is_sparse
+    tables = cache.block_tables(5, 1)
+    assert cache.compact() == {}
+    assert cache.block_tables(5, 1) is tables, "without moves nothing has to be bound anew"
     assert len(cache.block_tables(5, 1).block_queries) == 1 + 5
     for rows, encoded in texts[1:]:
         for row in rows.tolist():
