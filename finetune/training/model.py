@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from transformers import (
 
 from finetune.errors import UserError
 from finetune.recipe import Lora, Model
+from finetune.training.attention import IS_TRANSFORMERS_5
 
 MODEL_TYPES = ("t5", "mt5")
 SPECIAL_TOKENS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
@@ -58,9 +59,7 @@ def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> P
     Raises UserError, which begins with `key`, if there is only a slow one.
     """
     with _loading(key, name):
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, use_fast=True, padding_side="right", truncation_side="right"
-        )
+        tokenizer = _read_tokenizer(name, revision=revision, padding_side="right", truncation_side="right")
     # Saved with the tokenizer, to files that the template's names choose (CVE-2026-9856); a T5 has none.
     tokenizer.chat_template = None
     if not tokenizer.is_fast:
@@ -69,6 +68,15 @@ def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> P
             "(tokenizer.json). ByT5 is not supported; mT5 reads other languages."
         )
     return tokenizer
+
+
+def _read_tokenizer(name: str | Path, **options: Any) -> Any:
+    """The tokenizer that tokenizer.json describes, and without this file what AutoTokenizer makes of others."""
+    if IS_TRANSFORMERS_5:
+        # Its T5Tokenizer takes only the vocabulary of tokenizer.json, and so loses byte fallback and normalization.
+        with suppress(ValueError):
+            return PreTrainedTokenizerFast.from_pretrained(name, **options)
+    return AutoTokenizer.from_pretrained(name, **options)
 
 
 def load_weights(name: str | Path, key: str, revision: str | None = None, **options: Any) -> PreTrainedModel:
