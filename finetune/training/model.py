@@ -88,11 +88,19 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
     with _loading(key, name):
         # safetensors only: a pickled checkpoint could run code.
         model, loaded = AutoModelForSeq2SeqLM.from_pretrained(
-            name, revision=revision, use_safetensors=True, output_loading_info=True, **options
+            name,
+            revision=revision,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the loading info, too
+            **options,
         )
+    # transformers 5 lists shapes with the names.
+    loaded["mismatched_keys"] = [key if isinstance(key, str) else key[0] for key in loaded["mismatched_keys"]]
+    kinds = {"missing": "missing", "unexpected": "unexpected", "mismatched": "of another shape"}
     if problems := [
-        f"{len(names)} are {kind} ({', '.join(sorted(names)[:LISTED_WEIGHTS])})"
-        for kind in ("missing", "unexpected")
+        f"{len(names)} are {description} ({', '.join(sorted(names)[:LISTED_WEIGHTS])})"
+        for kind, description in kinds.items()
         if (names := loaded[f"{kind}_keys"])
     ]:
         prefix = next((p for p in WRAPPERS if any(n.startswith(p) for n in loaded["unexpected_keys"])), None)
@@ -101,8 +109,8 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
     _reset_generation_parameters(model.config)
     for token in SPECIAL_TOKENS:
         for config, other in ((model.generation_config, model.config), (model.config, model.generation_config)):
-            if getattr(config, token) is None:
-                setattr(config, token, getattr(other, token))
+            if getattr(config, token, None) is None:
+                setattr(config, token, getattr(other, token, None))
     return model
 
 

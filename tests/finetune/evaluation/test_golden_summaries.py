@@ -1,4 +1,4 @@
-"""Tokens of texts and summaries by the base, as the version of transformers that golden_summaries.json names wrote them.
+"""Tokens of texts and of summaries by the base, as the version of transformers in golden_summaries.json wrote them.
 
 Another version of transformers, torch or tokenizers must write the same tokens for the same weights. To write the file
 anew: python -m tests.finetune.evaluation.test_golden_summaries.
