@@ -18,6 +18,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 from export.graphs.attention import add_and_normalize, attention, cached_attention, quantize_int8
 from export.graphs.source_attention import SOURCE_BLOCK, SourceAttention
+from finetune.training.attention import IS_TRANSFORMERS_5
 from precis.bundle.names import BLOCK_MAXIMA, LOG_SUMS, LOGITS, TOKEN_SCORES
 from precis.decoding.step_logits import block_size
 
@@ -117,7 +118,7 @@ class DecoderGraph(nn.Module):
         super().__init__()
         self.config, self.stack, self.lm_head = model.config, model.decoder, model.lm_head
         self.int8_kv, self.heads, self.d_kv = int8_kv, model.config.num_heads, model.config.d_kv
-        self.scale = model.model_dim**-0.5 if model.config.tie_word_embeddings else 1.0
+        self.scale = model.model_dim**-0.5 if _scales_output(model.config) else 1.0
         blocks: Any = model.decoder.block
         for block in blocks:
             layer = block.layer[0].SelfAttention
@@ -174,6 +175,17 @@ class DecoderGraph(nn.Module):
         names = cache_names("present", len(blocks), ("decoder",))
         outputs = {LOGITS: logits, BLOCK_MAXIMA: maxima, LOG_SUMS: log_sums}
         return outputs | dict(zip(names, present, strict=True))
+
+
+def _scales_output(config: PretrainedConfig) -> bool:
+    """Whether the decoder's last states are scaled before the output layer.
+
+    In transformers 4 if it shares its weight with the embedding. transformers 5 reads all T5s as sharing it, and notes
+    in an attribute of its own what config.json says; its mT5 never scales.
+    """
+    if IS_TRANSFORMERS_5:
+        return getattr(config, "scale_decoder_outputs", False)
+    return config.tie_word_embeddings
 
 
 def _side_by_side(*layers: nn.Linear) -> nn.Linear:

@@ -67,9 +67,9 @@ def export_graph(module: nn.Module, graph: GraphConfig) -> onnx.ModelProto:
 
 
 def _without_aliases(example: dict[str, Any]) -> dict[str, Any]:
-    """The example inputs with a tensor of its own for each cache: the exporter merges inputs that are one tensor."""
+    """The example inputs with a tensor of its own for each: the exporter merges inputs that are one tensor."""
     return {
-        name: [cache.clone() for cache in value] if isinstance(value, list) else value
+        name: [cache.clone() for cache in value] if isinstance(value, list) else value.clone()
         for name, value in example.items()
     }
 

@@ -64,7 +64,7 @@ def trace(model_folder: Path, calibration: list[list[int]] | None = None, static
     with torch.no_grad():
         for name, (module, config) in _modules(model, calibration is not None, static, weights).items():
             graphs[name] = _with_layer_names(export_graph(module, config), model)
-    if model.config.tie_word_embeddings and calibration is None:
+    if model.lm_head.weight is model.shared.weight and calibration is None:
         _tie_head(graphs[DECODER])
     return graphs
 

@@ -76,18 +76,15 @@ def generate(
 
 
 def strip_padding(tokens: list[int], end: int | list[int] | None, padding: int | None) -> list[int]:
-    """`tokens` up to the first `end` token, or without the `padding` tokens that they end with.
+    """`tokens` up to the first `end` token, without `padding` tokens.
 
     Shorter rows of a batch are padded: by greedy search with the padding token and, in transformers 4.57, by beam
-    search with the end token if the padding token is 0.
+    search with the end token if the padding token is 0. A model may also write padding tokens before others; the
+    engine's summaries have none.
     """
     ends = end if isinstance(end, list) else [end]
-    for index, token in enumerate(tokens):
-        if token in ends:
-            return tokens[: index + 1]
-    while tokens and tokens[-1] == padding:
-        tokens.pop()
-    return tokens
+    length = next((index for index, token in enumerate(tokens) if token in ends), len(tokens)) + 1
+    return [token for token in tokens[:length] if token != padding or token in ends]
 
 
 def summarize(

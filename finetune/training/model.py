@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from transformers import (
 
 from finetune.errors import UserError
 from finetune.recipe import Lora, Model
+from finetune.training.attention import IS_TRANSFORMERS_5
 
 MODEL_TYPES = ("t5", "mt5")
 SPECIAL_TOKENS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
@@ -58,9 +59,7 @@ def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> P
     Raises UserError, which begins with `key`, if there is only a slow one.
     """
     with _loading(key, name):
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, use_fast=True, padding_side="right", truncation_side="right"
-        )
+        tokenizer = _read_tokenizer(name, revision=revision, padding_side="right", truncation_side="right")
     # Saved with the tokenizer, to files that the template's names choose (CVE-2026-9856); a T5 has none.
     tokenizer.chat_template = None
     if not tokenizer.is_fast:
@@ -69,6 +68,15 @@ def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> P
             "(tokenizer.json). ByT5 is not supported; mT5 reads other languages."
         )
     return tokenizer
+
+
+def _read_tokenizer(name: str | Path, **options: Any) -> Any:
+    """The tokenizer that tokenizer.json describes, and without this file what AutoTokenizer makes of others."""
+    if IS_TRANSFORMERS_5:
+        # Its T5Tokenizer takes only the vocabulary of tokenizer.json, and so loses byte fallback and normalization.
+        with suppress(ValueError):
+            return PreTrainedTokenizerFast.from_pretrained(name, **options)
+    return AutoTokenizer.from_pretrained(name, **options)
 
 
 def load_weights(name: str | Path, key: str, revision: str | None = None, **options: Any) -> PreTrainedModel:
@@ -80,11 +88,19 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
     with _loading(key, name):
         # safetensors only: a pickled checkpoint could run code.
         model, loaded = AutoModelForSeq2SeqLM.from_pretrained(
-            name, revision=revision, use_safetensors=True, output_loading_info=True, **options
+            name,
+            revision=revision,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the loading info, too
+            **options,
         )
+    # transformers 5 lists shapes with the names.
+    loaded["mismatched_keys"] = [key if isinstance(key, str) else key[0] for key in loaded["mismatched_keys"]]
+    kinds = {"missing": "missing", "unexpected": "unexpected", "mismatched": "of another shape"}
     if problems := [
-        f"{len(names)} are {kind} ({', '.join(sorted(names)[:LISTED_WEIGHTS])})"
-        for kind in ("missing", "unexpected")
+        f"{len(names)} are {description} ({', '.join(sorted(names)[:LISTED_WEIGHTS])})"
+        for kind, description in kinds.items()
         if (names := loaded[f"{kind}_keys"])
     ]:
         prefix = next((p for p in WRAPPERS if any(n.startswith(p) for n in loaded["unexpected_keys"])), None)
@@ -93,8 +109,8 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
     _reset_generation_parameters(model.config)
     for token in SPECIAL_TOKENS:
         for config, other in ((model.generation_config, model.config), (model.config, model.generation_config)):
-            if getattr(config, token) is None:
-                setattr(config, token, getattr(other, token))
+            if getattr(config, token, None) is None:
+                setattr(config, token, getattr(other, token, None))
     return model
 
 

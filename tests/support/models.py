@@ -27,10 +27,12 @@ def tiny_t5(folder: Path, shape: str) -> Path:
     "v1.0" (ReLU, tied), "v1.1" (gated, untied, heads x d_kv != d_model) or "mt5" (likewise, a class of its own).
     """
     import torch
-    from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
+    from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
+
+    from finetune.training.model import load_tokenizer
 
     torch.manual_seed(7)
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    tokenizer = load_tokenizer(BASE, "base")
     gated = shape != "v1.0"
     configuration, model = (
         (MT5Config, MT5ForConditionalGeneration) if shape == "mt5" else (T5Config, T5ForConditionalGeneration)
@@ -95,13 +97,12 @@ def static_bundle(folder: Path) -> Path:
 
 def int8_bundle(folder: Path) -> Path:
     """The base in int8."""
-    from transformers import AutoTokenizer
-
+    from finetune.training.model import load_tokenizer
     from tests.conftest import gazette
     from tests.support.engines import LIMIT
 
     texts = ["summarize: " + row["document"] for row in gazette("train")[:8]]
-    ids = AutoTokenizer.from_pretrained(BASE)(texts, truncation=True, max_length=LIMIT).input_ids
+    ids = load_tokenizer(BASE, "base")(texts, truncation=True, max_length=LIMIT).input_ids
     return exported(BASE, folder, ids)
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 from datasets import Dataset
-from transformers import AutoTokenizer
 
 from finetune.data.loading import load_pairs
 from finetune.data.sentence_targets import ranked_pairs, use_sentence_targets
 from finetune.data.tokenizing import tokenize_pairs
 from finetune.errors import UserError
 from finetune.recipe import Recipe
+from finetune.training.model import load_tokenizer
 from finetune.training.sentence_ranker_fit import fit_features
 from precis.text.candidates import candidate_sentences
 from tests.conftest import ROOT, gazette, write_jsonl
@@ -16,7 +16,7 @@ from tests.conftest import ROOT, gazette, write_jsonl
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return AutoTokenizer.from_pretrained(ROOT / "models/base")
+    return load_tokenizer(ROOT / "models/base", "base")
 
 
 def with_targets(rows: list[dict], tokenizer, limit: int = 512) -> Dataset:
