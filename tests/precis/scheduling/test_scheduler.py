@@ -21,7 +21,7 @@ from precis import (
 )
 from precis.runtime.kv_cache_cpu import EFFICIENT_BATCH_ROWS
 from precis.runtime.model import Seq2SeqModel
-from tests.support.engines import LIMIT, TEXTS, wait_until
+from tests.support.engines import LIMIT, TEXTS, held_steps, wait_until
 
 LONGEST = GenerationParams(max_new_tokens=512, min_new_tokens=512, long_text="truncate")
 
@@ -122,18 +122,17 @@ def test_deadline_ends_waiting_and_running_requests(bundle):
 
 def test_efficient_batch_admits_no_newer_request(bundle):
     with Engine.load(bundle) as engine:
-        first = engine.submit(TEXTS[0], LONGEST)
-        wait_until(lambda: engine.stats().running_rows == 1)
-        others = [engine.submit(TEXTS[0], LONGEST) for _ in range(EFFICIENT_BATCH_ROWS + 2)]
-        wait_until(lambda: engine.stats().running_rows == EFFICIENT_BATCH_ROWS)
-        time.sleep(0.1)
-        assert (engine.stats().running_rows, engine.stats().waiting_requests) == (EFFICIENT_BATCH_ROWS, 3)
-        others[0].cancel()
-        wait_until(lambda: engine.stats().waiting_requests == 2)
-        time.sleep(0.1)
-        assert engine.stats().running_rows == EFFICIENT_BATCH_ROWS, "one left and one joined"
-        for future in [first, *others]:
-            future.cancel()
+        with held_steps(engine) as run:
+            first = engine.submit(TEXTS[0], LONGEST)
+            run(1)
+            others = [engine.submit(TEXTS[0], LONGEST) for _ in range(EFFICIENT_BATCH_ROWS + 2)]
+            run(20)
+            assert (engine.stats().running_rows, engine.stats().waiting_requests) == (EFFICIENT_BATCH_ROWS, 3)
+            others[0].cancel()
+            run(5)
+            assert (engine.stats().running_rows, engine.stats().waiting_requests) == (EFFICIENT_BATCH_ROWS, 2)
+            for future in [first, *others]:
+                future.cancel()
         wait_until(lambda: engine.stats().running_rows == engine.stats().waiting_requests == 0)
 
 
@@ -157,7 +156,16 @@ def test_list_is_prefilled_before_its_first_step_unless_others_run(bundle, monke
         other = None if alone else engine.submit(TEXTS[0], LONGEST)
         wait_until(lambda: alone or engine.stats().running_rows == 1)
         runner = engine._scheduler.batch.runner
-        decode, step_rows = runner.decode, []
+        batch, backlog = engine._scheduler.batch, engine._scheduler._backlog
+        admit, decode, step_rows, submitted = batch.admit, runner.decode, [], threading.Event()
+
+        def admit_when_all_are_submitted(sequences):
+            if sequences and not submitted.is_set():
+                wait_until(lambda: len(backlog.requests) == texts + (not alone))
+                submitted.set()
+            return admit(sequences)
+
+        monkeypatch.setattr(batch, "admit", admit_when_all_are_submitted)
         monkeypatch.setattr(runner, "decode", lambda ids, *rest: step_rows.append(len(ids)) or decode(ids, *rest))
         texts, new_tokens, max_prefill_tokens = 20, 6, runner.kv_cache.max_prefill_tokens
         assert texts * LIMIT > 3 * max_prefill_tokens
@@ -173,7 +181,7 @@ def test_list_is_prefilled_before_its_first_step_unless_others_run(bundle, monke
 
 def test_second_list_waits_while_the_first_fills_an_efficient_batch(bundle):
     with Engine.load(bundle) as engine:
-        params = GenerationParams(max_new_tokens=512, min_new_tokens=512)
+        params = GenerationParams(max_new_tokens=128, min_new_tokens=128)
         summaries = []
 
         def generate():
@@ -214,9 +222,10 @@ def test_finished_requests_leave_no_work_behind(bundle):
 
 
 def test_a_caller_may_hold_as_much_of_the_queue_as_it_leaves(bundle):
-    with Engine.load(bundle, rows=8, max_waiting_tokens=20 * LIMIT) as engine:
+    with Engine.load(bundle, rows=8, max_waiting_tokens=20 * LIMIT) as engine, held_steps(engine) as run:
         everything = [engine.submit(TEXTS[-1], LONGEST) for _ in range(8)]
-        wait_until(lambda: engine.stats().running_rows == 8)
+        run(8)
+        assert engine.stats().running_rows == 8
 
         def submitted(caller: str) -> int:
             futures = []
