@@ -1,5 +1,6 @@
 """Work that requests bring, counted in what is computed, and how long it takes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ from precis.scheduling.sequence import Sequence
 from precis.scheduling.throughput import ThroughputEstimate
 
 # (units, seconds) that are assumed until so many seconds are measured: fast, so that nothing is refused because of
-# them, and long, so that a pause of the machine in an idle hour says little.
+# them, and long, so that a pause of the machine in an idle hour says little. Of decoding a warm-up says more.
 PREFILL_RATE = (100_000.0, 5.0)
 DECODE_RATE = (100_000.0, 5.0)
 RANKING_RATE = (100_000.0, 5.0)
@@ -30,6 +31,14 @@ class Work:
         self.row_steps += sign * other.row_steps
         self.ranked_tokens += sign * other.ranked_tokens
 
+    def at_most(self, other: "Work") -> "Work":
+        """The less of the two, of each kind."""
+        return Work(
+            min(self.tokens, other.tokens),
+            min(self.row_steps, other.row_steps),
+            min(self.ranked_tokens, other.ranked_tokens),
+        )
+
     def scaled(self, factor: float) -> "Work":
         """`factor` times the work."""
         return Work(factor * self.tokens, factor * self.row_steps, factor * self.ranked_tokens)
@@ -42,6 +51,7 @@ class WorkCosts:
     prefill: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*PREFILL_RATE))
     decode: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*DECODE_RATE))
     ranking: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*RANKING_RATE))
+    batch_rows: int = 1  # of the last step, or of an efficient one if it had fewer
     length: float = 1.0  # of a finished sequence, as a fraction of the longest that was allowed
 
     def of(self, sequence: Sequence) -> Work:
@@ -53,6 +63,25 @@ class WorkCosts:
         steps = max(params.min_new_tokens, self.length * params.max_new_tokens)
         return Work(source, sequence.rows * steps)
 
+    def of_later_stages(self, sequences: list[Sequence]) -> Work:
+        """The work after that of `sequences`, the chunks of a long text: the summaries of their summaries, to one."""
+        later, first, count = Work(), sequences[0], len(sequences)
+        if first.is_ranking:
+            return later
+        steps = self.of(first).row_steps / first.rows
+        longest_source = max(len(sequence.input_ids) for sequence in sequences)
+        while count > 1:
+            joined = count * steps
+            fewer = math.ceil(joined / longest_source)
+            count = fewer if fewer < count else 1
+            later.add(Work(min(joined, count * longest_source), count * first.rows * steps))
+        return later
+
+    def seconds_beside(self, sequence: Sequence, work: Work) -> float:
+        """How long others in a batch as wide as the last one delay `sequence`, which is `work`, while it runs."""
+        others = max(0, self.batch_rows - sequence.rows)
+        return self.decode.seconds_for(work.row_steps / sequence.rows * others) if sequence.rows else 0.0
+
     def rates(self) -> Callable[[Work], float]:
         """How long work takes, at the rates of this moment."""
         prefill, decode, ranking = (rate.seconds_for(1.0) for rate in (self.prefill, self.decode, self.ranking))
@@ -61,7 +90,7 @@ class WorkCosts:
     def note_step(self, rows: int, cache: KVCache, seconds: float) -> None:
         """Records a decode step. One of few rows counts as the rows that an efficient step would do in its time."""
         share = FURTHER_ROW if cache.efficient_rows < cache.rows else 0.0  # steps on GPUs take equally long
-        efficient = max(rows, cache.efficient_rows)
+        efficient = self.batch_rows = max(rows, cache.efficient_rows)
         self.decode.add(efficient * (1 + share * (rows - 1)) / (1 + share * (efficient - 1)), seconds)
 
     def note_length(self, sequence: Sequence) -> None:
