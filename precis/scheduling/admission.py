@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 MIN_JUDGED_SECONDS = 10.0  # a shorter time limit ends the request before it has cost much
-PLANNED_SHARE = 0.85  # of the time that is left; what comes later from others, and errors of estimates, take the rest
+# Of the time that is left; the rest is for others that come later, for those that run beside it in the batch (see
+# MAX_BATCH_SECONDS in policy.py), and for errors of the estimate.
+PLANNED_SHARE = 0.85
 IMPOSSIBLE = 1.5  # times the time limit: an estimate is not that wrong
 BISECTIONS = 24  # of the waiting time of a refused request
 
@@ -33,14 +35,10 @@ class CallerLoad:
 
 @dataclass(frozen=True)
 class Newcomer:
-    """A new request: the seconds that it is expected to take alone, and the seconds until its deadline.
-
-    `seconds_beside` are those that others take which run together with it.
-    """
+    """A new request: the seconds that it is expected to take alone, and the seconds until its deadline."""
 
     seconds: float
     seconds_left: float
-    seconds_beside: float = 0.0
 
     @property
     def is_judged(self) -> bool:
@@ -81,8 +79,7 @@ class Admission:
         done = self._remaining(service)
         share_done = done[0] / self._seconds[0] if self._seconds[0] else 0.0
         own = self._own.seconds_ahead * share_done + newcomer.seconds
-        others = float(np.minimum(done[1:], self._weights[1:] / self._own.weight * own).sum())
-        return own + others + newcomer.seconds_beside
+        return own + float(np.minimum(done[1:], self._weights[1:] / self._own.weight * own).sum())
 
     def retry_after(self, newcomer: Newcomer) -> float | None:
         """None if `newcomer` is admitted; else after how many seconds it will be, at most its time limit."""
@@ -105,8 +102,8 @@ class Admission:
         if not newcomer.is_judged:
             return True
         # Its estimate alone may be a little too high (IMPOSSIBLE), and then nothing would be gained by waiting.
-        alone = newcomer.seconds + newcomer.seconds_beside
-        return self.seconds_until_done(newcomer, service) <= max(PLANNED_SHARE * newcomer.seconds_left, alone)
+        planned = PLANNED_SHARE * newcomer.seconds_left
+        return self.seconds_until_done(newcomer, service) <= max(planned, newcomer.seconds)
 
     def _remaining(self, service: float) -> npt.NDArray[np.float64]:
         """Each caller's seconds that are left when each has had up to `service` seconds times its weight."""

@@ -154,13 +154,11 @@ class RequestBacklog:
 
     def judge(self, request: Request, sequences: list[Sequence], max_tokens: int) -> Judgement:
         """What the admission policy decides by. Raises TooMuchWork if the request could never be finished in time."""
-        total, beside = self.costs.of_later_stages(sequences), 0.0
+        total = self.costs.of_later_stages(sequences)
         for sequence in sequences:
-            work = self.costs.of(sequence)
-            total.add(work)
-            beside = max(beside, self.costs.seconds_beside(sequence, work))
+            total.add(self.costs.of(sequence))
         seconds_left = math.inf if request.deadline is None else request.deadline - time.monotonic()
-        newcomer = Newcomer(self.costs.rates()(total), seconds_left, beside)
+        newcomer = Newcomer(self.costs.rates()(total), seconds_left)
         if not newcomer.is_possible:
             raise TooMuchWork(newcomer.seconds, seconds_left)
         tokens = min(sum(sequence.tokens for sequence in sequences), self._max_counted)

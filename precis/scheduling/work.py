@@ -51,7 +51,6 @@ class WorkCosts:
     prefill: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*PREFILL_RATE))
     decode: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*DECODE_RATE))
     ranking: ThroughputEstimate = field(default_factory=lambda: ThroughputEstimate(*RANKING_RATE))
-    batch_rows: int = 1  # of the last step, or of an efficient one if it had fewer
     length: float = 1.0  # of a finished sequence, as a fraction of the longest that was allowed
 
     def of(self, sequence: Sequence) -> Work:
@@ -77,11 +76,6 @@ class WorkCosts:
             later.add(Work(min(joined, count * longest_source), count * first.rows * steps))
         return later
 
-    def seconds_beside(self, sequence: Sequence, work: Work) -> float:
-        """How long others in a batch as wide as the last one delay `sequence`, which is `work`, while it runs."""
-        others = max(0, self.batch_rows - sequence.rows)
-        return self.decode.seconds_for(work.row_steps / sequence.rows * others) if sequence.rows else 0.0
-
     def rates(self) -> Callable[[Work], float]:
         """How long work takes, at the rates of this moment."""
         prefill, decode, ranking = (rate.seconds_for(1.0) for rate in (self.prefill, self.decode, self.ranking))
@@ -90,7 +84,7 @@ class WorkCosts:
     def note_step(self, rows: int, cache: KVCache, seconds: float) -> None:
         """Records a decode step. One of few rows counts as the rows that an efficient step would do in its time."""
         share = FURTHER_ROW if cache.efficient_rows < cache.rows else 0.0  # steps on GPUs take equally long
-        efficient = self.batch_rows = max(rows, cache.efficient_rows)
+        efficient = max(rows, cache.efficient_rows)
         self.decode.add(efficient * (1 + share * (rows - 1)) / (1 + share * (efficient - 1)), seconds)
 
     def note_length(self, sequence: Sequence) -> None:

@@ -48,7 +48,6 @@ def test_time_is_that_of_the_callers_share(newcomer, own, others, expected):
         # It would not be finished in time after its caller's other requests: in 51 of 60 s, as is planned.
         (Newcomer(10, 60), load(55), [], 14),
         (Newcomer(10, 60), load(41), [], None),
-        (Newcomer(10, 60, seconds_beside=5), load(41), [], 5),
         (Newcomer(10, 60), load(500), [], 60),  # never beyond its own limit
         # Half of the engine is another's, until that one has no more than it can have in the time that is left.
         (Newcomer(40, 60), NOTHING, [load(30)], 19),

@@ -116,10 +116,3 @@ def test_later_stages_of_a_long_text_are_counted_once(backlog):
         for sequence in stage:
             backlog.finish(request, sequence)
         assert seconds() == pytest.approx(expected, rel=0.05, abs=1e-9)
-
-
-def test_who_runs_beside_a_request_delays_it(backlog):
-    [sequence] = sequences(1)
-    backlog.costs.batch_rows = 5
-    judgement = backlog.judge(new_request("a"), [sequence], 10**6)
-    assert judgement.estimated_seconds == pytest.approx(5, rel=0.05), "ten steps of five rows"
