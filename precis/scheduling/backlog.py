@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from precis.errors import TooMuchWork
@@ -119,11 +120,14 @@ class RequestBacklog:
         for work in (left, unfinished.work, self._callers[request.caller].work):
             work.add(done, -1)
 
-    def seconds_left(self, request: Request, sequence: Sequence) -> float:
-        """How long the work that is left of a sequence takes; 0 if its request has no deadline, or is done."""
-        unfinished = None if request.deadline is None else self._requests.get(request)
-        work = unfinished.sequences.get(sequence) if unfinished else None
-        return self.costs.rates()(work) if work else 0.0
+    def seconds_left(self, sequences: Iterable[tuple[Request, Sequence]]) -> float:
+        """How long the work that is left of `sequences` takes, of those whose requests have a deadline."""
+        total = Work()
+        for request, sequence in sequences:
+            unfinished = self._requests.get(request) if request.deadline is not None else None
+            if unfinished and (work := unfinished.sequences.get(sequence)):
+                total.add(work)
+        return self.costs.rates()(total)
 
     def finish(self, request: Request, sequence: Sequence) -> None:
         """A sequence of `request` is finished."""

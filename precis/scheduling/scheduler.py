@@ -224,7 +224,7 @@ class Scheduler:
                 caller.rankings,
                 is_streamed=sequence.on_tokens is not None,
                 is_ahead=caller in heavy and self._queue.is_ahead(caller),
-                seconds=self._backlog.seconds_left(request, sequence),
+                seconds=self._backlog.seconds_left([(request, sequence)]),
             )
             if may_join(candidate, batch):
                 batch = batch.admit(candidate)
@@ -256,7 +256,7 @@ class Scheduler:
             oldest_start=min((running.started_at for running in self._running.values()), default=math.inf),
             most_rows=max((caller.rows for caller in self._queue.callers), default=0),
             is_shared=self._queue.is_shared(time.monotonic()),
-            seconds=sum(self._backlog.seconds_left(item.request, sequence) for sequence, item in self._running.items()),
+            seconds=self._backlog.seconds_left((item.request, sequence) for sequence, item in self._running.items()),
         )
 
     def _remove(self, sequence: Sequence) -> Request:
