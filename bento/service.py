@@ -31,8 +31,8 @@ else:
 logs.configure(settings.log_format)
 
 # Seconds for which a thread keeps the interpreter while others wait. The decoding thread asks for it after each call of
-# ONNX Runtime; by Python's own 5 ms, work on a long text would double the time of every step.
-SWITCH_SECONDS = 0.0005
+# ONNX Runtime; by Python's own 5 ms, and even by 0.5 ms, work on a long text would double the time of every step.
+SWITCH_SECONDS = 0.0001
 
 # BentoML's timeout would answer in another form, so it is longer than any request, which the engine ends in time.
 BENTOML_TIMEOUT = settings.body_seconds + settings.timeout_seconds + 60

@@ -206,6 +206,10 @@ class Engine:
         finally:
             request.future.cancel()
 
+    def assume_measured_speed(self) -> None:
+        """Lets admission assume that decoding is as fast as it was at best, until more is measured."""
+        self._scheduler.costs.decode.assume_best()
+
     @property
     def failed(self) -> bool:
         """Whether the engine was ended by an error of its own; it raises EngineClosed from then on."""

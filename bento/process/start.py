@@ -75,6 +75,7 @@ def start_loading() -> "Future[Engine]":
 
 def _load_engine(options: ServiceSettings) -> "Engine":
     from precis import Engine, GenerationParams
+    from precis.params import MAX_BEAMS
 
     check_precision(options.bundle, options.device)
     engine = Engine.load(
@@ -85,5 +86,7 @@ def _load_engine(options: ServiceSettings) -> "Engine":
         max_waiting_tokens=options.max_waiting_tokens,
     )
     _check_trust(engine.bundle.manifest, options)
-    engine.generate([WARM_UP_TEXT], GenerationParams(max_new_tokens=8, passthrough=False))
+    for beams in (1, MAX_BEAMS):
+        engine.generate([WARM_UP_TEXT], GenerationParams(max_new_tokens=8, num_beams=beams, passthrough=False))
+    engine.assume_measured_speed()
     return engine

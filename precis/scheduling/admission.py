@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 MIN_JUDGED_SECONDS = 10.0  # a shorter time limit ends the request before it has cost much
+# Of the time that is left; the rest is for others that come later, for those that run beside it in the batch (see
+# MAX_BATCH_SECONDS in policy.py), and for errors of the estimate.
+PLANNED_SHARE = 0.85
 IMPOSSIBLE = 1.5  # times the time limit: an estimate is not that wrong
 BISECTIONS = 24  # of the waiting time of a refused request
 
@@ -99,7 +102,8 @@ class Admission:
         if not newcomer.is_judged:
             return True
         # Its estimate alone may be a little too high (IMPOSSIBLE), and then nothing would be gained by waiting.
-        return self.seconds_until_done(newcomer, service) <= max(newcomer.seconds_left, newcomer.seconds)
+        planned = PLANNED_SHARE * newcomer.seconds_left
+        return self.seconds_until_done(newcomer, service) <= max(planned, newcomer.seconds)
 
     def _remaining(self, service: float) -> npt.NDArray[np.float64]:
         """Each caller's seconds that are left when each has had up to `service` seconds times its weight."""

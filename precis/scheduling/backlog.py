@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from precis.errors import TooMuchWork
@@ -17,9 +18,11 @@ MAX_COUNTED_TOKENS, MAX_COUNTED_SHARE = 8192, 1 / 4
 
 @dataclass
 class _Unfinished:
-    """A request: the work of each sequence that is not finished, its sum, and the tokens of those that wait."""
+    """A request: the work that is left of each unfinished sequence of this stage, the work of `later` stages, the sum
+    of both, and the tokens of sequences that wait."""
 
     sequences: dict[Sequence, Work] = field(default_factory=dict)
+    later: Work = field(default_factory=Work)
     work: Work = field(default_factory=Work)
     tokens: int = 0
 
@@ -92,6 +95,11 @@ class RequestBacklog:
             unfinished.sequences[sequence] = work = self.costs.of(sequence)
             unfinished.work.add(work)
             caller.work.add(work)
+        later = self.costs.of_later_stages(sequences)
+        for work in (unfinished.work, caller.work):
+            work.add(unfinished.later, -1)
+            work.add(later)
+        unfinished.later = later
         if len(unfinished.sequences) > 1:
             caller.long.add(request)
         self._count_tokens(request, sum(sequence.tokens for sequence in sequences))
@@ -100,6 +108,26 @@ class RequestBacklog:
         """A sequence of `request` waits no more."""
         if request in self._requests:
             self._count_tokens(request, -sequence.tokens)
+            self.advance(request, sequence, Work(len(sequence.input_ids)))
+
+    def advance(self, request: Request, sequence: Sequence, done: Work) -> None:
+        """So much of the work of a running sequence of `request` is done."""
+        unfinished = self._requests.get(request)
+        left = unfinished.sequences.get(sequence) if unfinished else None
+        if unfinished is None or left is None:
+            return
+        done = left.at_most(done)
+        for work in (left, unfinished.work, self._callers[request.caller].work):
+            work.add(done, -1)
+
+    def seconds_left(self, sequences: Iterable[tuple[Request, Sequence]]) -> float:
+        """How long the work that is left of `sequences` takes, of those whose requests have a deadline."""
+        total = Work()
+        for request, sequence in sequences:
+            unfinished = self._requests.get(request) if request.deadline is not None else None
+            if unfinished and (work := unfinished.sequences.get(sequence)):
+                total.add(work)
+        return self.costs.rates()(total)
 
     def finish(self, request: Request, sequence: Sequence) -> None:
         """A sequence of `request` is finished."""
@@ -130,7 +158,7 @@ class RequestBacklog:
 
     def judge(self, request: Request, sequences: list[Sequence], max_tokens: int) -> Judgement:
         """What the admission policy decides by. Raises TooMuchWork if the request could never be finished in time."""
-        total = Work()
+        total = self.costs.of_later_stages(sequences)
         for sequence in sequences:
             total.add(self.costs.of(sequence))
         seconds_left = math.inf if request.deadline is None else request.deadline - time.monotonic()

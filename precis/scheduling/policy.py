@@ -6,6 +6,9 @@ and the longest summaries would pay for it. Under overload, where requests wait 
 request is older than the running ones, and all rows fill up (docs/log.md#joining-policy). A streamed text joins
 at once, because its first token is waited for more than its last.
 
+Sequences that run together end together, so a wide batch of long ones would end all of them late. Beyond an efficient
+batch, those with a deadline join only as far as the batch's work takes MAX_BATCH_SECONDS.
+
 Between callers: while others are about, one caller's rows make an efficient batch and no more, it prefills one text at
 a time once some are running, and who has fewer rows than another may join although the batch is efficient. A caller
 that is ahead of its share adds nothing while a caller that was served less is running, because every prefill and every
@@ -18,6 +21,7 @@ and only a few rankings are encoded ahead of their turn, one of each caller whil
 import math
 from dataclasses import dataclass, replace
 
+MAX_BATCH_SECONDS = 10.0  # a sixth of the service's usual time limit
 MAX_RANKINGS = 4  # whose encoded texts are in memory
 FEW_ROWS = 2  # a caller with no more prefills as many texts between two steps as fit
 MAX_RANKINGS_PER_CALLER = 2  # the encoder may read two texts side by side; one while others are about
@@ -29,7 +33,8 @@ class Candidate:
 
     It has `rows` (beams; a ranking has none) and `tokens` to prefill or score; its request was submitted at
     `submitted_at` (monotonic time). `caller_rows` and `caller_rankings` are what its caller runs already. `is_streamed`
-    says that its tokens are shown as they come, and `is_ahead` that a caller with less service is running.
+    says that its tokens are shown as they come, and `is_ahead` that a caller with less service is running. `seconds` is
+    its expected work, 0 without a deadline.
     """
 
     rows: int
@@ -39,6 +44,7 @@ class Candidate:
     caller_rankings: int = 0
     is_streamed: bool = False
     is_ahead: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class BatchState:
     `efficient_rows` on more rows gain little. `oldest_start` is when the first of the sequences that ran at the last
     step was started (monotonic time), infinite if none ran. `rankings` are those that are not finished. `most_rows` are
     those of the caller that has most, and `is_shared` says that there are several callers, now or a short time ago.
+    `seconds` is the work that is left of all with a deadline.
     """
 
     free_rows: int
@@ -60,6 +67,7 @@ class BatchState:
     rankings: int = 0
     most_rows: int = 0
     is_shared: bool = False
+    seconds: float = 0.0
 
     def admit(self, candidate: Candidate) -> "BatchState":
         """The state with `candidate` in the batch."""
@@ -70,6 +78,7 @@ class BatchState:
             prefill_tokens=self.prefill_tokens + candidate.tokens,
             rankings=self.rankings + (candidate.rows == 0),
             most_rows=max(self.most_rows, candidate.caller_rows + candidate.rows),
+            seconds=self.seconds + candidate.seconds,
         )
 
     @property
@@ -97,5 +106,7 @@ def may_join(candidate: Candidate, batch: BatchState) -> bool:
     if batch.running_rows < batch.efficient_rows or rows < batch.most_rows:
         return True
     if batch.is_shared and rows > batch.efficient_rows:
+        return False
+    if batch.slows_with_rows and candidate.seconds and batch.seconds + candidate.seconds > MAX_BATCH_SECONDS:
         return False
     return candidate.is_streamed or candidate.submitted_at <= batch.oldest_start

@@ -55,6 +55,7 @@ class Scheduler:
         self._queue: FairQueue[Request, Sequence] = FairQueue(lambda sequence: sequence.is_cancelled())
         self._running: dict[Sequence, _Running] = {}
         self._backlog = RequestBacklog(max_waiting_tokens)
+        self.costs = self._backlog.costs
         self._deadlines = Deadlines()
         self._throughput = ThroughputEstimate()
         self.thread = threading.Thread(target=self._run, name="precis-scheduler", daemon=True)
@@ -148,23 +149,25 @@ class Scheduler:
 
     def _work(self) -> None:
         """Admits what may join the batch and runs a step, measures both, and charges the callers for them."""
-        start, costs = time.perf_counter(), self._backlog.costs
+        start, costs = time.perf_counter(), self.costs
         admitted = self._admit()
         admitted_at = time.perf_counter()
         if admitted:
             costs.prefill.add(sum(len(sequence.input_ids) for sequence in admitted), admitted_at - start)
         if not self._prefills_before_step():
-            callers = [(running.caller, sequence.rows) for sequence, running in self._running.items()]
-            rows = sum(rows for _, rows in callers)
+            stepped = [*self._running.items()]
+            rows = sum(sequence.rows for sequence in self._running)
             ranked = self._step()
             seconds = time.perf_counter() - admitted_at - ranked.seconds
-            if tokens := sum(ranked.tokens.values()):
-                costs.ranking.add(tokens, ranked.seconds)
+            costs.ranking.add(sum(ranked.tokens.values()), ranked.seconds)
             if rows:
                 costs.note_step(rows, self.batch.kv_cache, seconds)
             with self._changed:
-                for caller, caller_rows in callers:
-                    self._queue.charge(caller, seconds * caller_rows / max(1, rows), time.monotonic())
+                for sequence, running in stepped:
+                    done = Work(0, sequence.rows, ranked.tokens.get(sequence, 0))
+                    share = seconds * sequence.rows / max(1, rows) + costs.ranking.seconds_for(done.ranked_tokens)
+                    self._queue.charge(running.caller, share, time.monotonic())
+                    self._backlog.advance(running.request, sequence, done)
         self._throughput.add(sum(sequence.tokens for sequence in admitted), time.perf_counter() - start)
 
     def _wait_for_work(self) -> bool:
@@ -197,13 +200,12 @@ class Scheduler:
         """Takes sequences from the queue, in turn, while they may join the batch; they count as running from now on."""
         admitted: dict[Sequence, _Running] = {}
         with self._changed:
-            rates = self._backlog.costs.rates()
             for caller, request, sequence in self._joining():
                 caller.pop()
                 self._running[sequence] = admitted[sequence] = _Running(request, caller)
                 caller.rows += sequence.rows
                 caller.rankings += sequence.is_ranking
-                self._queue.charge(caller, rates(Work(len(sequence.input_ids))), time.monotonic())
+                self._queue.charge(caller, self.costs.prefill.seconds_for(len(sequence.input_ids)), time.monotonic())
                 self._backlog.start(request, sequence)
                 sequence.priority = functools.partial(self._ranking_priority, caller)
         return admitted
@@ -222,6 +224,7 @@ class Scheduler:
                 caller.rankings,
                 is_streamed=sequence.on_tokens is not None,
                 is_ahead=caller in heavy and self._queue.is_ahead(caller),
+                seconds=self._backlog.seconds_left([(request, sequence)]),
             )
             if may_join(candidate, batch):
                 batch = batch.admit(candidate)
@@ -253,6 +256,7 @@ class Scheduler:
             oldest_start=min((running.started_at for running in self._running.values()), default=math.inf),
             most_rows=max((caller.rows for caller in self._queue.callers), default=0),
             is_shared=self._queue.is_shared(time.monotonic()),
+            seconds=self._backlog.seconds_left((item.request, sequence) for sequence, item in self._running.items()),
         )
 
     def _remove(self, sequence: Sequence) -> Request:
@@ -271,10 +275,6 @@ class Scheduler:
             for sequence in self.batch.clear():
                 self._remove(sequence).set_exception(EngineError(f"The decode step of this text failed: {error}"))
             return RankingTurn({}, 0.0)
-        ranked, rates, now = self.batch.last_ranking, self._backlog.costs.rates(), time.monotonic()
-        with self._changed:
-            for sequence, tokens in ranked.tokens.items():
-                self._queue.charge(self._running[sequence].caller, rates(Work(ranked_tokens=tokens)), now)
         for sequence in done:
             caller = self._running[sequence].caller
             request = self._remove(sequence)
@@ -284,7 +284,7 @@ class Scheduler:
                 self._advance(caller, request)
         if not self._queue:
             self.batch.compact_if_sparse()
-        return ranked
+        return self.batch.last_ranking
 
     def _advance(self, caller: _Caller, request: Request) -> None:
         """Queues the next stage of `request` first, because it has waited longest, or sets its result."""

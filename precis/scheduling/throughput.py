@@ -17,9 +17,18 @@ class ThroughputEstimate:
         self._initial = units, seconds
         self._units = self._seconds = 0.0
         self._measured_at = time.monotonic()
+        self._best = 0.0  # units a second
+
+    def assume_best(self) -> None:
+        """Assumes, instead of what it began as, the highest rate that has been measured: that of no pauses."""
+        if self._best:
+            seconds = self._initial[1]
+            self._initial = self._best * seconds, seconds
 
     def add(self, units: float, seconds: float) -> None:
         """Records that `units` were done in `seconds` of work."""
+        if seconds:
+            self._best = max(self._best, units / seconds)
         decay = 0.5 ** (seconds / HALF_LIFE)
         present_units, present_seconds = self._present()
         self._units, self._seconds = present_units * decay + units, present_seconds * decay + seconds

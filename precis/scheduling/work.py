@@ -1,5 +1,6 @@
 """Work that requests bring, counted in what is computed, and how long it takes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ from precis.scheduling.sequence import Sequence
 from precis.scheduling.throughput import ThroughputEstimate
 
 # (units, seconds) that are assumed until so many seconds are measured: fast, so that nothing is refused because of
-# them, and long, so that a pause of the machine in an idle hour says little.
+# them, and long, so that a pause of the machine in an idle hour says little. Of decoding a warm-up says more.
 PREFILL_RATE = (100_000.0, 5.0)
 DECODE_RATE = (100_000.0, 5.0)
 RANKING_RATE = (100_000.0, 5.0)
@@ -29,6 +30,14 @@ class Work:
         self.tokens += sign * other.tokens
         self.row_steps += sign * other.row_steps
         self.ranked_tokens += sign * other.ranked_tokens
+
+    def at_most(self, other: "Work") -> "Work":
+        """The less of the two, of each kind."""
+        return Work(
+            min(self.tokens, other.tokens),
+            min(self.row_steps, other.row_steps),
+            min(self.ranked_tokens, other.ranked_tokens),
+        )
 
     def scaled(self, factor: float) -> "Work":
         """`factor` times the work."""
@@ -52,6 +61,20 @@ class WorkCosts:
         params = sequence.params
         steps = max(params.min_new_tokens, self.length * params.max_new_tokens)
         return Work(source, sequence.rows * steps)
+
+    def of_later_stages(self, sequences: list[Sequence]) -> Work:
+        """The work after that of `sequences`, the chunks of a long text: the summaries of their summaries, to one."""
+        later, first, count = Work(), sequences[0], len(sequences)
+        if first.is_ranking:
+            return later
+        steps = self.of(first).row_steps / first.rows
+        longest_source = max(len(sequence.input_ids) for sequence in sequences)
+        while count > 1:
+            joined = count * steps
+            fewer = math.ceil(joined / longest_source)
+            count = fewer if fewer < count else 1
+            later.add(Work(min(joined, count * longest_source), count * first.rows * steps))
+        return later
 
     def rates(self) -> Callable[[Work], float]:
         """How long work takes, at the rates of this moment."""

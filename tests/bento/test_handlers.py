@@ -59,11 +59,11 @@ def test_batch_returns_a_summary_or_an_error_per_text_in_order(client, engine):
 
 def test_batch_of_short_texts_leaves_the_event_loop_to_others(engine):
     """Short texts are tokenized in the event loop: one of them at a time, not all of a batch."""
-    texts = [f"Day {number}. " + " ".join(DOCUMENTS)[:3900] for number in range(64)]
-    body = json.dumps({"texts": [text.encode("ascii", "ignore").decode() for text in texts]}).encode()
-    pauses = []
+    beginnings = [(f"Day {number}. " + " ".join(DOCUMENTS)[:3900]).encode("ascii", "ignore") for number in range(32)]
+    texts = [beginning.decode() for beginning in beginnings]
+    options = {"texts": texts, "mode": "write", "max_new_tokens": 1, "long_text": "truncate"}
 
-    async def tick() -> None:
+    async def tick(pauses: list[float]) -> None:
         last = time.thread_time()
         while True:
             await asyncio.sleep(0)
@@ -71,14 +71,17 @@ def test_batch_of_short_texts_leaves_the_event_loop_to_others(engine):
             pauses.append(now - last)
             last = now
 
-    async def run() -> None:
-        ticking = asyncio.create_task(tick())
-        await RequestHandler(engine, 60).summarize_batch(body)
+    async def longest_share() -> float:
+        """The longest pause, of processor time, as a share of all that were as long as a text."""
+        pauses: list[float] = []
+        ticking = asyncio.create_task(tick(pauses))
+        await RequestHandler(engine, 300).summarize_batch(json.dumps(options).encode())
         ticking.cancel()
+        longest = sorted(pauses)[-len(texts) :]
+        return max(longest) / sum(longest)
 
-    asyncio.run(run())
-    longest = sorted(pauses)[-64:]
-    assert max(longest) < sum(longest) / 8
+    # The least of several: garbage is collected in between, too.
+    assert min(asyncio.run(longest_share()) for _ in range(3)) < 1 / 8
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_stream_that_times_out_ends_with_an_error_event(client):
     began = time.monotonic()
     assert events(client.post("/summarize_stream", json=body).text)[-1][0] == "done"
     limit = int(500 * (time.monotonic() - began))  # ms; half the time it took, while other tests may have run
-    for _ in range(10):
+    for _ in range(30):
         response = client.post("/summarize_stream", json={**body, "timeout_ms": limit})
         if response.status_code != 200:
             limit += limit // 4  # it had not begun
@@ -151,10 +154,13 @@ def test_stream_that_times_out_ends_with_an_error_event(client):
 def test_timeout_answers_504_in_time(client):
     body = {"text": DOCUMENTS[0], "mode": "write", "max_new_tokens": 512, "min_new_tokens": 512, "num_beams": 8}
     body["timeout_ms"] = 150
-    began = time.monotonic()
-    response = client.post("/summarize", json=body)
-    assert (response.status_code, response.json()["error"]["type"]) == (504, "timeout")
-    assert 0.15 <= time.monotonic() - began < 2
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        response = client.post("/summarize", json=body)
+        seconds.append(time.monotonic() - began)
+        assert (response.status_code, response.json()["error"]["type"]) == (504, "timeout")
+    assert 0.15 <= min(seconds) < 2
 
 
 def test_evidence_offsets_point_into_the_text(client):
@@ -173,7 +179,7 @@ def test_evidence_offsets_point_into_the_text(client):
 def test_request_id_is_returned_and_logged(client, service):
     response = client.post("/summarize", json={"text": "x", "max_new_tokens": 1}, headers={"X-Request-ID": "shop-17.a"})
     assert response.headers["x-request-id"] == "shop-17.a"
-    wait = time.monotonic() + 10  # the line is written after the response
+    wait = time.monotonic() + 60  # the line is written after the response
     while not (matches := [line for line in service.log.read_text().splitlines() if '"shop-17.a"' in line]):
         assert time.monotonic() < wait
         time.sleep(0.05)
@@ -312,20 +318,24 @@ def test_metrics_count_requests_with_few_labels(client):
 
 
 def test_silence_gives_none_and_items_keep_their_order():
-    closed = []
+    closed, given = [], []
 
     async def items():
         try:
             yield "a"
-            await asyncio.sleep(0.25)
+            while given.count(None) < 2:
+                await asyncio.sleep(0.01)
             yield "b"
         finally:
             closed.append(True)
 
     async def run():
-        return [item async for item in with_heartbeats(items(), 0.1)]
+        async for item in with_heartbeats(items(), 0.1):
+            given.append(item)
 
-    assert asyncio.run(run()) == ["a", None, None, "b"]
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert [item for item in given if item] == ["a", "b"]
+    assert (given[0], given[-1]) == ("a", "b")
     assert closed == [True]
 
 

@@ -1,5 +1,7 @@
 """A running batch that computes nothing, for tests of the scheduler: it counts steps and writes the same token."""
 
+import math
+import threading
 import time
 from types import SimpleNamespace
 
@@ -8,11 +10,19 @@ from precis.scheduling.sequence import Sequence
 
 
 class CountingBatch:
-    """Has the interface of RunningBatch. A step takes `step_seconds`, and a ranking one step for each sentence."""
+    """Has the interface of RunningBatch. A ranking takes one step for each sentence.
 
-    def __init__(self, rows: int = 32, step_seconds: float = 0.001) -> None:
-        self.step_seconds = step_seconds
+    `now` is a clock that only the batch advances, so that no pause of the machine changes what the scheduler measures.
+    `hold_at` makes it wait before a step, so that a test sees the scheduler in a state that lasts.
+    """
+
+    STEP_SECONDS, TOKEN_SECONDS = 1e-3, 1e-6  # of `now`: a decode step or a turn of a ranking, and a prefilled token
+
+    def __init__(self, rows: int = 32) -> None:
+        self.now = 1000.0
         self.steps = 0
+        self._last_step = math.inf
+        self._changed = threading.Condition()
         self.joined: list[Sequence] = []  # in order
         self._active: dict[Sequence, int] = {}
         self.last_ranking = RankingTurn({}, 0.0)
@@ -39,14 +49,32 @@ class CountingBatch:
             self.joined.append(sequence)
             self._active[sequence] = 0
             self.kv_cache.free_rows -= sequence.rows
+            self.now += self.TOKEN_SECONDS * sequence.tokens
         return {}
 
+    def hold_at(self, step: float) -> None:
+        """Runs no further step after that one, until this is called again."""
+        with self._changed:
+            self._last_step = step
+            self._changed.notify_all()
+
+    def wait_for_step(self, step: int) -> None:
+        """Waits until that step has been run."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.steps >= step, 60)
+
     def step(self) -> list[Sequence]:
-        self.steps += 1
-        time.sleep(self.step_seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: self.steps < self._last_step)
+            self.steps += 1
+            self._changed.notify_all()
+        time.sleep(0.001)  # lets the test's thread run
+        if any(not item.is_ranking for item in self._active):
+            self.now += self.STEP_SECONDS
         ready = [item for item in self._active if item.is_ranking and item.priority() is not None]
         ranking = min(ready, key=lambda item: item.priority(), default=None)
-        self.last_ranking = RankingTurn({ranking: 30} if ranking else {}, self.step_seconds)
+        self.last_ranking = RankingTurn({ranking: 30} if ranking else {}, self.STEP_SECONDS if ranking else 0.0)
+        self.now += self.last_ranking.seconds
         finished = []
         for sequence in [*self._active]:
             if sequence.is_ranking and sequence is not ranking and not sequence.is_cancelled():
@@ -56,7 +84,7 @@ class CountingBatch:
             if self._active[sequence] >= steps and not sequence.is_cancelled():
                 sequence.token_ids = [5] * (0 if sequence.is_ranking else steps)
                 sequence.scores = [-1.0] * len(sequence.sentences)
-                sequence.finish_reason, sequence.first_token_at = "end", time.monotonic()
+                sequence.finish_reason, sequence.first_token_at = "end", self.now
             if sequence.finish_reason or sequence.is_cancelled():
                 del self._active[sequence]
                 self.kv_cache.free_rows += sequence.rows

@@ -1,13 +1,15 @@
-"""Shared by the tests of the engine: texts, generation settings, a sealed bundle, transformers' reference summary."""
+"""Shared by the tests of the engine: texts, generation settings, a sealed bundle, transformers' summary, held steps."""
 
+import contextlib
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from precis import GenerationParams
+from precis import Engine, GenerationParams
 from precis.bundle.manifest import FORMAT, sha256
 from tests.conftest import gazette
 
@@ -72,9 +74,40 @@ def reference_scores(model, tokenizer, text: str, settings: dict) -> list[float]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits until `condition` is true; fails the test after eight seconds."""
-    for _ in range(400):
+    """Waits until `condition` is true; fails the test after a minute or more."""
+    for _ in range(6000):
         if condition():
             return
-        time.sleep(0.02)
+        time.sleep(0.01)
     pytest.fail("The condition did not become true.")
+
+
+@contextlib.contextmanager
+def held_steps(engine: Engine) -> Iterator[Callable[[int], None]]:
+    """The engine runs no decode step until the block ends, but those that are asked for by calling what it yields.
+
+    So a test sees a state that lasts, however slow the machine is.
+    """
+    batch = engine._scheduler.batch
+    step, waits, permits, ended = batch.step, threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def held_step():
+        if not ended.is_set():
+            waits.set()
+            permits.acquire(timeout=120)
+        return step()
+
+    def run(steps: int) -> None:
+        """Runs so many steps, and admits what may join before the next one."""
+        for _ in range(steps):
+            assert waits.wait(60)
+            waits.clear()
+            permits.release()
+        assert waits.wait(60)
+
+    batch.step = held_step
+    try:
+        yield run
+    finally:
+        ended.set()
+        permits.release()

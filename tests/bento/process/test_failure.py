@@ -10,7 +10,7 @@ import threading, time
 from bento.process import failure
 from bento.process.drain import Lifecycle
 
-failure.ANSWER_SECONDS = 0.5
+failure.ANSWER_SECONDS = 2.0
 
 class Engine:
     failed = False
@@ -20,20 +20,22 @@ class Engine:
 engine, lifecycle = Engine(), Lifecycle()
 lifecycle.ready = True
 failure.end_with_engine(engine, lifecycle)
-time.sleep(0.2)
 print("serving", lifecycle.serving, flush=True)
 engine.failed = FAILED
 engine.stopped.set()
-time.sleep(0.2)
+end = time.monotonic() + (60 if FAILED else 1)
+while lifecycle.serving and time.monotonic() < end:
+    time.sleep(0.01)
 print("serving", lifecycle.serving, flush=True)
-time.sleep(2)
+while time.monotonic() < end:
+    time.sleep(0.01)
 print("still there")
 """
 
 
 def run(failed: bool) -> tuple[int, list[str]]:
     program = PROGRAM.replace("FAILED", str(failed))
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout.splitlines()
 
 

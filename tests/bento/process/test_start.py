@@ -25,7 +25,7 @@ def start_error(command: list[str], environment: dict[str, str]) -> str:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
@@ -114,7 +114,7 @@ def test_worker_killed_before_it_was_ready_is_not_replaced(tiny_run, tmp_path):
         while not (workers := psutil.Process(running.process.pid).children()):
             assert running.process.poll() is None
         workers[0].kill()
-        assert running.process.wait(60) == 1
+        assert running.process.wait(120) == 1
         message = running.log.read_text().strip().splitlines()[-1]
         assert message.startswith("Not started: the worker was ended by SIGKILL before it was ready.")
     finally:

@@ -39,18 +39,18 @@ def test_time_is_that_of_the_callers_share(newcomer, own, others, expected):
         (Newcomer(1, 60), NOTHING, [], None),
         (Newcomer(1, 60), load(10, 500), [], None),
         (Newcomer(59, 60), NOTHING, [], None),
-        (Newcomer(29, 60), NOTHING, [load(1000, 400)], None),
+        (Newcomer(25, 60), NOTHING, [load(1000, 400)], None),
         # A caller may have as many tokens as it leaves: half of the queue, or a third.
         (Newcomer(1, 60), load(12, 600), [], 2),
         (Newcomer(1, 60), load(12, 300), [load(12, 300)], None),
         (Newcomer(1, 60), NOTHING, [load(10, 500), load(10, 500)], None),
         (Newcomer(1, math.inf), load(10, 500), [load(10, 250)], 4),  # 0.8 of it is left in both after 2 s each
-        # It would not be finished in time after its caller's other requests.
-        (Newcomer(10, 60), load(55), [], 5),
-        (Newcomer(10, 60), load(50), [], None),
+        # It would not be finished in time after its caller's other requests: in 51 of 60 s, as is planned.
+        (Newcomer(10, 60), load(55), [], 14),
+        (Newcomer(10, 60), load(41), [], None),
         (Newcomer(10, 60), load(500), [], 60),  # never beyond its own limit
         # Half of the engine is another's, until that one has no more than it can have in the time that is left.
-        (Newcomer(40, 60), NOTHING, [load(30)], 10),
+        (Newcomer(40, 60), NOTHING, [load(30)], 19),
         # Alone it takes too long, but an estimate may be a little too high.
         (Newcomer(70, 60), NOTHING, [], None),
         (Newcomer(70, 60), NOTHING, [load(5)], 5),

@@ -10,6 +10,7 @@ from precis import GenerationParams, TooMuchWork
 from precis.params import resolve
 from precis.scheduling.backlog import MAX_COUNTED_TOKENS, RequestBacklog
 from precis.scheduling.sequence import Sequence
+from precis.scheduling.work import Work
 
 QUEUE = 1 << 16  # tokens
 COUNTED = MAX_COUNTED_TOKENS
@@ -82,3 +83,36 @@ def test_work_that_is_never_done_in_time_is_refused(backlog):
     judgement = backlog.judge(new_request("a"), sequences(100), 10**6)
     assert judgement.newcomer.seconds_left == math.inf
     assert judgement.admits
+
+
+def test_what_is_done_of_a_running_request_is_no_work_any_more(backlog):
+    request = new_request("a")
+    [sequence] = sequences(1, new=100)
+    backlog.add(request, [sequence])
+    backlog.start(request, sequence)
+    for done in (0, 40, 40, 40):
+        before = backlog.judge(new_request("a"), sequences(1), 10**6).estimated_seconds
+        backlog.advance(request, sequence, Work(row_steps=done))
+    assert before == pytest.approx(2 + 1, rel=0.05), "with 80 of 100 steps done"
+    assert backlog.judge(new_request("a"), sequences(1), 10**6).estimated_seconds == pytest.approx(1, rel=0.05)
+    backlog.finish(request, sequence)
+    backlog.remove(request)
+    backlog.advance(request, sequence, Work(row_steps=1))
+    assert backlog._callers == {}
+
+
+def test_later_stages_of_a_long_text_are_counted_once(backlog):
+    """20 chunks of 100 tokens become 20 summaries of 10, so two further chunks, and those one."""
+    request, chunks = new_request("a"), sequences(20)
+    assert backlog.judge(request, chunks, 10**6).estimated_seconds == pytest.approx(20 + 2 + 1, rel=0.05)
+    backlog.add(request, chunks)
+
+    def seconds() -> float:
+        return backlog.costs.rates()(backlog._callers["a"].work)
+
+    for stage, expected in ((chunks, 2 + 1), (sequences(2), 1), (sequences(1), 0)):
+        if stage is not chunks:
+            backlog.add(request, stage)
+        for sequence in stage:
+            backlog.finish(request, sequence)
+        assert seconds() == pytest.approx(expected, rel=0.05, abs=1e-9)

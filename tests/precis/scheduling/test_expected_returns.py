@@ -5,6 +5,8 @@ import math
 import time
 from collections import deque
 
+import pytest
+
 from precis.scheduling import expected_returns
 from precis.scheduling.backlog import RequestBacklog
 from precis.scheduling.expected_returns import LATE_SECONDS, ExpectedReturns
@@ -47,24 +49,28 @@ def test_no_more_are_expected_than_are_bounded(monkeypatch):
     assert returns.of("2")[1] == 5
 
 
-def test_most_of_a_crowd_are_admitted_when_they_come_back(monkeypatch):
-    """300 clients of one caller, where 100 may wait and 20 are served a second, for a minute.
+@pytest.mark.parametrize("slots", [1, 8], ids=["one after another", "eight at once"])
+def test_a_crowd_is_finished_in_time_and_admitted_when_it_comes_back(monkeypatch, slots):
+    """120 clients of one caller, whose requests take a second each, two minutes long; `slots` run and end together.
 
     Who has an answer sends a further request at once; who is refused comes back after as many whole seconds as told.
     """
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    backlog = RequestBacklog(20_000)
+    backlog = RequestBacklog(1 << 20)
+    backlog.costs.decode.add(1000, 10.0)
     queue: deque[tuple[int, Request]] = deque()
+    running: list[tuple[int, Request, int]] = []  # with the number of tokens
     came_back: list[bool] = []  # whether they were admitted
-    send_at = [(now + 0.001 * client, client) for client in range(300)]
+    took: list[float] = []
+    send_at = [(now + 0.001 * client, client) for client in range(120)]
     refused: set[int] = set()
-    while now < 1060.0:
+    while now < 1120.0:
         while send_at[0][0] <= now:
-            _, client = heapq.heappop(send_at)
-            request = Request(caller="a", weight=1.0, deadline=now + 60)
-            request.sequences = sequences(1)
-            judgement = backlog.judge(request, request.sequences, 20_000)
+            at, client = heapq.heappop(send_at)
+            request = Request(caller="a", weight=1.0, deadline=now + 60, submitted_at=at)
+            request.sequences = sequences(1, tokens=1, new=100)
+            judgement = backlog.judge(request, request.sequences, 1 << 20)
             if client in refused:
                 came_back.append(judgement.admits)
             if judgement.admits:
@@ -76,14 +82,23 @@ def test_most_of_a_crowd_are_admitted_when_they_come_back(monkeypatch):
                 seconds = judgement.retry_after()
                 backlog.expect_return(judgement, seconds)
                 heapq.heappush(send_at, (now + math.ceil(seconds), client))
-        client, request = queue.popleft()
-        backlog.start(request, request.sequences[0])
-        now += 0.05
-        backlog.costs.decode.add(10, 0.049)
-        backlog.costs.prefill.add(100, 0.001)
-        request.sequences[0].token_ids = [5] * 10
-        backlog.finish(request, request.sequences[0])
-        backlog.remove(request)
-        heapq.heappush(send_at, (now, client))
-    assert len(came_back) > 500
-    assert sum(came_back) > 0.8 * len(came_back)
+        while queue and len(running) < slots:
+            client, request = queue.popleft()
+            backlog.start(request, request.sequences[0])
+            running.append((client, request, 0))
+        now += 0.01 * len(running)
+        backlog.costs.decode.add(len(running), 0.01 * len(running))
+        running = [(client, request, tokens + 1) for client, request, tokens in running]
+        for client, request, tokens in running:
+            backlog.advance(request, request.sequences[0], Work(row_steps=1))
+            if tokens == 100:
+                request.sequences[0].token_ids = [5] * tokens
+                backlog.finish(request, request.sequences[0])
+                backlog.remove(request)
+                took.append(now - request.submitted_at)
+                heapq.heappush(send_at, (now, client))
+        running = [item for item in running if item[2] < 100]
+    assert len(took) > 80, "it is busy all the time"
+    assert max(took) < 60
+    assert len(came_back) > 100
+    assert sum(came_back) > 0.85 * len(came_back)

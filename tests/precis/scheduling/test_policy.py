@@ -136,3 +136,12 @@ def test_streamed_text_joins_at_once(rows, joins):
 def test_streams_of_a_busy_caller_leave_rows_to_others():
     streamed = replace(candidate(submitted_at=9.0), is_streamed=True, caller_rows=10)
     assert not may_join(streamed, replace(running(10), most_rows=10, is_shared=True))
+
+
+def test_batch_of_much_work_grows_only_until_it_is_efficient():
+    long = replace(candidate(submitted_at=1.0), seconds=4.0)
+    assert may_join(long, replace(running(9), seconds=36.0))
+    assert may_join(long, replace(running(10), seconds=6.0))
+    assert not may_join(long, replace(running(10), seconds=6.1))
+    assert may_join(replace(long, seconds=0.0), replace(running(10), seconds=60.0)), "it has no deadline"
+    assert may_join(long, replace(running(10), efficient_rows=32, seconds=60.0)), "steps take equally long"

@@ -21,7 +21,7 @@ from precis import (
 )
 from precis.runtime.kv_cache_cpu import EFFICIENT_BATCH_ROWS
 from precis.runtime.model import Seq2SeqModel
-from tests.support.engines import LIMIT, TEXTS, wait_until
+from tests.support.engines import LIMIT, TEXTS, held_steps, wait_until
 
 LONGEST = GenerationParams(max_new_tokens=512, min_new_tokens=512, long_text="truncate")
 
@@ -29,7 +29,8 @@ LONGEST = GenerationParams(max_new_tokens=512, min_new_tokens=512, long_text="tr
 def test_cancelled_task_frees_its_row(engine):
     async def cancel_and_submit_another() -> float:
         task = asyncio.create_task(engine.summarize(TEXTS[-1], LONGEST))
-        await asyncio.sleep(0.2)
+        while not engine.stats().running_rows:
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -40,7 +41,7 @@ def test_cancelled_task_frees_its_row(engine):
     start = time.perf_counter()
     engine.generate([TEXTS[-1]], LONGEST)
     seconds = time.perf_counter() - start
-    assert asyncio.run(cancel_and_submit_another()) < seconds / 3
+    assert min(asyncio.run(cancel_and_submit_another()) for _ in range(3)) < seconds / 3
 
 
 def test_text_that_fails_to_encode_does_not_fail_the_others(bundle, monkeypatch):
@@ -56,8 +57,8 @@ def test_text_that_fails_to_encode_does_not_fail_the_others(bundle, monkeypatch)
         params = GenerationParams(max_new_tokens=4, long_text="truncate")
         futures = [engine.submit(text, params) for text in (TEXTS[0], TEXTS[-1])]
         with pytest.raises(EngineError, match="out of luck"):
-            futures[1].result(20)
-        assert futures[0].result(20) == engine.generate(TEXTS[:1], GenerationParams(max_new_tokens=4))[0]
+            futures[1].result(60)
+        assert futures[0].result(60) == engine.generate(TEXTS[:1], GenerationParams(max_new_tokens=4))[0]
 
 
 def test_failing_decode_step_fails_its_batch_and_the_engine_continues(bundle, monkeypatch):
@@ -101,7 +102,7 @@ def test_cancelled_requests_make_room_in_the_queue_at_once(bundle):
         for future in futures:
             future.cancel()
         assert engine.stats().waiting_tokens == 0
-        assert engine.submit("A short text.", GenerationParams(max_new_tokens=3)).result(20)
+        assert engine.submit("A short text.", GenerationParams(max_new_tokens=3)).result(60)
 
 
 def test_deadline_ends_waiting_and_running_requests(bundle):
@@ -110,10 +111,10 @@ def test_deadline_ends_waiting_and_running_requests(bundle):
         start = time.perf_counter()
         for future in [engine.submit(TEXTS[-1], params, timeout=0.3) for _ in range(40)]:
             with pytest.raises(DeadlineExceeded):
-                future.result(20)
-        assert 0.3 <= time.perf_counter() - start < 5
-        short = engine.submit("A short text.", GenerationParams(max_new_tokens=3), timeout=20)
-        assert short.result(20).output_tokens <= 3
+                future.result(60)
+        assert 0.3 <= time.perf_counter() - start < 20, "not one after another"
+        short = engine.submit("A short text.", GenerationParams(max_new_tokens=3), timeout=60)
+        assert short.result(60).output_tokens <= 3
         scheduler = engine._scheduler
         assert not scheduler.batch.sequences
         wait_until(lambda: not scheduler._deadlines.pop_expired() and not scheduler._deadlines)
@@ -121,18 +122,17 @@ def test_deadline_ends_waiting_and_running_requests(bundle):
 
 def test_efficient_batch_admits_no_newer_request(bundle):
     with Engine.load(bundle) as engine:
-        first = engine.submit(TEXTS[0], LONGEST)
-        wait_until(lambda: engine.stats().running_rows == 1)
-        others = [engine.submit(TEXTS[0], LONGEST) for _ in range(EFFICIENT_BATCH_ROWS + 2)]
-        wait_until(lambda: engine.stats().running_rows == EFFICIENT_BATCH_ROWS)
-        time.sleep(0.1)
-        assert (engine.stats().running_rows, engine.stats().waiting_requests) == (EFFICIENT_BATCH_ROWS, 3)
-        others[0].cancel()
-        wait_until(lambda: engine.stats().waiting_requests == 2)
-        time.sleep(0.1)
-        assert engine.stats().running_rows == EFFICIENT_BATCH_ROWS, "one left and one joined"
-        for future in [first, *others]:
-            future.cancel()
+        with held_steps(engine) as run:
+            first = engine.submit(TEXTS[0], LONGEST)
+            run(1)
+            others = [engine.submit(TEXTS[0], LONGEST) for _ in range(EFFICIENT_BATCH_ROWS + 2)]
+            run(20)
+            assert (engine.stats().running_rows, engine.stats().waiting_requests) == (EFFICIENT_BATCH_ROWS, 3)
+            others[0].cancel()
+            run(5)
+            assert (engine.stats().running_rows, engine.stats().waiting_requests) == (EFFICIENT_BATCH_ROWS, 2)
+            for future in [first, *others]:
+                future.cancel()
         wait_until(lambda: engine.stats().running_rows == engine.stats().waiting_requests == 0)
 
 
@@ -156,7 +156,16 @@ def test_list_is_prefilled_before_its_first_step_unless_others_run(bundle, monke
         other = None if alone else engine.submit(TEXTS[0], LONGEST)
         wait_until(lambda: alone or engine.stats().running_rows == 1)
         runner = engine._scheduler.batch.runner
-        decode, step_rows = runner.decode, []
+        batch, backlog = engine._scheduler.batch, engine._scheduler._backlog
+        admit, decode, step_rows, submitted = batch.admit, runner.decode, [], threading.Event()
+
+        def admit_when_all_are_submitted(sequences):
+            if sequences and not submitted.is_set():
+                wait_until(lambda: len(backlog.requests) == texts + (not alone))
+                submitted.set()
+            return admit(sequences)
+
+        monkeypatch.setattr(batch, "admit", admit_when_all_are_submitted)
         monkeypatch.setattr(runner, "decode", lambda ids, *rest: step_rows.append(len(ids)) or decode(ids, *rest))
         texts, new_tokens, max_prefill_tokens = 20, 6, runner.kv_cache.max_prefill_tokens
         assert texts * LIMIT > 3 * max_prefill_tokens
@@ -172,7 +181,7 @@ def test_list_is_prefilled_before_its_first_step_unless_others_run(bundle, monke
 
 def test_second_list_waits_while_the_first_fills_an_efficient_batch(bundle):
     with Engine.load(bundle) as engine:
-        params = GenerationParams(max_new_tokens=512, min_new_tokens=512)
+        params = GenerationParams(max_new_tokens=128, min_new_tokens=128)
         summaries = []
 
         def generate():
@@ -184,7 +193,7 @@ def test_second_list_waits_while_the_first_fills_an_efficient_batch(bundle):
         wait_until(lambda: any(sequence.first_token_at < math.inf for sequence in batch.sequences))
         callers[1].start()
         for caller in callers:
-            caller.join(60)
+            caller.join(120)
         assert len(summaries) == 4 * EFFICIENT_BATCH_ROWS
 
 
@@ -213,9 +222,10 @@ def test_finished_requests_leave_no_work_behind(bundle):
 
 
 def test_a_caller_may_hold_as_much_of_the_queue_as_it_leaves(bundle):
-    with Engine.load(bundle, rows=8, max_waiting_tokens=20 * LIMIT) as engine:
+    with Engine.load(bundle, rows=8, max_waiting_tokens=20 * LIMIT) as engine, held_steps(engine) as run:
         everything = [engine.submit(TEXTS[-1], LONGEST) for _ in range(8)]
-        wait_until(lambda: engine.stats().running_rows == 8)
+        run(8)
+        assert engine.stats().running_rows == 8
 
         def submitted(caller: str) -> int:
             futures = []
@@ -231,11 +241,12 @@ def test_a_caller_may_hold_as_much_of_the_queue_as_it_leaves(bundle):
             future.cancel()
 
 
-def test_what_cannot_be_done_in_time_is_refused_at_once(bundle):
+def test_what_cannot_be_done_in_time_is_refused_at_once(bundle, monkeypatch):
     with Engine.load(bundle) as engine:
         engine.generate(TEXTS[:2], GenerationParams(max_new_tokens=4))
         costs = engine._scheduler._backlog.costs
         costs.decode.add(1000, 100.0)  # as on a slow machine: ten rows and steps a second
+        monkeypatch.setattr(costs.decode, "add", lambda *_: None)  # this machine's own steps
         beams = GenerationParams(max_new_tokens=512, min_new_tokens=512, num_beams=8)
         with pytest.raises(TooMuchWork, match="may take 60 s"):
             engine.submit(TEXTS[0], beams, timeout=60)
@@ -261,7 +272,7 @@ def test_error_outside_the_guarded_part_ends_the_engine_and_all_requests(bundle,
         waiting = engine.submit(TEXTS[0], LONGEST)
         for future in (running, waiting):
             with pytest.raises(EngineClosed, match="has failed"):
-                future.result(20)
+                future.result(60)
         engine.wait_until_stopped()
         assert engine.failed
         with pytest.raises(EngineClosed, match="has failed"):

@@ -36,3 +36,14 @@ def test_estimate_begins_as_assumed_and_returns_to_that(clock):
     assert throughput.per_second == pytest.approx(10, rel=0.1), "a minute without work changes little"
     clock[0] += 1200
     assert throughput.per_second > 9_000
+
+
+def test_best_rate_is_assumed_from_then_on(clock):
+    throughput = ThroughputEstimate(1000, 10.0)
+    throughput.assume_best()
+    assert throughput.per_second == 100, "nothing is measured"
+    for units, seconds in ((0, 0.0), (1, 0.1), (2, 0.1), (1, 0.5)):
+        throughput.add(units, seconds)
+    throughput.assume_best()
+    clock[0] += 3600
+    assert throughput.per_second == pytest.approx(20)

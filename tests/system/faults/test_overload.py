@@ -26,7 +26,9 @@ def test_overload_is_refused_at_once_and_accepted_requests_finish(limited):
     results = asyncio.run(everything())
     refused = [(response, seconds) for response, seconds in results if response.status_code == 429]
     assert {response.status_code for response, _ in results} == {200, 429}
-    assert len(results) - len(refused) > 3, "as many as the queue holds; how many more join the batch depends on its speed"
+    assert len(results) - len(refused) > 3, (
+        "as many as the queue holds; how many more join the batch depends on its speed"
+    )
     for response, _ in refused:
         assert int(response.headers["retry-after"]) >= 1
         assert response.json()["error"]["type"] == "full"
@@ -41,7 +43,7 @@ def test_work_that_cannot_be_done_in_time_is_refused(limited, client):
         client.post("/summarize", json={**LONG, "num_beams": 8, "max_new_tokens": 100, "min_new_tokens": 100})
 
     async def everything() -> list[tuple[int, float, str | None]]:
-        async with httpx.AsyncClient(base_url=limited.url, headers=AUTHORIZED, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=limited.url, headers=AUTHORIZED, timeout=150) as http:
 
             async def one() -> tuple[int, float, str | None]:
                 began = time.monotonic()
@@ -54,7 +56,7 @@ def test_work_that_cannot_be_done_in_time_is_refused(limited, client):
     refused = [(seconds, retry) for status, seconds, retry in answers if status in (429, 422)]
     assert {status for status, _, _ in answers} <= {200, 422, 429, 504}
     assert len(refused) > 8
-    assert statistics.median(seconds for seconds, _ in refused) < 3
+    assert statistics.median(seconds for seconds, _ in refused) < 11 / 2
     assert all(retry is None or 1 <= int(retry) <= 11 for _, retry in refused)
 
 
@@ -86,7 +88,7 @@ def test_texts_of_one_caller_keep_no_other_caller_from_the_tokenizer(limited, cl
 
 
 def test_streams_per_client_are_limited(limited, client):
-    body = json.dumps(LONG).encode()
+    body = json.dumps({**LONG, "num_beams": 8}).encode()  # one after the other: there are eight rows
     streams = [send_raw(limited, body, "/summarize_stream") for _ in range(2)]
     until(lambda: metric(client, "streams_open") == 2)
     response = client.post("/summarize_stream", json=LONG)
