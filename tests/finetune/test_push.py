@@ -31,7 +31,8 @@ def test_push_uploads_the_complete_run_and_never_shows_the_token(tiny_run, tmp_p
         done = push(hub, tiny_run, "me/gist", home=tmp_path / "home")
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == f"{hub.url}/me/gist/commit/{hub.commit('models', 'me/gist')}"
-        assert not [path for _, path, status in hub.requests if status == 501], "unknown to the stand-in"
+        unknown = {path for _, path, status in hub.requests if status == 501}
+        assert unknown <= {"/api/agent-harnesses"}, "which huggingface-hub 2 asks, and does without"
         assert hub.tokens == {TOKEN}
     landed = tmp_path / "hub/me/gist"
     for name in ("adapter/adapter_model.safetensors", "bundle/manifest.json", "bundle/parity.json", "rouge.json"):
