@@ -3,7 +3,7 @@
 import pytest
 
 from finetune.data.tokenizing import encode
-from finetune.evaluation.scoring import generate
+from finetune.evaluation.scoring import generate, strip_padding
 from finetune.recipe import Recipe
 from finetune.training.model import load_base
 from tests.conftest import ROOT, gazette
@@ -39,3 +39,18 @@ def test_recipe_overrides_the_models_own_generation_config():
     plain = generate(model.eval(), tokenizer, inputs, recipe, "")
     model.generation_config.update(num_beams=3, no_repeat_ngram_size=1, min_new_tokens=20)
     assert generate(model, tokenizer, inputs, recipe, "") == plain
+
+
+@pytest.mark.parametrize(
+    ("tokens", "end", "expected"),
+    [
+        ([5, 6, 1, 0, 0], 1, [5, 6, 1]),
+        ([5, 6, 0, 0], 1, [5, 6]),  # stopped by max_new_tokens
+        ([0, 5, 0, 6, 1], 1, [5, 6, 1]),  # written by the model
+        ([5, 6, 7, 1], [1, 7], [5, 6, 7]),
+        ([5, 6, 0, 0], 0, [5, 6, 0]),  # one token for both
+        ([], 1, []),
+    ],
+)
+def test_tokens_of_a_summary_are_those_up_to_its_end_without_padding(tokens, end, expected):
+    assert strip_padding(tokens, end, padding=0) == expected
