@@ -59,17 +59,27 @@ def measure_costs(bundle: Path, threads: int, batches: tuple[int, ...] = (1, 2, 
         params = GenerationParams(min_new_tokens=24, max_new_tokens=24, passthrough=False)
         engine.generate([random_text(draw.randint(*LENGTHS), draw) for _ in range(count)], params)
     engine.close()
-    counts = np.array([[count, tokens] for count, tokens, _ in prefills], dtype=float)
-    (each, token), *_ = np.linalg.lstsq(counts, np.array([seconds for *_, seconds in prefills]), rcond=None)
+    each, token = fit_prefill_costs(prefills)
     medians = tuple((rows, statistics.median(times)) for rows, times in sorted(steps.items()) if len(times) > 5)
     return Costs(
-        max(0.0, float(each)),
-        float(token),
+        each,
+        token,
         medians,
         rows=batch.kv_cache.rows,
         encoders=batch.kv_cache.max_prefill_tokens // MAX_PREFILL_TOKENS,
         max_waiting=MAX_WAITING_TOKENS,
     )
+
+
+def fit_prefill_costs(prefills: list[tuple[int, int, float]]) -> tuple[float, float]:
+    """Seconds a text and a token: non-negative least squares on (texts, tokens, seconds) of prefills."""
+    counts, seconds = np.array([prefill[:2] for prefill in prefills], dtype=float), np.array([p[2] for p in prefills])
+    costs, *_ = np.linalg.lstsq(counts, seconds, rcond=None)
+    if costs.min() < 0:  # noise: the other alone
+        positive = costs.argmax()
+        costs = np.zeros(2)
+        costs[positive] = counts[:, positive] @ seconds / (counts[:, positive] @ counts[:, positive])
+    return float(costs[0]), float(costs[1])
 
 
 def service_latencies(url: str, texts: list[Text]) -> list[float]:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from research.simulate.costs import measure_costs
+from research.simulate.costs import fit_prefill_costs, measure_costs
 from research.simulate.predict import callers, first_token
 from research.simulate.queueing import EFFICIENT_BATCH_ROWS, Costs, Replica, Text, autoscale, capacity, poisson, route
 
@@ -90,6 +90,19 @@ def test_streamed_texts_have_their_first_token_sooner():
     result = first_token(EPYC, capacity(EPYC, (50, 450), (8, 64)))
     assert result["streamed"]["first_token"] < 0.3
     assert result["streamed"]["first_token"] < 0.6 * result["not streamed"]["first_token"]
+
+
+@pytest.mark.parametrize(
+    ("prefills", "expected"),
+    [
+        ([(1, 100, 0.12), (2, 300, 0.34), (4, 500, 0.58)], (0.02, 0.001)),
+        ([(1, 100, 0.02), (2, 100, 0.04)], (0.02, 0.0)),
+        ([(1, 100, 0.03), (1, 200, 0.02)], (0.025, 0.0)),  # the larger was faster
+        ([(1, 100, 0.2), (2, 100, 0.1)], (0.0, 0.0015)),
+    ],
+)
+def test_costs_of_prefills_are_not_negative(prefills, expected):
+    assert fit_prefill_costs(prefills) == pytest.approx(expected)
 
 
 def test_costs_are_measured_in_the_engine(bundle):
