@@ -25,7 +25,8 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 # What imports torch or the packages that do, and what imports Gradio: each environment has one of them.
 TRAINING = [
     "benchmarks", "export", "finetune", "research", "precis/decoding",
-    "precis/runtime/test_model_runner_cuda.py", "precis/runtime/test_sentence_scorer.py", "precis/test_extraction.py",
+    "precis/runtime/test_model_runner_cpu.py", "precis/runtime/test_model_runner_cuda.py",
+    "precis/runtime/test_sentence_scorer.py", "precis/test_extraction.py",
     "precis/test_sentence_ranker.py", "precis/text/test_detokenizer.py", "system/test_embedded.py",
     "system/test_hub.py",
 ]  # fmt: skip

@@ -158,13 +158,16 @@ class RequestBacklog:
 
     def judge(self, request: Request, sequences: list[Sequence], max_tokens: int) -> Judgement:
         """What the admission policy decides by. Raises TooMuchWork if the request could never be finished in time."""
-        total = self.costs.of_later_stages(sequences)
+        total, rates = Work(), self.costs.rates()
         for sequence in sequences:
             total.add(self.costs.of(sequence))
         seconds_left = math.inf if request.deadline is None else request.deadline - time.monotonic()
-        newcomer = Newcomer(self.costs.rates()(total), seconds_left)
+        # Later stages are a guess, mostly too high: nothing is refused for good because of them.
+        newcomer = Newcomer(rates(total), seconds_left)
         if not newcomer.is_possible:
             raise TooMuchWork(newcomer.seconds, seconds_left)
+        total.add(self.costs.of_later_stages(sequences))
+        newcomer = Newcomer(rates(total), seconds_left)
         tokens = min(sum(sequence.tokens for sequence in sequences), self._max_counted)
         return self._judgement(request.caller, request.weight, len(sequences), total, tokens, newcomer, max_tokens)
 

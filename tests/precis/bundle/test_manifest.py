@@ -14,7 +14,7 @@ CONTENT = {"format": FORMAT, "prefix": "summarize: ", "max_input_tokens": 96, "f
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, r"has format 2; this version of Precis reads format 4\."),
+        ({"format": 2}, rf"has format 2; this version of Precis reads format {FORMAT}\."),
         ({"format": None}, "has format None"),
         ({"prefix": None}, r"prefix: should be a valid string\."),
         ({"training_seconds": -1.0}, r"training_seconds: should be greater than or equal to 0\."),

@@ -88,7 +88,7 @@ def test_texts_of_one_caller_keep_no_other_caller_from_the_tokenizer(limited, cl
 
 
 def test_streams_per_client_are_limited(limited, client):
-    body = json.dumps({**LONG, "num_beams": 8}).encode()  # one after the other: there are eight rows
+    body = json.dumps({**LONG, "num_beams": 4}).encode()  # both fill the eight rows
     streams = [send_raw(limited, body, "/summarize_stream") for _ in range(2)]
     until(lambda: metric(client, "streams_open") == 2)
     response = client.post("/summarize_stream", json=LONG)
