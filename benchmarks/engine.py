@@ -199,9 +199,7 @@ def draw_throughput(result: dict, path: Path) -> None:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one part, greedy in one round; nothing is written")
-    parser.add_argument(
-        "--beams", type=int, choices=(1, 4), default=1, help="of --quick; 4 measures int8 alone, three rounds"
-    )
+    parser.add_argument("--beams", type=int, choices=(1, 4), default=1, help="of --quick; 4: int8, three rounds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these; others keep their results")
     parser.add_argument("--scratch", type=Path, help="keeps the models here, so that several calls can share them")

@@ -5,8 +5,7 @@
 Corrupts 200 texts of Gazette validation, sentences and reference summaries: a name or number for another one of the
 document, or halves of two sentences. Prints tables in Markdown: what the certificates of the embedded bundle release;
 areas under the ROC curve of its risk, of the marks alone (seams, new words, unsupported spans) and of the word check
-(unsupported spans); how many summaries of Gazette validation have marks, and their ROUGE, with and without reranking
-by grounding.
+(unsupported spans); marked summaries of Gazette validation and ROUGE, with and without reranking by grounding.
 """
 
 import functools
@@ -86,9 +85,8 @@ def scored(engine: Engine, texts: list[tuple[str, str, str]]) -> list[Summary]:
 def released(engine: Engine) -> Table:
     """For each level of the bundle's certificates the shares in percent that each mode releases, and of wrong ones."""
     certificates = [item for item in (engine.bundle.manifest.trust, engine.bundle.manifest.extraction_trust) if item]
-    table: Table = [
-        ["at most wrong", *(f"{item.mode}: {name}" for item in certificates for name in ("released", "wrong"))]
-    ]
+    names = [f"{item.mode}: {name}" for item in certificates for name in ("released", "wrong")]
+    table: Table = [["at most wrong", *names]]
     for levels in zip(*(item.levels for item in certificates), strict=True):
         shares = [percent(share) for level in levels for share in (level.released, level.wrong)]
         table.append([percent(levels[0].alpha), *shares])

@@ -113,11 +113,11 @@ class RequestBacklog:
     def advance(self, request: Request, sequence: Sequence, done: Work) -> None:
         """So much of the work of a running sequence of `request` is done."""
         unfinished = self._requests.get(request)
-        left = unfinished.sequences.get(sequence) if unfinished else None
-        if unfinished is None or left is None:
+        remaining = unfinished.sequences.get(sequence) if unfinished else None
+        if unfinished is None or remaining is None:
             return
-        done = left.at_most(done)
-        for work in (left, unfinished.work, self._callers[request.caller].work):
+        done = remaining.at_most(done)
+        for work in (remaining, unfinished.work, self._callers[request.caller].work):
             work.add(done, -1)
 
     def seconds_left(self, sequences: Iterable[tuple[Request, Sequence]]) -> float:
