@@ -86,7 +86,8 @@ def _load_engine(options: ServiceSettings) -> "Engine":
         max_waiting_tokens=options.max_waiting_tokens,
     )
     _check_trust(engine.bundle.manifest, options)
-    for beams in (1, MAX_BEAMS):
-        engine.generate([WARM_UP_TEXT], GenerationParams(max_new_tokens=8, num_beams=beams, passthrough=False))
+    for beams in (1, MAX_BEAMS):  # written even where the bundle extracts: that measures how fast it decodes
+        params = GenerationParams(mode="write", max_new_tokens=8, num_beams=beams, passthrough=False)
+        engine.generate([WARM_UP_TEXT], params)
     engine.assume_measured_speed()
     return engine

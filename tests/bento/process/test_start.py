@@ -10,8 +10,12 @@ import psutil
 import pytest
 
 from benchmarks.server import BENTOML, START, Server
+from bento.process import start
+from bento.settings import ServiceSettings
 from precis.bundle.choose import PRECISIONS, check_precision
 from precis.errors import BundleError
+from precis.scheduling.throughput import ThroughputEstimate
+from precis.scheduling.work import DECODE_RATE
 from tests.conftest import ROOT
 
 BENTOML_SERVE = [BENTOML, "serve", "bento.service:Summarizer"]
@@ -58,6 +62,15 @@ def test_least_trust_without_a_certificate(command, embedded):
     environment = {"PRECIS_BUNDLE": str(embedded / "bundle"), "PRECIS_MIN_TRUST": "0.8"}
     message = f"PRECIS_MIN_TRUST needs a certificate of trust, and {embedded / 'bundle'} has none."
     assert start_error(command, environment) == message
+
+
+def test_decoding_speed_is_known_from_the_start(embedded):
+    """Of a bundle that extracts by default, too."""
+    engine = start._load_engine(ServiceSettings(bundle=embedded / "bundle-int8"))
+    try:
+        assert engine._scheduler.costs.decode.per_second != ThroughputEstimate(*DECODE_RATE).per_second
+    finally:
+        engine.close()
 
 
 def altered(bundle: Path, folder: Path, **manifest: str | int) -> Path:
