@@ -160,5 +160,29 @@ def test_edited_sources_repeat_only_the_steps_that_read_them(tmp_path):
     assert steps() == ["finetuned", "exported"]
 
 
+@pytest.mark.parametrize(
+    ("device", "precisions"), [("cpu", "--precision fp32 int8 --base"), ("cuda", "--precision fp32 fp16 ")]
+)
+def test_model_service_and_image_are_for_the_same_device(tmp_path, device, precisions):
+    """Graphs for the CPU do not run on CUDA, so the bundles have to be exported for the device that is to run them."""
+    made = dry_run("image", f"DEVICE={device}", f"RUN={tmp_path}")
+    assert f"-m export {tmp_path} --device {device} {precisions}" in made
+    assert f"-m tools.image {tmp_path} --device {device} " in made
+    assert f"PRECIS_DEVICE={device} " in dry_run("run", f"DEVICE={device}", f"RUN={tmp_path}")
+    stamps = {other: re.search(r"touch (\S+/exported-\S+)", dry_run("model", f"DEVICE={other}", f"RUN={tmp_path}"))[1]
+              for other in ("cpu", "cuda")}  # fmt: skip
+    assert stamps["cpu"] != stamps["cuda"], "bundles for one device are not up to date for the other"
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "tools").glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_run_in_the_bash_of_macos(script):
+    """Version 3.2, which has no mapfile and no ${x,,}, and to which an empty array is an unbound variable (set -u)."""
+    text = script.read_text(encoding="utf-8")
+    assert not re.findall(r"\b(?:mapfile|readarray|declare -A)\b|\$\{\w+[,^]", text)
+    for array in re.findall(r"^\s*(\w+)=\(\)", text, re.M):
+        bare = text.replace(f'${{{array}[@]+"${{{array}[@]}}"}}', "")
+        assert f'"${{{array}[@]}}"' not in bare, f"{array} may be empty: ${{{array}[@]+...}}"
+
+
 def test_make_test_unit_trains_nothing():
     assert "-m finetune" not in dry_run("test-unit")
