@@ -64,7 +64,7 @@ $(EXPORTED): | $(FINETUNED)
 	rm -f $(RUN)/exported-* && touch $@
 
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
-	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(SERVE_PYTHON) -m bento --port $(PORT)
+	PRECIS_BUNDLE="$(BUNDLE)" PRECIS_DEVICE=$(DEVICE) $(SERVE_PYTHON) -m bento --port $(PORT)
 
 # Tests with these marks, each in its environment.
 define run_tests

@@ -113,6 +113,26 @@ def test_make_env_uses_cuda_locks_if_driver_answers(tmp_path, answer, flavour):
     assert f"tools/env.sh .venv-serve serve-{flavour}.txt test.txt" in done.stdout
 
 
+def test_make_serve_passes_a_bundle_in_a_folder_with_a_space(tmp_path):
+    """In a checkout of its own, whose environments count as installed and whose Python prints what it gets."""
+    root = tmp_path / "my checkout"
+    for name in (".venv", ".venv-serve"):
+        (root / name / "bin").mkdir(parents=True)
+    python = root / ".venv-serve/bin/python"
+    python.write_text('#!/bin/sh\necho "$PRECIS_BUNDLE from $PWD"\n')
+    python.chmod(0o755)
+    for name in ("requirements", "tools", "Makefile"):
+        (root / name).symlink_to(ROOT / name)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    for stamp in (".venv/installed-cpu", ".venv-serve/installed-cpu"):
+        (root / stamp).touch()
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["make", "--silent", "serve", "BUNDLE=artifacts/my run/bundle"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"artifacts/my run/bundle from {root}\n"
+
+
 def test_make_help_lists_targets():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = {line.split()[1] for line in done.stdout.splitlines()}

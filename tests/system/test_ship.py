@@ -112,7 +112,7 @@ def test_device_gets_its_fastest_bundle(tmp_path, device, present, expected):
     assert choose_bundle(tmp_path, device).name == expected
     command = ["make", "--dry-run", "serve", f"RUN={tmp_path}", f"DEVICE={device}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"PRECIS_BUNDLE={tmp_path} PRECIS_DEVICE={device} " in done.stdout
+    assert f'PRECIS_BUNDLE="{tmp_path}" PRECIS_DEVICE={device} ' in done.stdout
 
 
 def test_stage_contains_current_bundles_only(tmp_path, monkeypatch):
