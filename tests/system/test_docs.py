@@ -15,7 +15,7 @@ PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
-    ROOT / "models/base/README.md",
+    *(ROOT / name / "README.md" for name in ("models/base", "data/everyday", "data/gazette", "research")),
 ]
 VERDICTS = ("adopted", "rejected", "negative", "measured", "fixed", "open")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
