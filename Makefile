@@ -29,7 +29,9 @@ FINETUNE_INPUTS := $(RECIPE) $(call sources,finetune) precis/params.py \
 	$(wildcard data/gazette/* models/base/*)
 EXPORT_INPUTS := $(FINETUNE_INPUTS) $(call sources,export precis)
 FINETUNED := $(RUN)/finetuned-$(call checksum,$(FINETUNE_INPUTS))
-EXPORTED := $(RUN)/exported-$(call checksum,$(EXPORT_INPUTS))
+EXPORTED := $(RUN)/exported-$(DEVICE)-$(call checksum,$(EXPORT_INPUTS))
+# The precision for DEVICE beside fp32. Graphs for CUDA have static shapes, and graphs for the CPU do not run there.
+LOSSY := $(if $(filter cuda,$(DEVICE)),fp16,int8)
 
 .PHONY: help env run model serve test test-unit test-embedded test-all test-next lint bench gpu-check \
 	image image-test image-archive image-load push sbom audit resolve lock upgrade clean
@@ -37,7 +39,7 @@ EXPORTED := $(RUN)/exported-$(call checksum,$(EXPORT_INPUTS))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: model ## Environment, fine-tuning, export, parity, then the service with its page at /ui (PORT, RECIPE)
+run: model ## Environment, fine-tuning, export, parity, then the service with its page at /ui (PORT, RECIPE, DEVICE=cuda)
 	$(MAKE) serve
 
 env: .venv/installed-$(FLAVOUR) .venv-serve/installed-$(FLAVOUR) ## The environments: .venv trains and exports, .venv-serve serves
@@ -49,20 +51,20 @@ env: .venv/installed-$(FLAVOUR) .venv-serve/installed-$(FLAVOUR) ## The environm
 .venv-serve/installed-%: requirements/serve-%.txt requirements/test.txt tools/env.sh
 	tools/env.sh $(@D) $(filter %.txt,$(^F)) && touch $@
 
-model: $(EXPORTED) ## Fine-tuned model and proved bundles in artifacts/ (RECIPE), where missing or out of date
+model: $(EXPORTED) ## Fine-tuned model and proved bundles in artifacts/ (RECIPE, DEVICE=cuda), where missing or out of date
 
 $(FINETUNED): | env
 	$(PYTHON) -m finetune $(RECIPE) output=$(RUN)
 	rm -f $(RUN)/finetuned-* && touch $@
 
-# Where int8 fails its parity check fp32 is served, and not the int8 bundle of an earlier model.
+# Where int8 or fp16 fails its parity check fp32 is served, and not the bundle of an earlier model.
 $(EXPORTED): | $(FINETUNED)
-	$(PYTHON) -m export $(RUN) --precision fp32 int8 --base || \
-	  { test $(RUN)/bundle/manifest.json -nt $(RUN)/run.json && rm -rf $(RUN)/bundle-int8; }
+	$(PYTHON) -m export $(RUN) --device $(DEVICE) --precision fp32 $(LOSSY) $(if $(filter int8,$(LOSSY)),--base) || \
+	  { test $(RUN)/bundle/manifest.json -nt $(RUN)/run.json && rm -rf $(RUN)/bundle-$(LOSSY); }
 	rm -f $(RUN)/exported-* && touch $@
 
 serve: | env ## The service in the foreground (PORT, BUNDLE, DEVICE=cuda)
-	PRECIS_BUNDLE=$(abspath $(BUNDLE)) PRECIS_DEVICE=$(DEVICE) $(SERVE_PYTHON) -m bento --port $(PORT)
+	PRECIS_BUNDLE="$(BUNDLE)" PRECIS_DEVICE=$(DEVICE) $(SERVE_PYTHON) -m bento --port $(PORT)
 
 # Tests with these marks, each in its environment.
 define run_tests

@@ -23,8 +23,13 @@ TIMEOUT = 120.0  # seconds
 
 
 def docker(*arguments: str) -> str:
-    """Runs a command of the container engine and returns its output."""
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    """Runs a command of the container engine and returns its output. Ends the benchmark with a sentence if it fails."""
+    try:
+        return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    except FileNotFoundError:
+        raise SystemExit("There is no command docker.") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(error.stderr.strip()) from None
 
 
 def start(image: str) -> tuple[str, str, float]:

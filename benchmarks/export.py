@@ -27,14 +27,8 @@ LIMITS = {"fp32_mb": 260, "int8_mb": 75}  # for t5-small
 SAMPLE_SECONDS = 0.05
 FAILED_FOLDER = "parity-failed"  # of a run
 LINK_KEYS = (
-    "link",
-    "documents",
-    "identical_summaries",
-    "ties",
-    "token_agreement",
-    "max_abs_logit_difference",
-    "passed",
-)
+    "link", "documents", "identical_summaries", "ties", "token_agreement", "max_abs_logit_difference", "passed",
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
@@ -43,15 +37,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--model", choices=(*SHAPES, "base"), default="small", help="base: models/base on Gazette")
     parser.add_argument("--documents", type=int, default=100, help="compared with PyTorch; engines get thrice as many")
     parser.add_argument("--output", type=Path, help="file for the result")
-    parser.add_argument(
-        "--tiny", action="store_true", help="a tiny model and few documents, to try that everything runs"
-    )
+    parser.add_argument("--tiny", action="store_true", help="a tiny model and few documents, to try that all runs")
     options = parser.parse_args(argv)
     if options.tiny:
         options.documents, options.model = 4, "base" if options.model == "base" else "tiny"
-    before = json.loads(options.output.read_text()) if options.output and options.output.exists() else {}
     result: dict = {"shape": options.model, "documents": options.documents, "seconds": 0.0, "peak_mib": 0, "links": {}}
-    result |= before
+    result |= json.loads(options.output.read_text()) if options.output and options.output.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
         if options.model == "base":
             run = write_base_run(Path(scratch) / "run", options.documents)

@@ -118,16 +118,8 @@ def _finetune(results: dict) -> Iterator[str]:
         f"share counts no padding, and no gradients of frozen weights. One epoch is XSum's {XSUM:,} pairs, projected "
         f"from these rates, without evaluations.\n"
     )
-    head = (
-        "batch",
-        "torch.compile",
-        "fused AdamW",
-        "workers",
-        "samples/s",
-        "tokens/s",
-        "share of the peak",
-        "peak MiB",
-    )
+    settings_head = ("batch", "torch.compile", "fused AdamW", "workers")
+    head = (*settings_head, "samples/s", "tokens/s", "share of the peak", "peak MiB")
     rows = []
     for row in results["variants"]:
         settings = (row["batch"], _yes(row["compile"]), _yes(row["fused"]), row["workers"])

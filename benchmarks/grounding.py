@@ -8,6 +8,7 @@ areas under the ROC curve of its risk, of the marks alone (seams, new words, uns
 (unsupported spans); marked summaries of Gazette validation and ROUGE, with and without reranking by grounding.
 """
 
+import argparse
 import functools
 import itertools
 import random
@@ -18,7 +19,7 @@ import numpy as np
 from benchmarks.quality import GAZETTE, read
 from benchmarks.server import ROOT
 from finetune.evaluation.rouge import rouge_by_document
-from precis import Engine, GenerationParams, Summary
+from precis import Engine, EngineError, GenerationParams, Summary
 from precis.grounding.evidence import find_evidence
 from precis.grounding.reranking import count_marks
 from precis.grounding.risk import features, risk
@@ -45,9 +46,7 @@ def spliced(text: str, document: str, rng: random.Random) -> str | None:
 
 
 Table = list[list[object]]
-
 KINDS = {"name": functools.partial(swapped, NAME), "number": functools.partial(swapped, NUMBER), "halves": spliced}
-
 GROUPS = [f"{source}, {kind}" for source in ("sentence", "reference") for kind in KINDS]
 
 
@@ -138,9 +137,18 @@ def show(table: Table) -> None:
     print(flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.grounding", description=__doc__.splitlines()[0]).parse_args()
     pairs = read(GAZETTE)
-    with Engine.load(ROOT / "artifacts/embedded/bundle-int8") as engine:
+    try:
+        engine = Engine.load(ROOT / "artifacts/embedded/bundle-int8")
+    except EngineError as error:
+        raise SystemExit(f"{error} make model builds it.") from None
+    with engine:
         show(released(engine))
         show(areas(engine, pairs))
         show(reranked(engine, pairs))
+
+
+if __name__ == "__main__":
+    main()

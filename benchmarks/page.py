@@ -12,6 +12,8 @@ import statistics
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from benchmarks.server import wait_for_answer
+
 VISITS = 7
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 TEXT = (
@@ -57,6 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
     parser.add_argument("url", nargs="?", default="http://localhost:3000", help="address of the service")
     url = parser.parse_args().url
+    if not wait_for_answer(f"{url}/readyz", timeout=5):
+        raise SystemExit(f"No service is ready at {url}.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         visit(browser, url)  # the first visit warms up the server

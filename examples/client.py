@@ -84,8 +84,8 @@ def _events(lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 def main(url: str = "http://localhost:3000", file: str = str(ARTICLE)) -> int:
     """Summarizes one file in three ways and prints the summaries."""
     client = Client(url)
-    text = Path(file).read_text(encoding="utf-8")
     try:
+        text = Path(file).read_text(encoding="utf-8")
         answer = client.summarize(text, evidence=True)
         print(answer["summary"])
         for sentence in answer["evidence"]["sentences"]:
@@ -95,7 +95,7 @@ def main(url: str = "http://localhost:3000", file: str = str(ARTICLE)) -> int:
         for delta in client.stream(text):
             print(delta, end="", flush=True)
         print()
-    except (ApiError, urllib.error.URLError) as error:
+    except (ApiError, OSError, ValueError) as error:  # no file or no connection; no UTF-8 or no JSON
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -24,7 +24,7 @@ if [[ $* == *torch-cpu* && $(uname -s) == Linux ]] && ! compgen -G "${links:-/no
   index=(--torch-backend cpu) # PyTorch's own
 fi
 install() { # LOCK...
-  "$folder/bin/uv" pip install --system-certs --python "$folder/bin/python" --require-hashes --no-deps "${index[@]}" "${@/#/--requirements=}"
+  "$folder/bin/uv" pip install --system-certs --python "$folder/bin/python" --require-hashes --no-deps ${index[@]+"${index[@]}"} "${@/#/--requirements=}"
 }
 install_with_pip() { # LOCK...
   echo "uv could not install; trying pip, which may be configured for a package index of this machine." >&2

@@ -79,6 +79,9 @@ def main() -> int:
     except OSError as error:
         print(f"{bundle} is not a bundle: {error.strerror}.", file=sys.stderr)
         return 1
+    if shutil.which("docker") is None:
+        print("There is no command docker, which builds the image.", file=sys.stderr)
+        return 1
     stage(bundle)
     command = ["docker", "build", "--tag", options.tag, "--build-arg", f"DEVICE={options.device}"]
     for key, value in labels(manifest, options.device):

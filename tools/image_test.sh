@@ -7,7 +7,7 @@ log=$(mktemp)
 gpus=()
 [ "$(docker inspect --format '{{index .Config.Labels "precis.device"}}' "$image")" = cpu ] || gpus=(--gpus all)
 name=$(docker run --detach --publish "127.0.0.1:$port:3000" --read-only --tmpfs /tmp --user 1000 --cap-drop ALL \
-  --security-opt no-new-privileges --memory 1g --pids-limit 256 "${gpus[@]}" "$image")
+  --security-opt no-new-privileges --memory 1g --pids-limit 256 ${gpus[@]+"${gpus[@]}"} "$image")
 trap 'docker rm --force "$name" >/dev/null; rm -f "$log"' EXIT
 docker logs --follow "$name" > "$log" 2>&1 &
 for _ in $(seq 300); do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pushes precis:latest under another name and prints its digest: tools/push.sh NAME. Run by make push.
 set -euo pipefail
-image=${1,,} # registries allow lower-case names only
+image=$(tr '[:upper:]' '[:lower:]' <<< "$1") # registries allow lower-case names only
 if [ -n "${REGISTRY_TOKEN:-}" ]; then
   docker login --username "$REGISTRY_USER" --password-stdin "${image%%/*}" <<< "$REGISTRY_TOKEN"
 fi

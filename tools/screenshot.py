@@ -1,24 +1,29 @@
-"""Takes the README's and the docs' pictures of the page: python tools/screenshot.py URL FOLDER, with a service at URL.
+"""Takes the README's and the docs' pictures of the page: python -m tools.screenshot URL FOLDER, with a service at URL.
 
 Writes page.png (desktop), page-dark.png, page-phone.png, page-documents.png and page-model.png, in the machine's fonts.
 """
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from benchmarks.page import FLAGS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = "A cup semi-final"
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
-def main(url: str, folder: str) -> None:
-    out = Path(folder)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.screenshot", description=__doc__.splitlines()[0])
+    parser.add_argument("url", help="address of the service")
+    parser.add_argument("folder", type=Path, help="for the pictures")
+    options = parser.parse_args()
+    url, out = options.url, options.folder
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         summarized_page(browser, url, DESKTOP).screenshot(path=out / "page.png")
@@ -68,4 +73,4 @@ def about_page(browser: Browser, url: str) -> Page:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,5 +1,6 @@
 """The documentation against the repository: links, anchors, cited files, modules and make targets, and its limits."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
-    ROOT / "models/base/README.md",
+    *(ROOT / name / "README.md" for name in ("models/base", "data/everyday", "data/gazette", "research")),
 ]
 VERDICTS = ("adopted", "rejected", "negative", "measured", "fixed", "open")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -77,6 +78,39 @@ def test_cited_files_modules_and_make_targets_exist(page):
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     assert set(re.findall(r"\bmake ([a-z][a-z-]*)", code)) <= targets
+
+
+VALUE = "\0"  # in the place of a value that the code puts into a message
+
+
+def messages_of_the_code() -> list[str]:
+    """The texts in the code of what users run, long enough to be messages."""
+    texts = []
+    for package in ("precis", "finetune", "export", "bento"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [part.value if isinstance(part, ast.Constant) else VALUE for part in node.values]
+                    texts.append("".join(map(str, parts)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+    return [text for text in texts if len(text.replace(VALUE, "")) >= 15]
+
+
+@pytest.mark.parametrize("page", ["deploy.md", "troubleshooting.md"])
+def test_messages_that_pages_quote_are_those_of_the_code(page):
+    """Complete, with values in the place of the code's, or a part of one; `...` stands for a value."""
+    text = re.sub(r"^ *```.*?^ *```", "", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.S | re.M)
+    command = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\.venv|python|pip|make|docker|uv|iconv|ss|lsof|bentoml|precis|gh)\b.* ")
+    quoted = [span for span in re.findall(r"`([^`]+)`", text) if span.count(" ") >= 2 and not command.match(span)]
+    assert len(quoted) > 5
+    texts = messages_of_the_code()
+    complete = [".+".join(map(re.escape, text.split(VALUE))) for text in texts if text != f"Not started: {VALUE}"]
+    for span in quoted:
+        message = span.removeprefix("Not started: ")
+        part = ".*".join(map(re.escape, message.split("...")))
+        is_complete = any(re.fullmatch(pattern, text) for pattern in complete for text in (span, message))
+        assert is_complete or any(re.search(part, text) for text in texts), span
 
 
 def test_pages_that_the_code_cites_exist_with_their_anchors():

@@ -113,6 +113,26 @@ def test_make_env_uses_cuda_locks_if_driver_answers(tmp_path, answer, flavour):
     assert f"tools/env.sh .venv-serve serve-{flavour}.txt test.txt" in done.stdout
 
 
+def test_make_serve_passes_a_bundle_in_a_folder_with_a_space(tmp_path):
+    """In a checkout of its own, whose environments count as installed and whose Python prints what it gets."""
+    root = tmp_path / "my checkout"
+    for name in (".venv", ".venv-serve"):
+        (root / name / "bin").mkdir(parents=True)
+    python = root / ".venv-serve/bin/python"
+    python.write_text('#!/bin/sh\necho "$PRECIS_BUNDLE from $PWD"\n')
+    python.chmod(0o755)
+    for name in ("requirements", "tools", "Makefile"):
+        (root / name).symlink_to(ROOT / name)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    for stamp in (".venv/installed-cpu", ".venv-serve/installed-cpu"):
+        (root / stamp).touch()
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["make", "--silent", "serve", "BUNDLE=artifacts/my run/bundle"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"artifacts/my run/bundle from {root}\n"
+
+
 def test_make_help_lists_targets():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = {line.split()[1] for line in done.stdout.splitlines()}
@@ -158,6 +178,30 @@ def test_edited_sources_repeat_only_the_steps_that_read_them(tmp_path):
     assert steps() == ["exported"]
     edit("finetune/run.py")
     assert steps() == ["finetuned", "exported"]
+
+
+@pytest.mark.parametrize(
+    ("device", "precisions"), [("cpu", "--precision fp32 int8 --base"), ("cuda", "--precision fp32 fp16 ")]
+)
+def test_model_service_and_image_are_for_the_same_device(tmp_path, device, precisions):
+    """Graphs for the CPU do not run on CUDA, so the bundles have to be exported for the device that is to run them."""
+    made = dry_run("image", f"DEVICE={device}", f"RUN={tmp_path}")
+    assert f"-m export {tmp_path} --device {device} {precisions}" in made
+    assert f"-m tools.image {tmp_path} --device {device} " in made
+    assert f"PRECIS_DEVICE={device} " in dry_run("run", f"DEVICE={device}", f"RUN={tmp_path}")
+    stamps = {other: re.search(r"touch (\S+/exported-\S+)", dry_run("model", f"DEVICE={other}", f"RUN={tmp_path}"))[1]
+              for other in ("cpu", "cuda")}  # fmt: skip
+    assert stamps["cpu"] != stamps["cuda"], "bundles for one device are not up to date for the other"
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "tools").glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_run_in_the_bash_of_macos(script):
+    """Version 3.2, which has no mapfile and no ${x,,}, and to which an empty array is an unbound variable (set -u)."""
+    text = script.read_text(encoding="utf-8")
+    assert not re.findall(r"\b(?:mapfile|readarray|declare -A)\b|\$\{\w+[,^]", text)
+    for array in re.findall(r"^\s*(\w+)=\(\)", text, re.M):
+        bare = text.replace(f'${{{array}[@]+"${{{array}[@]}}"}}', "")
+        assert f'"${{{array}[@]}}"' not in bare, f"{array} may be empty: ${{{array}[@]+...}}"
 
 
 def test_make_test_unit_trains_nothing():

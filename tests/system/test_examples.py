@@ -27,8 +27,13 @@ def test_client_summarizes_one_text_a_batch_and_a_stream(service):
     assert sum(line.startswith("- ") for line in lines) == 3
 
 
-def test_client_prints_one_sentence_where_no_service_answers():
-    command = [sys.executable, "examples/client.py", "http://127.0.0.1:9"]
+@pytest.mark.parametrize(
+    "arguments",
+    [("http://127.0.0.1:9",), ("http://127.0.0.1:9", "no such file"), ("http://127.0.0.1:9", "docs/images/page.png")],
+    ids=["no service", "no file", "not UTF-8"],
+)
+def test_client_prints_one_sentence_for_what_cannot_be_done(arguments):
+    command = [sys.executable, "examples/client.py", *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1

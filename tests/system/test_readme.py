@@ -16,10 +16,10 @@ from tests.conftest import ROOT, gazette
 
 # In this order: training.md signs and stores what the README's commands made.
 PAGES = (
-    "README.md", "docs/training.md", "docs/api.md", "docs/bulk.md", "docs/deploy.md", "docs/development.md",
-    "CONTRIBUTING.md",
+    "README.md", "docs/training.md", "docs/api.md", "docs/bulk.md", "docs/trust.md", "docs/deploy.md",
+    "docs/development.md", "CONTRIBUTING.md",
 )  # fmt: skip
-MARKS = {"hub", "gpu", "container", "cluster"}
+MARKS = {"hub", "gpu", "container", "cluster", "files"}  # files: those that a reader brings
 
 
 class Block(NamedTuple):
@@ -68,11 +68,16 @@ def checkout(embedded, tmp_path_factory) -> Path:
     return folder
 
 
+def test_every_page_with_commands_is_listed():
+    pages = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")]
+    assert {page for page in pages if any(block.language == "sh" for block in blocks(page))} <= {*PAGES}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_has_a_known_language_and_known_marks(page):
     for block in blocks(page):
         assert block.marks <= MARKS
-        assert block.language in {"sh", "json", "python", "text", "yaml"}
+        assert block.language in {"sh", "json", "jsonl", "python", "text", "yaml"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command[:80] for command in COMMANDS])

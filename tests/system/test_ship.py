@@ -112,7 +112,7 @@ def test_device_gets_its_fastest_bundle(tmp_path, device, present, expected):
     assert choose_bundle(tmp_path, device).name == expected
     command = ["make", "--dry-run", "serve", f"RUN={tmp_path}", f"DEVICE={device}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"PRECIS_BUNDLE={tmp_path} PRECIS_DEVICE={device} " in done.stdout
+    assert f'PRECIS_BUNDLE="{tmp_path}" PRECIS_DEVICE={device} ' in done.stdout
 
 
 def test_stage_contains_current_bundles_only(tmp_path, monkeypatch):
@@ -133,6 +133,15 @@ def test_image_without_bundle_is_refused(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path}/bundle is not a bundle: No such file or directory.\n"
+
+
+def test_image_without_container_engine_is_refused_with_one_sentence(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/manifest.json").write_text(MANIFEST.model_dump_json())
+    command = [sys.executable, "-m", "tools.image", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "There is no command docker, which builds the image.\n"
 
 
 def start_service(**environment: str) -> subprocess.CompletedProcess[str]:

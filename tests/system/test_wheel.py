@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.engines import TEXTS
 
-pytest.importorskip("build", reason="the package build is not installed: it is in the extra `dev`")
+pytest.importorskip("build", reason="the package build is not installed: it is in the extra `test`")
 
 
 @pytest.fixture(scope="module")
