@@ -38,7 +38,6 @@ def main() -> None:
     import uvicorn
 
     from bento.process.http_protocol import BoundedHttpProtocol, connection_limit
-    from bento.process.start import load_settings
 
     bentoml.server_context.worker_index = 1  # as BentoML's own supervisor numbers its workers
     from bento.service import Summarizer
@@ -52,7 +51,7 @@ def main() -> None:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         http=BoundedHttpProtocol,
-        forwarded_allow_ips=load_settings().trusted_proxies,
+        proxy_headers=False,  # the middleware stack has them, for `bentoml serve` too
     )
     uvicorn.Server(config).run(sockets=[listening])
 
