@@ -1,5 +1,7 @@
 """The middlewares in their order."""
 
+import ipaddress
+
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
@@ -33,7 +35,7 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
     The disconnect is watched for innermost, since before it the body is what the client sends.
     """
     return [
-        Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies),
+        Middleware(ProxyHeadersMiddleware, trusted_hosts=_trusted_proxies(settings)),
         *_root_path(StripRootPathMiddleware, settings),
         *_tracing(settings),
         *_cors(settings),
@@ -53,6 +55,15 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
         Middleware(DisconnectMiddleware, max_seconds=settings.timeout_seconds + SPARE_SECONDS),
         *_root_path(AddRootPathMiddleware, settings),
     ]
+
+
+def _trusted_proxies(settings: ServiceSettings) -> str | list[str]:
+    """The networks; those of IPv4 also as a socket for both kinds of addresses shows them. Or `*`, for everybody."""
+    if settings.trusted_proxies == "*":
+        return "*"
+    networks = [ipaddress.ip_network(address) for address in split(settings.trusted_proxies)]
+    mapped = [f"::ffff:{ip.network_address}/{96 + ip.prefixlen}" for ip in networks if ip.version == 4]
+    return [*map(str, networks), *mapped]
 
 
 def _root_path(
