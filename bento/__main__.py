@@ -5,6 +5,7 @@ bundle and device.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -36,10 +37,9 @@ def folder_problem(folder: Path) -> str | None:
 def memory_problem(bundle: Path) -> str | None:
     """Why the container's memory limit is too low for the bundle, in a sentence, or None."""
     limit = memory_limit()
-    try:
+    weights = 0
+    with contextlib.suppress(OSError):  # the worker reports what cannot be read
         weights = sum(path.stat().st_size for path in bundle.iterdir()) >> 20
-    except OSError:
-        return None  # the worker reports what cannot be read
     needed = BASE_MIB + MIB_PER_BUNDLE_MIB * weights
     if limit is None or limit >> 20 >= needed:
         return None
