@@ -127,7 +127,8 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _choose_bundle(cls, folder: Path, info: ValidationInfo) -> Path:
         bundle = choose_bundle(folder, info.data.get("device", "cpu"))
-        return bundle if os.path.isdir(bundle) else folder  # the folder that the user knows is the one to be reported missing
+        # The folder that the user knows is the one to be reported missing.
+        return bundle if os.path.isdir(bundle) else folder
 
     @field_validator("compare_bundle")
     @classmethod

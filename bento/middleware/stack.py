@@ -28,11 +28,11 @@ SPARE_SECONDS = 15.0  # over the longest request: how long a client that does no
 def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Middleware]:
     """All middlewares, the outermost first.
 
-    First the client's address and scheme are those that a trusted proxy has sent, for all others. Outside are also those
-    that touch every response, errors included: a browser may read a 401 only with CORS headers, and
-    every line of the log needs the id. ErrorMiddleware turns the exceptions of those inside it into responses. These
-    refuse at the least cost: first by key and by the state of the server, then by load, and only then is a body read.
-    The disconnect is watched for innermost, since before it the body is what the client sends.
+    The first takes the client's address and scheme from a trusted proxy, for all others. Outside are also those that
+    touch every response, errors included: a browser may read a 401 only with CORS headers, and every line of the log
+    needs the id. ErrorMiddleware turns the exceptions of those inside it into responses. These refuse at the least
+    cost: first by key and by the state of the server, then by load, and only then is a body read. The disconnect is
+    watched for innermost, since before it the body is what the client sends.
     """
     return [
         Middleware(ProxyHeadersMiddleware, trusted_hosts=_trusted_proxies(settings)),

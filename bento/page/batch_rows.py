@@ -18,8 +18,6 @@ from bento.page.summarizing import Done
 from precis.grounding.evidence import find_evidence
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that starts with one of these
-
-
 MAX_REFUSED, MAX_NAME = 200, 300  # rows of files that were not sent; characters of their names and reasons
 
 

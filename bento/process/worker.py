@@ -17,8 +17,8 @@ from bento.process.supervisor import BACKLOG, HANDLED_SIGNALS, KILL_SECONDS
 if TYPE_CHECKING:
     from bento.process.drain import Lifecycle
 
-# Of an idle connection, and longer than load balancers keep theirs (AWS and nginx 60 s, Traefik 90 s, Google 600 s): one
-# that is closed while the next request is on its way is a 502 for a client.
+# Of an idle connection. Load balancers keep theirs for less (AWS and nginx 60 s, Traefik 90 s, Google 600 s): one that
+# is closed while the next request is on its way is a 502 for a client.
 KEEP_ALIVE_SECONDS = 620
 
 
