@@ -5,6 +5,7 @@ bundle and device.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -36,7 +37,9 @@ def folder_problem(folder: Path) -> str | None:
 def memory_problem(bundle: Path) -> str | None:
     """Why the container's memory limit is too low for the bundle, in a sentence, or None."""
     limit = memory_limit()
-    weights = sum(path.stat().st_size for path in bundle.glob("*")) >> 20
+    weights = 0
+    with contextlib.suppress(OSError):  # the worker reports what cannot be read
+        weights = sum(path.stat().st_size for path in bundle.iterdir()) >> 20
     needed = BASE_MIB + MIB_PER_BUNDLE_MIB * weights
     if limit is None or limit >> 20 >= needed:
         return None
@@ -60,9 +63,11 @@ def main() -> int:
         parser.error(f"--port should be from 0 to 65535, not {options.port}")
     try:
         listening = listen(options.host, options.port)
+    except (OSError, UnicodeError) as error:  # the latter if a part of a host name is empty or too long
+        reason = str(error.strerror).lower() if isinstance(error, OSError) else "this is no host name"
+        problem: str | None = f"Port {options.port} cannot be served on {options.host}: {reason}."
+    else:
         problem = folder_problem(home) or memory_problem(bundle)
-    except OSError as error:
-        problem = f"Port {options.port} cannot be served on {options.host}: {str(error.strerror).lower()}."
     if problem:
         print(f"Not started: {problem}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 import codecs
 import logging
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +112,7 @@ def from_validation_error(error: ValidationError, body: bytes = b"") -> ServiceE
         return ServiceError(422, "unknown_field", f"There is no field {name}.", name)
     if first["type"] == "missing":
         return ServiceError(422, "missing_field", f"The field {name} is missing.", name)
-    reason = first["msg"].removeprefix("Input ").removeprefix("String ")
+    reason = re.sub("^(Input|String|List) ", "", first["msg"])
     return ServiceError(422, "invalid_field", f"{name}: {reason}.", name)
 
 

@@ -66,7 +66,9 @@ class ExtractedSentence(BaseModel):
 
     start: int = Field(description="Where it begins in the text, in Unicode characters.")
     end: int = Field(description="Where it ends.")
-    score: float = Field(description="Log-probability by length; higher is better.")
+    score: float = Field(
+        description="Of the bundle's sentence ranker, or without one the log-probability by length. Higher is better."
+    )
 
 
 class UnsupportedSpan(BaseModel):

@@ -16,10 +16,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bento import EMBEDDED_RUN
 from precis.bundle.choose import choose_bundle
+from precis.bundle.names import MANIFEST
 
 PREFIX = "PRECIS_"
 MIN_KEY_LENGTH = 16  # characters
 ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
 # Kubernetes sets these in every pod for a service that is called precis.
 KUBERNETES_VARIABLE = re.compile(r"PRECIS_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)")
 # Variables that the supervisors hand to their workers.
@@ -95,7 +97,9 @@ class ServiceSettings(BaseSettings):
         "send one.",
     )
     cors_origins: str = Field(
-        "", description="Origins, separated by commas, whose web pages may call the API from a browser. Default: none."
+        "",
+        description="Origins (`https://example.com`), separated by commas, whose web pages may call the API from a "
+        "browser; `*` allows all. Default: none.",
     )
     trusted_proxies: str = Field(
         "127.0.0.1,::1",
@@ -123,7 +127,15 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _choose_bundle(cls, folder: Path, info: ValidationInfo) -> Path:
         bundle = choose_bundle(folder, info.data.get("device", "cpu"))
-        return bundle if bundle.is_dir() else folder  # the folder that the user knows is the one to be reported missing
+        # The folder that the user knows is the one to be reported missing.
+        return bundle if os.path.isdir(bundle) else folder
+
+    @field_validator("compare_bundle")
+    @classmethod
+    def _check_bundle(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not os.path.isfile(folder / MANIFEST):
+            raise ValueError("names no bundle")
+        return folder
 
     @field_validator("api_keys")
     @classmethod
@@ -138,8 +150,8 @@ class ServiceSettings(BaseSettings):
     @field_validator("api_key_file", "public_key")
     @classmethod
     def _check_file(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError("names no file")
+        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            raise ValueError("names no file that can be read")
         return path
 
     @field_validator("otlp_endpoint")
@@ -149,13 +161,22 @@ class ServiceSettings(BaseSettings):
             raise ValueError("should begin with http:// or https://")
         return address
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: str) -> str:
+        origins = origins.lower()  # as browsers send them
+        if not all(map(ORIGIN.fullmatch, split(origins))):
+            raise ValueError("should be origins (https://example.com, without a path), separated by commas, or *")
+        return origins
+
     @field_validator("trusted_proxies")
     @classmethod
     def _check_addresses(cls, addresses: str) -> str:
+        if addresses.strip() == "*":
+            return "*"
         for address in split(addresses):
             try:
-                if address != "*":
-                    ipaddress.ip_network(address)
+                ipaddress.ip_network(address)
             except ValueError:
                 raise ValueError("should be addresses or networks (10.0.0.0/8), separated by commas, or *") from None
         return addresses

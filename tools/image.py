@@ -9,21 +9,29 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from precis.bundle.choose import choose_bundle
+from precis.bundle.choose import check_precision, choose_bundle
 from precis.bundle.manifest import Manifest
-from precis.bundle.names import MANIFEST
+from precis.bundle.verify import open_bundle
+from precis.errors import BundleError
 
 ROOT = Path(__file__).parent.parent
 STAGE = ROOT / "artifacts/image"
 
 
 def stage(bundle: Path) -> None:
-    """Hard-links the bundle into artifacts/image/bundle, and the base model's bundle for the page's comparison."""
+    """Puts the bundle into artifacts/image/bundle, and the base model's bundle for the page's comparison beside it."""
     shutil.rmtree(STAGE, ignore_errors=True)
-    shutil.copytree(bundle, STAGE / "bundle", copy_function=os.link)
+    shutil.copytree(bundle, STAGE / "bundle", copy_function=_link)
     base = bundle.parent / "bundle-base-int8"
     if base.is_dir():
-        shutil.copytree(base, STAGE / base.name, copy_function=os.link)
+        shutil.copytree(base, STAGE / base.name, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # on another file system
+        shutil.copy2(source, target)
 
 
 def labels(manifest: Manifest, device: str) -> Iterator[tuple[str, str]]:
@@ -75,11 +83,12 @@ def main() -> int:
     options = parser.parse_args()
     bundle = choose_bundle(options.run, options.device)
     try:
-        manifest = Manifest.model_validate_json((bundle / MANIFEST).read_bytes())
-    except OSError as error:
-        print(f"{bundle} is not a bundle: {error.strerror}.", file=sys.stderr)
+        check_precision(bundle, options.device)
+        manifest = open_bundle(bundle).manifest
+    except BundleError as error:
+        print(error, file=sys.stderr)
         return 1
-    if shutil.which("docker") is None:
+    if not shutil.which("docker"):
         print("There is no command docker, which builds the image.", file=sys.stderr)
         return 1
     stage(bundle)

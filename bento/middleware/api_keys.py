@@ -23,6 +23,7 @@ class ApiKeys:
         self._path = settings.api_key_file
         self._version: tuple[int, int, int] | None = None
         self._from_file: dict[bytes, float] = {}
+        self._read_file()  # now, for the log of the start
 
     def identify(self, key: str) -> Caller | None:
         """The key's owner by a short name (12 hexadecimal digits), or None where the key is not one of ours."""

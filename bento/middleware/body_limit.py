@@ -54,7 +54,7 @@ class BodyLimitMiddleware:
             # All bodies are JSON, whatever a client calls them; BentoML would try other parsers.
             headers = MutableHeaders(raw=list(scope["headers"]))
             headers["content-type"] = "application/json"
-            replay = _replay(b"".join(chunks), receive)
+            replay = replay_body(b"".join(chunks), receive)
             chunks.clear()
             await self.app({**scope, "headers": headers.raw}, replay, send)
         finally:
@@ -122,7 +122,7 @@ def _check_encoding(scope: Scope) -> None:
             raise ServiceError(415, "unsupported_encoding", message, headers={"Accept-Encoding": "identity"})
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay_body(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the body once, and then what the server sends: the client's disconnect."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

@@ -23,22 +23,28 @@ class KeyUser(SimpleUser):
         self.caller = caller
 
 
+IPV6_PREFIX = 64  # bits
 UNKNOWN = Caller("unknown")
 # The caller of the request that is being answered; set by AdmissionMiddleware.
 current_caller: ContextVar[Caller] = ContextVar("current_caller", default=UNKNOWN)
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Who sent the request. An IPv6 network of 64 bits is one caller, as it is one customer."""
+    """Who sent the request: the owner of its API key, else the client's address."""
     user = scope.get("user")  # set by AuthenticationMiddleware
     if isinstance(user, KeyUser):
         return user.caller
-    if not scope.get("client"):
-        return UNKNOWN
-    address = str(scope["client"][0])
-    if ":" not in address:
-        return Caller(address)
+    return Caller(client_name(scope["client"][0])) if scope.get("client") else UNKNOWN
+
+
+def client_name(address: str) -> str:
+    """The IPv4 address, or the IPv6 network of 64 bits: a household has as many addresses as it likes below that."""
     try:
-        return Caller(str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False)))
+        ip = ipaddress.ip_address(address)
     except ValueError:  # what a trusted proxy says need not be an address
-        return Caller(address)
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:  # an IPv4 client of a socket for both
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((int(ip), IPV6_PREFIX), strict=False))

@@ -1,8 +1,11 @@
 """The middlewares in their order."""
 
+import ipaddress
+
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from bento.middleware.access_log import AccessLogMiddleware
 from bento.middleware.admission import AdmissionMiddleware
@@ -25,12 +28,14 @@ SPARE_SECONDS = 15.0  # over the longest request: how long a client that does no
 def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Middleware]:
     """All middlewares, the outermost first.
 
-    Outside are those that touch every response, errors included: a browser may read a 401 only with CORS headers, and
-    every line of the log needs the id. ErrorMiddleware turns the exceptions of those inside it into responses. These
-    refuse at the least cost: first by key and by the state of the server, then by load, and only then is a body read.
-    The disconnect is watched for innermost, since before it the body is what the client sends.
+    The first takes the client's address and scheme from a trusted proxy, for all others. Outside are also those that
+    touch every response, errors included: a browser may read a 401 only with CORS headers, and every line of the log
+    needs the id. ErrorMiddleware turns the exceptions of those inside it into responses. These refuse at the least
+    cost: first by key and by the state of the server, then by load, and only then is a body read. The disconnect is
+    watched for innermost, since before it the body is what the client sends.
     """
     return [
+        Middleware(ProxyHeadersMiddleware, trusted_hosts=_trusted_proxies(settings)),
         *_root_path(StripRootPathMiddleware, settings),
         *_tracing(settings),
         *_cors(settings),
@@ -50,6 +55,15 @@ def middleware_stack(settings: ServiceSettings, lifecycle: Lifecycle) -> list[Mi
         Middleware(DisconnectMiddleware, max_seconds=settings.timeout_seconds + SPARE_SECONDS),
         *_root_path(AddRootPathMiddleware, settings),
     ]
+
+
+def _trusted_proxies(settings: ServiceSettings) -> str | list[str]:
+    """The networks; those of IPv4 also as a socket for both kinds of addresses shows them. Or `*`, for everybody."""
+    if settings.trusted_proxies == "*":
+        return "*"
+    networks = [ipaddress.ip_network(address) for address in split(settings.trusted_proxies)]
+    mapped = [f"::ffff:{ip.network_address}/{96 + ip.prefixlen}" for ip in networks if ip.version == 4]
+    return [*map(str, networks), *mapped]
 
 
 def _root_path(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
+from pydantic_core import from_json
 
 from bento.page.grounding_view import source_html, summary_html
 from bento.page.html import plural, render
@@ -18,8 +19,6 @@ from bento.page.summarizing import Done
 from precis.grounding.evidence import find_evidence
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that starts with one of these
-
-
 MAX_REFUSED, MAX_NAME = 200, 300  # rows of files that were not sent; characters of their names and reasons
 
 
@@ -87,9 +86,9 @@ def refused_rows(refused: Any) -> list[BatchRow]:
     It comes from the visitor and goes back to nobody else; what has another form makes no row.
     """
     try:
-        files = json.loads(refused)
+        files = from_json(refused)  # json.loads would take half a surrogate pair, which no answer can hold
         rows = [BatchRow(str(file["name"])[:MAX_NAME], error=str(file["reason"])[:MAX_NAME]) for file in files]
-    except (TypeError, ValueError, KeyError, RecursionError):
+    except (TypeError, ValueError, KeyError):
         return []
     return rows[:MAX_REFUSED]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os.path
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -74,4 +75,4 @@ class BaseComparison:
 def find_base_bundle(engine: Engine, configured: Path | None) -> Path | None:
     """`configured`, else `bundle-base-int8` next to the bundle that is served; None where that holds no bundle."""
     folder = configured or engine.bundle.folder.resolve().parent / "bundle-base-int8"
-    return folder if (folder / MANIFEST).is_file() else None
+    return folder if os.path.isfile(folder / MANIFEST) else None

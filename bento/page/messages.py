@@ -5,7 +5,7 @@ import logging
 from bento.page.admission import AdmissionQueueFull
 from bento.page.html import plural
 from bento.page.limits import MAX_TEXT_CHARACTERS
-from bento.page.readers.formats import DocumentError
+from bento.page.readers.errors import DocumentError
 from bento.page.summarizing import Done, Reading, ReadingPart
 from precis import EngineError
 from precis.grounding.evidence import Evidence, Span

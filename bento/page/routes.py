@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bento.middleware.body_limit import replay_body
 from bento.page import limits
 from bento.page.session_memory import SessionMemory
 from bento.page.upload_route import UploadRoute
@@ -190,9 +191,4 @@ def _with_body(request: Request, body: bytes) -> tuple[Scope, Receive]:
     """The request's scope and `receive` with another body."""
     headers = MutableHeaders(raw=list(request.scope["headers"]))
     headers["content-length"], headers["content-type"] = str(len(body)), "application/json"
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return messages.pop() if messages else await request.receive()
-
-    return {**request.scope, "headers": headers.raw}, receive
+    return {**request.scope, "headers": headers.raw}, replay_body(body, request.receive)

@@ -22,7 +22,7 @@ from bento.page.messages import (
     summary_report,
 )
 from bento.page.options import default_params, to_params
-from bento.page.readers.formats import DocumentError
+from bento.page.readers.errors import DocumentError
 from bento.page.readers.sandbox import read_document
 from bento.page.sessions import SessionTasks
 from bento.page.summarizing import Done, Reading, ReadingPart, Waiting, Writing, summarize

@@ -1,16 +1,15 @@
 """Who a visitor is, and how much all visitors, and one of them, may hold at once."""
 
 import contextlib
-import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Union
 
+from bento.middleware.caller import UNKNOWN, client_name
+
 if TYPE_CHECKING:
     import gradio as gr
     from starlette.requests import Request
-
-IPV6_PREFIX = 64  # bits; a household or a server has as many addresses as it likes below them
 
 
 class BudgetExceeded(Exception):
@@ -18,20 +17,11 @@ class BudgetExceeded(Exception):
 
 
 def visitor_of(request: Union["Request", "gr.Request"]) -> str:
-    """The name of a request's visitor: the IPv4 address, or the network of the IPv6 address.
+    """The name of a request's visitor: the client's address, as the API names its callers.
 
     Behind a proxy all visitors are one, unless PRECIS_TRUSTED_PROXIES names the proxy.
     """
-    address = request.client.host if request.client else ""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address or "unknown"
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.ip_network((ip, IPV6_PREFIX), strict=False))
+    return client_name(request.client.host) if request.client else UNKNOWN.name
 
 
 class Budget:

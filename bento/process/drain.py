@@ -67,13 +67,13 @@ def install_signal_handlers(
 
     async def drain(linger: float) -> None:
         await _wait_for_requests(lifecycle, linger, grace_seconds)
-        unfinished = len(lifecycle.requests)
-        if lifecycle.requests:
+        unfinished = set(lifecycle.requests)  # they leave the set of the lifecycle as they end
+        if unfinished:
             await asyncio.to_thread(close_engine)
-            await asyncio.wait(lifecycle.requests, timeout=CANCEL_SECONDS)
+            await asyncio.wait(unfinished, timeout=CANCEL_SECONDS)
         for task in lifecycle.requests | lifecycle.other_tasks:
             task.cancel()
-        log.info("Stopped with %d requests unfinished", unfinished)
+        log.info("Stopped with %d requests unfinished", len(unfinished))
         if callable(server_handler):
             server_handler(signal.SIGTERM, None)
 

@@ -1,6 +1,7 @@
 """Chooses the fastest bundle of a run for a device; only this module knows which precision fits which device."""
 
 import json
+import os.path
 from pathlib import Path
 
 from precis.bundle.names import MANIFEST
@@ -16,11 +17,14 @@ def bundle_folder(run: Path, precision: str) -> Path:
 
 
 def choose_bundle(folder: Path, device: str) -> Path:
-    """`folder` itself if it is a bundle; otherwise the fastest bundle for `device` in that run folder, fp32 if none."""
-    if (folder / MANIFEST).is_file():
+    """`folder` itself if it is a bundle; otherwise the fastest bundle for `device` in that run folder, fp32 if none.
+
+    A folder that may not be read counts as none: opening the bundle reports that.
+    """
+    if os.path.isfile(folder / MANIFEST):  # Path's own would raise PermissionError
         return folder
     candidates = [bundle_folder(folder, precision) for precision in PRECISIONS.get(device, ())]
-    return next((path for path in candidates if path.is_dir()), bundle_folder(folder, "fp32"))
+    return next((path for path in candidates if os.path.isdir(path)), bundle_folder(folder, "fp32"))
 
 
 def check_precision(folder: Path, device: str) -> None:

@@ -27,7 +27,13 @@ def open_bundle(folder: str | Path, public_key: Path | None = None) -> Bundle:
 
     The manifest's signature is checked if `public_key` or PRECIS_PUBLIC_KEY names a key. Raises BundleError.
     """
-    folder = Path(folder)
+    try:
+        return _open_bundle(Path(folder), public_key)
+    except OSError as error:
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def _open_bundle(folder: Path, public_key: Path | None) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"There is no bundle folder {folder}.")
     manifest = parse_manifest(_read_json(folder / MANIFEST), folder / MANIFEST)
@@ -55,8 +61,6 @@ def open_bundle(folder: str | Path, public_key: Path | None = None) -> Bundle:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite)
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON.") from error
     if not isinstance(value, dict):

@@ -35,6 +35,7 @@ def test_full_engine_says_when_to_try_again():
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     text: str = Field(min_length=1)
+    texts: list[str] = Field([], max_length=1)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,12 @@ class Model(BaseModel):
         ("[]", 400, "invalid_json", "The body should be a JSON object."),
         ("{}", 422, "missing_field", "The field text is missing."),
         ('{"text": 3}', 422, "invalid_field", "text: should be a valid string."),
+        (
+            '{"text": "x", "texts": ["a", "b"]}',
+            422,
+            "invalid_field",
+            "texts: should have at most 1 item after validation, not 2.",
+        ),
         ('{"text": "x", "a": 1}', 422, "unknown_field", "There is no field a."),
         ('{"text": "x", "a\\n": 1}', 422, "unknown_field", "The body has a field that no request has."),
         ('{"text": "x", "": 1}', 422, "unknown_field", "The body has a field that no request has."),
@@ -61,7 +68,7 @@ TEXT = '{"text": "Der Rat tagte über die Brücke."}'
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_body_in_another_encoding_is_told_so(encoding):
+def test_body_in_another_encoding_is_refused(encoding):
     with pytest.raises(ServiceError) as caught:
         parse_request(SummarizeRequest, TEXT.encode(encoding))
     assert (caught.value.status, caught.value.message) == (400, "The body is not in UTF-8, which JSON has to be.")

@@ -2,12 +2,11 @@
 
 import json
 
-import httpx
 import pytest
 
 from precis import Engine, GenerationParams
-from tests.bento.test_handlers import events
 from tests.conftest import gazette
+from tests.support.sse import events
 
 DOCUMENTS = [row["document"] for row in gazette("validation")[:3]]
 OPTIONS = {"mode": "extract", "sentences": 2}
@@ -27,12 +26,6 @@ def expected(served_bundle) -> list[dict]:
         }
         for summary in summaries
     ]
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with httpx.Client(base_url=service.url, timeout=60) as opened:
-        yield opened
 
 
 def test_answer_holds_the_sentences_with_their_places(client, expected):

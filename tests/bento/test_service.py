@@ -1,5 +1,6 @@
 """The service over HTTP: responses, the form of errors, operators' endpoints, BentoML's client and a built bento."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -30,23 +31,16 @@ def send(url: str, body: bytes | dict | None = None, method: str | None = None, 
         return error.code, error.headers, error.read()
 
 
-@pytest.fixture(scope="module")
-def engine(served_bundle):
-    loaded = Engine.load(served_bundle)
-    yield loaded
-    loaded.close()
-
-
 @pytest.mark.parametrize(
     "settings", [{}, {"mode": "write", "num_beams": 3, "max_new_tokens": 30}, {"long_text": "truncate"}]
 )
-def test_response_equals_the_engines_summary(service, engine, settings):
+def test_response_equals_the_engines_summary(service, served_engine, settings):
     status, headers, body = send(f"{service.url}/summarize", {"text": DOCUMENT, **settings})
-    summary = engine.generate([DOCUMENT], GenerationParams(**settings))[0]
+    summary = served_engine.generate([DOCUMENT], GenerationParams(**settings))[0]
     assert (status, headers["Content-Type"]) == (200, "application/json")
     assert json.loads(body) == {
         "summary": summary.text,
-        "model": engine.bundle.manifest.name,
+        "model": served_engine.bundle.manifest.name,
         **({"extracted": list(map(asdict, summary.extracted))} if summary.extracted else {}),
         "input_tokens": summary.input_tokens,
         "output_tokens": summary.output_tokens,
@@ -75,9 +69,9 @@ def test_texts_that_need_no_model_are_flagged(service):
     assert not answer["already_short"]
 
 
-def test_concurrent_clients_get_their_own_summaries(service, engine):
+def test_concurrent_clients_get_their_own_summaries(service, served_engine):
     texts = [row["document"] for row in gazette("validation")[:24]]
-    expected = [summary.text for summary in engine.generate(texts)]
+    expected = [summary.text for summary in served_engine.generate(texts)]
 
     def ask(text):
         return json.loads(send(f"{service.url}/summarize", {"text": text})[2])["summary"]
@@ -159,10 +153,10 @@ def test_openapi_describes_summarize(service):
     assert "num_beams" in content.decode()
 
 
-def test_bentoml_client_summarizes(service, engine):
+def test_bentoml_client_summarizes(service, served_engine):
     with bentoml.SyncHTTPClient(service.url) as client:
         answer = client.summarize({"text": DOCUMENT, "num_beams": 2})
-    assert answer["summary"] == engine.generate([DOCUMENT], GenerationParams(num_beams=2))[0].text
+    assert answer["summary"] == served_engine.generate([DOCUMENT], GenerationParams(num_beams=2))[0].text
 
 
 def test_log_holds_no_text_of_users(service):
@@ -202,9 +196,8 @@ def test_built_bento_serves_the_fastest_bundle(embedded, tmp_path):
     finally:
         served.stop()
     assert manifest == json.loads((bundle / "manifest.json").read_text())
-    engine = Engine.load(bundle)
-    assert (status, json.loads(content)["summary"]) == (200, engine.generate([DOCUMENT])[0].text)
-    engine.close()
+    with contextlib.closing(Engine.load(bundle)) as engine:
+        assert (status, json.loads(content)["summary"]) == (200, engine.generate([DOCUMENT])[0].text)
 
 
 @pytest.mark.parametrize("module", ["precis.engine", "precis.cli", "bento.service", "bento.page.app"])

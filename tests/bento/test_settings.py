@@ -46,6 +46,10 @@ def test_defaults_serve_the_embedded_bundle_and_the_page(read):
         ("BUNDEL", "x", "There is no variable PRECIS_BUNDEL; PRECIS_BUNDLE is one."),
         ("TRUSTED_PROXIES", "10.0.0.0/33", "PRECIS_TRUSTED_PROXIES should be addresses or networks"),
         ("TRUSTED_PROXIES", "proxy.example", "PRECIS_TRUSTED_PROXIES should be addresses or networks"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, *", "PRECIS_TRUSTED_PROXIES should be addresses or networks"),
+        ("CORS_ORIGINS", "shop.example", "PRECIS_CORS_ORIGINS should be origins"),
+        ("CORS_ORIGINS", "https://a.example, https://shop.example/", "PRECIS_CORS_ORIGINS should be origins"),
+        ("COMPARE_BUNDLE", "/nonexistent", "PRECIS_COMPARE_BUNDLE names no bundle"),
         ("ROOT_PATH", "precis", "PRECIS_ROOT_PATH should be a path like /precis"),
         ("ROOT_PATH", "/a/../b c", "PRECIS_ROOT_PATH should be a path like /precis"),
     ],
@@ -75,6 +79,13 @@ def test_root_path_and_proxies(read):
     assert read(ROOT_PATH="/tools/precis/").root_path == "/tools/precis"
     assert read(ROOT_PATH="/").root_path == ""
     assert read(TRUSTED_PROXIES="10.0.0.0/8, ::1").trusted_proxies == "10.0.0.0/8, ::1"
+    assert read(TRUSTED_PROXIES=" * ").trusted_proxies == "*"
+
+
+def test_origins_are_those_that_browsers_send(read):
+    origins = "https://Shop.example:8443, http://[::1]:3000, capacitor://localhost"
+    assert read(CORS_ORIGINS=origins).cors_origins == origins.lower()
+    assert read(CORS_ORIGINS="*").cors_origins == "*"
 
 
 def test_kubernetes_variables_and_empty_ones_are_ignored(read):

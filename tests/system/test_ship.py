@@ -1,10 +1,12 @@
 """What is shipped: the packages and files of both images, image labels, and the checks before a start."""
 
+import errno
 import os
 import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -127,12 +129,44 @@ def test_stage_contains_current_bundles_only(tmp_path, monkeypatch):
     assert staged == {"bundle/manifest.json": "bundle-int8", "bundle-base-int8/manifest.json": "bundle-base-int8"}
 
 
-def test_image_without_bundle_is_refused(tmp_path):
+def test_bundle_of_another_file_system_is_copied(tmp_path, monkeypatch):
+    def link(source: str, target: str) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(image, "STAGE", tmp_path / "stage")
+    (tmp_path / "run/bundle").mkdir(parents=True)
+    (tmp_path / "run/bundle/manifest.json").write_text("content")
+    image.stage(tmp_path / "run/bundle")
+    assert (tmp_path / "stage/bundle/manifest.json").read_text() == "content"
+
+
+def image_error(run: Path, **environment: str) -> str:
+    """The sentence with which no image is built."""
     done = subprocess.run(
-        [sys.executable, "-m", "tools.image", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tools.image", str(run)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 1
-    assert done.stderr == f"{tmp_path}/bundle is not a bundle: No such file or directory.\n"
+    return done.stderr
+
+
+def test_image_without_a_bundle_that_would_start_is_refused(tmp_path):
+    bundle = tmp_path / "bundle"
+    assert image_error(tmp_path) == f"There is no bundle folder {bundle}.\n"
+    bundle.mkdir()
+    (bundle / "manifest.json").write_text("{")
+    assert image_error(tmp_path) == f"{bundle}/manifest.json is not valid JSON.\n"
+    (bundle / "manifest.json").write_text('{"precision": "fp16"}')
+    assert image_error(tmp_path) == f"{bundle} is an fp16 bundle; the device cpu takes int8 or fp32.\n"
+
+
+def test_image_without_a_container_engine_is_refused(embedded):
+    assert image_error(embedded, PATH="") == "There is no command docker; a container engine is needed.\n"
 
 
 def test_image_without_container_engine_is_refused_with_one_sentence(tmp_path):

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 from bento.page.limits import MAX_DOCUMENT_CHARACTERS, READER_NICENESS
-from bento.page.readers.formats import READERS, DocumentError, normalize
+from bento.page.readers.characters import normalize
+from bento.page.readers.errors import DocumentError
+from bento.page.readers.formats import READERS
 
 
 def main(path: str, suffix: str, cpu_seconds: str, memory_bytes: str) -> None:

@@ -7,16 +7,12 @@ they are used: the child starts for each file and needs one of them.
 
 from collections.abc import Callable
 
-from bento.page.readers.characters import normalize
 from bento.page.readers.docx_text import read_docx
 from bento.page.readers.encodings import decode
-from bento.page.readers.errors import DocumentError
 from bento.page.readers.html_text import read_html
 from bento.page.readers.markdown_text import read_markdown
 from bento.page.readers.pdf_text import read_pdf
 from bento.page.readers.wrapped_lines import rejoin_wrapped_lines
-
-__all__ = ["READERS", "DocumentError", "normalize", "read_text"]
 
 
 def read_text(content: bytes) -> tuple[str, str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from bento.memory import memory_limit
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
-from bento.page.readers.formats import READERS, DocumentError
+from bento.page.readers.errors import DocumentError
+from bento.page.readers.formats import READERS
 
 CHECKOUT = Path(__file__).parents[3]  # from where the child imports bento
 TOO_MUCH = "takes too long or too much memory to read."

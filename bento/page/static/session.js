@@ -125,7 +125,8 @@
     begin: (first, options) => {
       started = { text: typeof first === "string" ? first : null, options };
       precis.scrollToSummary();
-      return [first, location.href, ...options];
+      // A text that was cut within an emoji has half of it at its end, which JSON cannot hold.
+      return [first?.toWellFormed?.() ?? first, location.href, ...options];
     },
     // When it has ended, in whatever way: `views` are what the page shows then.
     finish: (...views) => {

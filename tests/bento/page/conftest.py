@@ -17,13 +17,6 @@ def engine(embedded):
 
 
 @pytest.fixture(scope="module")
-def served_engine(served_bundle):
-    """The bundle that the service under test serves."""
-    with contextlib.closing(Engine.load(served_bundle)) as loaded:
-        yield loaded
-
-
-@pytest.fixture(scope="module")
 def mounted_page(engine):
     """The page in this process, without its own sweeps; building it takes seconds."""
     with pytest.MonkeyPatch.context() as patch:

@@ -28,7 +28,13 @@ def test_refused_files_become_rows_that_are_escaped():
     assert "<i>" not in table_html(rows)
 
 
-@pytest.mark.parametrize("sent", [None, 7, "", "{", "[1]", '{"name": "a"}', '[{"name": "a"}]', "[" * 100_000, "null"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        None, 7, "", "{", "[1]", '{"name": "a"}', '[{"name": "a"}]', "[" * 100_000, "null",
+        r'[{"name": "\ud83d", "reason": "a"}]',
+    ],
+)  # fmt: skip
 def test_other_forms_of_refused_files_make_no_rows(sent):
     assert refused_rows(sent) == []
 

@@ -48,6 +48,17 @@ def test_text_options_and_summary_survive_reload_and_back(visit, served_engine):
     assert DOCUMENT not in visit().text.input_value(), "another tab has its own"
 
 
+def test_text_that_was_cut_within_an_emoji_is_summarized(visit):
+    page = visit()
+    page.text.evaluate(
+        "(box, text) => { box.value = text + '\\ud83d'; box.dispatchEvent(new Event('input', { bubbles: true })); }",
+        DOCUMENT,
+    )
+    page.go.click()
+    expect(page.status).to_contain_text("words from")
+    expect(page.locator("#stale")).to_be_hidden()
+
+
 def test_summary_of_another_text_or_options_is_marked_as_stale(visit):
     page = visit()
     summarize(page, DOCUMENT)

@@ -98,7 +98,9 @@ def test_killed_worker_is_replaced_and_sigterm_loses_no_request_under_load(embed
 
 
 def test_requests_that_outlast_the_grace_period_get_503(embedded, tmp_path):
-    running = served(embedded / "bundle", tmp_path, PRECIS_LINGER_SECONDS="0", PRECIS_GRACE_SECONDS="0.5")
+    # An hour's time limit, so that no machine is too slow to accept the work.
+    limits = {"PRECIS_LINGER_SECONDS": "0", "PRECIS_GRACE_SECONDS": "0.5", "PRECIS_TIMEOUT_SECONDS": "3600"}
+    running = served(embedded / "bundle", tmp_path, **limits)
     try:
         long = {"text": TEXT, "mode": "write", "max_new_tokens": 512, "min_new_tokens": 512, "num_beams": 8}
         # A body that trickles in must not hold the server up either.

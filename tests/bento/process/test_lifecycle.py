@@ -1,6 +1,7 @@
 """The drain by itself: when the server's own handler is called."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -10,7 +11,9 @@ import pytest
 from bento.process.drain import Lifecycle, install_signal_handlers
 
 
-def drain(work_seconds: float, linger: float, grace: float, number: int = signal.SIGTERM) -> tuple[float, bool, bool]:
+def drain(
+    work_seconds: float, linger: float, grace: float, number: int = signal.SIGTERM, ends_with_engine: bool = False
+) -> tuple[float, bool, bool]:
     """Sends the signal while a request runs; returns the seconds to the server's stop, and whether the engine was
     closed and the request was cancelled."""
     lifecycle, closed = Lifecycle(), []
@@ -18,10 +21,22 @@ def drain(work_seconds: float, linger: float, grace: float, number: int = signal
     before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
 
     async def run() -> tuple[float, bool, bool]:
-        stopped = asyncio.Event()
+        stopped, work_ended, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+        def close_engine() -> None:
+            closed.append(True)
+            if ends_with_engine:
+                loop.call_soon_threadsafe(work_ended.set)
+                while lifecycle.requests:
+                    time.sleep(0.01)
+
+        async def work() -> None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(work_ended.wait(), work_seconds)
+
         signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # as the server does
-        install_signal_handlers(lifecycle, linger, grace, lambda: closed.append(True))
-        request = asyncio.create_task(asyncio.sleep(work_seconds))
+        install_signal_handlers(lifecycle, linger, grace, close_engine)
+        request = asyncio.create_task(work())
         lifecycle.requests.add(request)
         request.add_done_callback(lifecycle.requests.discard)
         started = time.monotonic()
@@ -57,6 +72,14 @@ def test_grace_period_ends_requests(monkeypatch):
     assert 0.5 <= seconds < 30
     assert closed
     assert cancelled
+
+
+def test_server_stops_when_the_engine_has_ended_all_requests():
+    """Waiting for none of them failed, so that the worker did not stop and was killed."""
+    seconds, closed, cancelled = drain(work_seconds=300, linger=0, grace=0.1, ends_with_engine=True)
+    assert seconds < 30
+    assert closed
+    assert not cancelled
 
 
 @pytest.mark.parametrize("fd_is_set", [True, False])

@@ -51,6 +51,20 @@ def test_missing_bundle_or_invalid_setting(command, environment, message):
     assert start_error(command, environment) == message
 
 
+@pytest.mark.parametrize("host", ["a" * 64, "a..b"])
+def test_impossible_host_name(host):
+    message = start_error([*START, "--host", host], {})
+    assert message == f"Port 0 cannot be served on {host}: this is no host name."
+
+
+def test_link_to_nothing_in_a_bundle(tiny_run, tmp_path):
+    bundle = shutil.copytree(tiny_run / "bundle", tmp_path / "bundle")
+    (bundle / "config.json").unlink()
+    (bundle / "config.json").symlink_to("/nonexistent")
+    message = start_error(START, {"PRECIS_BUNDLE": str(bundle)})
+    assert message == f"{bundle / 'manifest.json'} lists 'config.json', which is outside the bundle."
+
+
 def test_unknown_device(tiny_run):
     environment = {"PRECIS_BUNDLE": str(tiny_run / "bundle"), "PRECIS_DEVICE": "tpu"}
     assert start_error(START, environment) == "The device is 'tpu'; it should be one of cpu, cuda."

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 SUPERVISOR = """
 import sys
 from bento.process import supervisor
-supervisor.KILL_SECONDS = 0.5
+supervisor.KILL_SECONDS = float(sys.argv[2])
 sys.executable = sys.argv[1]
 raise SystemExit(supervisor.supervise(supervisor.listen("127.0.0.1", 0)))
 """
@@ -39,12 +39,18 @@ def start(tmp_path):
     """Starts a supervisor whose worker runs the given code; returns it with its worker."""
     started = []
 
-    def start(setup: str = "", work: str = SLEEPS, **options) -> tuple[subprocess.Popen, psutil.Process]:
+    def start(
+        setup: str = "", work: str = SLEEPS, kill_seconds: float = 60.0, **options
+    ) -> tuple[subprocess.Popen, psutil.Process]:
         script, pids = tmp_path / "worker", tmp_path / "pids"
         script.write_text(WORKER.format(python=sys.executable, setup=setup, work=work, pids=str(pids)))
         script.chmod(0o755)
         process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISOR, str(script)], cwd=ROOT, stderr=subprocess.PIPE, text=True, **options
+            [sys.executable, "-c", SUPERVISOR, str(script), str(kill_seconds)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
         )
         started.append(process)
         return process, psutil.Process(workers(pids, 1)[0])
@@ -76,7 +82,7 @@ def test_signal_stops_the_worker_and_then_the_supervisor(start, number):
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["ignores the signal", "is frozen"])
 def test_worker_that_does_not_stop_is_killed(start, frozen):
-    supervisor, worker = start(HANGS)
+    supervisor, worker = start(HANGS, kill_seconds=0.5)
     if frozen:
         worker.suspend()
     began = time.monotonic()

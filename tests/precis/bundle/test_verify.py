@@ -1,13 +1,18 @@
 """A bundle opens only if its files are those of its manifest and their settings can be read."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from precis.bundle.choose import choose_bundle
 from precis.bundle.names import REQUIRED_FILES
 from precis.bundle.verify import open_bundle
 from precis.errors import BundleError
 from tests.support.engines import LIMIT, seal
+
+LONG_NAME = "a" * 300  # more than any file system takes
 
 
 @pytest.fixture
@@ -73,6 +78,24 @@ def test_settings_that_are_no_json_object_are_named(folder, content, reason):
     (folder / "manifest.json").unlink()
     with pytest.raises(BundleError, match=r"manifest\.json cannot be read: No such file"):
         open_bundle(folder)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_an_error_of_the_bundle():
+    """Like one that this user may not read."""
+    with pytest.raises(BundleError, match=f"{LONG_NAME}/bundle cannot be read: File name too long"):
+        open_bundle(choose_bundle(Path(LONG_NAME), "cpu"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all files")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "."])
+def test_a_file_that_may_not_be_read_is_named(folder, name):
+    path = folder / name
+    path.chmod(0)
+    try:
+        with pytest.raises(BundleError, match=f"{path}.* cannot be read: Permission denied"):
+            open_bundle(choose_bundle(folder, "cpu"))
+    finally:
+        path.chmod(0o700)
 
 
 def test_a_file_that_the_manifest_does_not_list_is_named(folder):

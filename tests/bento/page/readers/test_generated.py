@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from bento.page.readers.formats import READERS, normalize
+from bento.page.readers.characters import normalize
+from bento.page.readers.formats import READERS
 from tests.support.generated_documents import MAKERS
 
 FEW = range(8)  # of each format

@@ -1,6 +1,7 @@
 """PDF files: lines put together to paragraphs, and what stands on every page left out."""
 
-from bento.page.readers.formats import READERS, normalize
+from bento.page.readers.characters import normalize
+from bento.page.readers.formats import READERS
 from tests.support.pdf_writer import pdf_file, show
 
 LINES = [

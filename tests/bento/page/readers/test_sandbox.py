@@ -13,7 +13,7 @@ import pytest
 from bento.page import limits
 from bento.page.admission import AdmissionQueue
 from bento.page.readers import sandbox
-from bento.page.readers.formats import DocumentError
+from bento.page.readers.errors import DocumentError
 from bento.page.readers.sandbox import cpu_seconds, plan_memory, read_document
 from tests.support import documents
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bento.page.readers.formats import READERS, normalize
+from bento.page.readers.characters import normalize
+from bento.page.readers.formats import READERS
 
 PAGES = sorted(Path(__file__, "../pages").resolve().glob("*.html"))
 # What is left of the surroundings: a menu of the nineties in a cell, a site's name, the line under a title.
