@@ -24,7 +24,8 @@ def unscaled_by_5(config: PretrainedConfig) -> bool:
 def restore_head(model: PreTrainedModel, missing: list[str]) -> None:
     """Gives a model the embedding as its output layer where the file has none, and takes it from `missing`."""
     if HEAD in missing:
-        model.lm_head.weight = torch.nn.Parameter(model.get_input_embeddings().weight.detach().clone())
+        embedding: Any = model.get_input_embeddings()  # typed as a module or a Tensor
+        model.lm_head.weight = torch.nn.Parameter(embedding.weight.detach().clone())
         missing.remove(HEAD)
 
 
