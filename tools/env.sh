@@ -7,9 +7,12 @@ folder=$1
 shift
 locks=("${@/#/requirements/}")
 
-python=$(command -v python3.11 || command -v python3 || true)
-if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-  echo "Python 3.11 or newer is needed." >&2
+# The first with a version of the locks that runs and can make environments; Debian has ensurepip in a package apart.
+for python in python3 python3.11 python3.12 python3.13 ""; do
+  "${python:-true}" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && break
+done
+if [ -z "$python" ]; then
+  echo "Python 3.11, 3.12 or 3.13 is needed, with its venv module." >&2
   exit 1
 fi
 rm -rf "$folder"

@@ -11,7 +11,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
+from transformers import T5ForConditionalGeneration
 
 from export.graphs.attention import FULL_ATTENTION
 from export.graphs.calibration import calibrate_kv
@@ -27,6 +27,7 @@ from export.graphs.static import (
 from export.graphs.weights import Graphs, save_graphs
 from finetune.evaluation.sentence_ranker import read_ranker
 from finetune.training.attention import IS_TRANSFORMERS_5
+from finetune.training.model import load_weights
 from precis.bundle.names import CACHE, DECODER, ENCODER
 
 if IS_TRANSFORMERS_5:
@@ -55,7 +56,7 @@ def trace(model_folder: Path, calibration: list[list[int]] | None = None, static
     bundles need them. `static` graphs are for GPUs (`export.graphs.static`). Matrix products have the names of
     their linear layers, embedding look-ups that of the embedding, attention nodes those of their layers.
     """
-    model = AutoModelForSeq2SeqLM.from_pretrained(model_folder, dtype=torch.float32, use_safetensors=True).eval()
+    model = load_weights(model_folder, "model", dtype=torch.float32).eval()
     if calibration is not None:
         calibrate_kv(model, calibration)
     ranker = read_ranker(model_folder)

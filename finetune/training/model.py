@@ -24,6 +24,7 @@ from transformers import (
 from finetune.errors import UserError
 from finetune.recipe import Lora, Model
 from finetune.training.attention import IS_TRANSFORMERS_5
+from finetune.training.compatibility import restore_head, tokenizer_options, unscaled_by_5
 
 MODEL_TYPES = ("t5", "mt5")
 SPECIAL_TOKENS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
@@ -50,7 +51,14 @@ def load_config(source: Model) -> PretrainedConfig:
     if internal := [name for name in content if name.endswith("_implementation_internal")]:
         raise UserError(f"model.name: config.json of {source.name} sets {internal[0]}, which can run foreign code.")
     with _loading("model.name", source.name):
-        return AutoConfig.from_pretrained(source.name, revision=source.revision)
+        return _read_config(source.name, source.revision)
+
+
+def _read_config(name: str | Path, revision: str | None = None) -> PretrainedConfig:
+    config = AutoConfig.from_pretrained(name, revision=revision)
+    if not IS_TRANSFORMERS_5 and unscaled_by_5(config):
+        config.tie_word_embeddings = False
+    return config
 
 
 def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> PreTrainedTokenizerFast:
@@ -76,6 +84,11 @@ def _read_tokenizer(name: str | Path, **options: Any) -> Any:
         # Its T5Tokenizer takes only the vocabulary of tokenizer.json, and so loses byte fallback and normalization.
         with suppress(ValueError):
             return PreTrainedTokenizerFast.from_pretrained(name, **options)
+    else:
+        from_5, special_tokens = tokenizer_options(name, options["revision"])
+        options |= special_tokens
+        if from_5:
+            return PreTrainedTokenizerFast.from_pretrained(name, **options)
     return AutoTokenizer.from_pretrained(name, **options)
 
 
@@ -86,12 +99,9 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
     UserError, which begins with `key`, if a weight is missing, unknown or of another shape.
     """
     with _loading(key, name):
-        # safetensors only: a pickled checkpoint could run code.
-        model, loaded = AutoModelForSeq2SeqLM.from_pretrained(
+        model, loaded = _read_weights(
             name,
-            revision=revision,
-            use_safetensors=True,
-            output_loading_info=True,
+            revision,
             ignore_mismatched_sizes=True,  # they are in the loading info, too
             **options,
         )
@@ -112,6 +122,24 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
             if getattr(config, token, None) is None:
                 setattr(config, token, getattr(other, token, None))
     return model
+
+
+def _read_weights(
+    name: str | Path, revision: str | None, **options: Any
+) -> tuple[PreTrainedModel, dict[str, list[Any]]]:
+    """The model, and what from_pretrained says of missing and other weights."""
+    config = _read_config(name, revision)
+    model, loaded = AutoModelForSeq2SeqLM.from_pretrained(
+        name,
+        revision=revision,
+        config=config,
+        use_safetensors=True,  # a pickled checkpoint could run code
+        output_loading_info=True,
+        **options,
+    )
+    if not IS_TRANSFORMERS_5 and unscaled_by_5(config):
+        restore_head(model, loaded["missing_keys"])
+    return model, loaded
 
 
 def _reset_generation_parameters(config: PretrainedConfig) -> None:
@@ -141,10 +169,9 @@ def _loading(key: str, name: str | Path) -> Iterator[None]:
 
 def load_base_in_4bit(source: Model) -> PreTrainedModel:
     """The base in NF4 with double quantization, computing in bf16 (QLoRA, Dettmers et al. 2023)."""
-    model = AutoModelForSeq2SeqLM.from_pretrained(
+    model, _ = _read_weights(
         source.name,
-        revision=source.revision,
-        use_safetensors=True,
+        source.revision,
         device_map={"": PartialState().device},
         quantization_config=BitsAndBytesConfig(
             load_in_4bit=True,

@@ -148,6 +148,8 @@ def compress(data: bytes, compression: str | None) -> bytes:
 
         return pyarrow.Codec("zstd").compress(data, asbytes=True)
     buffer = BytesIO()
-    with compr[compression](buffer, mode="wb") as file:
+    # A gzip member holds the time, and equal rows are to be equal bytes.
+    options = {"mtime": 0} if compression == "gzip" else {}
+    with compr[compression](buffer, mode="wb", **options) as file:
         file.write(data)
     return buffer.getvalue()

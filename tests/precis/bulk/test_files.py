@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from precis.bulk.errors import BulkError
-from precis.bulk.files import file_type
+from precis.bulk.files import compress, file_type
 from precis.bulk.sources import find_inputs
 from tests.support.bulk import TEXTS, bulk, lines
 
@@ -28,6 +28,11 @@ def test_compressed_files(suffix, tmp_path, bundle, expected):
     unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}.get(suffix)
     data = unpack(out.read_bytes()) if unpack else pa.input_stream(str(out), compression="zstd").read()
     assert [json.loads(line)["summary"] for line in data.splitlines()] == [expected[text] for text in TEXTS[:20]]
+
+
+def test_a_gzip_member_holds_no_time():
+    assert compress(b"row", "gzip")[4:8] == bytes(4)  # MTIME of RFC 1952
+    assert gzip.decompress(compress(b"row", "gzip")) == b"row"
 
 
 def test_a_damaged_file_stops_the_run_and_keeps_what_was_done(tmp_path, bundle, capsys):
