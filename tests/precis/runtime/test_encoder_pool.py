@@ -17,7 +17,7 @@ THREADS = 2
 
 
 class Encoder:
-    """Moves its clock on by a second a text; in threads other than its creator's, which run side by side, by `parallel`."""
+    """Moves its clock on by a second a text; by `parallel` in threads other than its creator's."""
 
     def __init__(self, parallel: float) -> None:
         self.parallel, self.in_parallel, self.clock = parallel, 0, 0.0
