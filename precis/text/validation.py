@@ -8,7 +8,7 @@ def check_text(text: object, name: str = "The text") -> None:
     """Raises TextError, in a sentence that begins with `name`, if `text` is none that a model can read."""
     if text is not None and not isinstance(text, str):
         raise TextError(f"{name} is not a string.")
-    if is_blank(text):
+    if text is None or is_blank(text):
         raise TextError(f"{name} is empty.")
     try:
         text.encode()
