@@ -5,6 +5,7 @@
 #
 # Started again after a crash or a kill, it continues after the last finished row. A finished OUT is never overwritten.
 # Rows without a usable document go to OUT.rejects.jsonl with the reason. It needs a bundle (`make model`).
+# The paths are relative to the root of the repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bundle=${1:-artifacts/embedded/bundle}

@@ -5,6 +5,7 @@
 It needs a running service (`make run` or `make serve`) and nothing but the standard library.
 """
 
+import http.client
 import json
 import sys
 import time
@@ -28,7 +29,8 @@ class ApiError(Exception):
 
 
 class Client:
-    """Calls one service. Every method raises ApiError for an error answer and URLError where nothing answers."""
+    """Calls one service. Every method raises ApiError for an error answer, and OSError or
+    http.client.HTTPException where none comes, or not all of it."""
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
@@ -65,9 +67,18 @@ class Client:
                 return urllib.request.urlopen(request, timeout=TIMEOUT)
             except urllib.error.HTTPError as error:
                 if error.code not in (429, 503) or attempt == ATTEMPTS:
-                    raise ApiError(error.code, json.load(error)["error"]) from None
+                    raise ApiError(error.code, _error(error)) from None
                 time.sleep(float(error.headers.get("Retry-After", 1)))
         raise AssertionError("unreachable")
+
+
+def _error(answer: urllib.error.HTTPError) -> dict[str, Any]:
+    """What the service says is wrong; of an answer that is not its own, such as a proxy's page, the status line."""
+    try:
+        error: dict[str, Any] = json.load(answer)["error"]
+    except (ValueError, LookupError, TypeError):
+        return {"type": "http_error", "message": answer.reason}
+    return error
 
 
 def _events(lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -95,7 +106,7 @@ def main(url: str = "http://localhost:3000", file: str = str(ARTICLE)) -> int:
         for delta in client.stream(text):
             print(delta, end="", flush=True)
         print()
-    except (ApiError, OSError, ValueError) as error:  # no file or no connection; no UTF-8 or no JSON
+    except (ApiError, OSError, http.client.HTTPException, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

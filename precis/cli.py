@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ BUNDLE_HELP = "a bundle, or a run's folder such as artifacts/embedded"
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a terminal's encoding may lack a character
     commands = {"summarize": _summarize, "bulk": _bulk, "verify": _verify}
     parser = argparse.ArgumentParser(
         prog="precis",
@@ -103,7 +106,7 @@ def _summarize(arguments: list[str]) -> None:
 
 def _read_text(file: str) -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8") if file == "-" else Path(file).read_text(encoding="utf-8")
+        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8-sig")
     except OSError as error:
         raise TextError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -25,13 +25,14 @@ from precis.runtime.cache_size import cache_size
 from precis.runtime.model import Seq2SeqModel
 from precis.runtime.placement import operator_counts
 from precis.runtime.teacher_forcing import teacher_forced_logits
-from precis.runtime.threads import default_threads
+from precis.runtime.threads import check_threads, default_threads
 from precis.scheduling.running_batch import RunningBatch
 from precis.scheduling.scheduler import MAX_WAITING_TOKENS, Scheduler
 from precis.stats import Stats
 from precis.text.detokenizer import IncrementalDetokenizer
 from precis.text.familiarity import READ_CHARACTERS
 from precis.text.tokenizer import TextTokenizer
+from precis.text.validation import check_text
 from precis.text.workers import LONGEST, Check, FairThread, TextWorkers
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,10 @@ class Engine:
             allow_cpu_fallback: use the CPU if the device is not available, or for nodes that it cannot run.
 
         Raises BundleError if the bundle is missing, altered or not supported. Raises EngineError if the device is not
-        available or would leave heavy nodes to the CPU, and `allow_cpu_fallback` is false.
+        available or would leave heavy nodes to the CPU, and `allow_cpu_fallback` is false, or if `threads` is out of
+        bounds.
         """
+        check_threads(threads)
         bundle = open_bundle(folder)
         check_generation_config(bundle.generation_config)
         tokenizer = TextTokenizer.load(bundle)
@@ -116,13 +119,18 @@ class Engine:
         """The bundle's certificate of trust that covers summaries by `params`, or None. Raises GenerationError."""
         return covering_certificate(self.bundle, params or GenerationParams())
 
-    def generate(self, texts: list[str], params: GenerationParams | None = None) -> list[Summary]:
+    def generate(self, texts: Iterable[str], params: GenerationParams | None = None) -> list[Summary]:
         """The summaries of `texts` in their order; blocks until all are there. The queue has no limit for a list.
 
         A list is a caller of its own, so that it takes turns with other lists and with what else is submitted.
 
         Raises TextError, GenerationError, EngineClosed or EngineError.
         """
+        if isinstance(texts, str):
+            raise TypeError("texts should be a list of strings, not one string.")
+        texts = list(texts)
+        for index, text in enumerate(texts):
+            check_text(text, f"texts[{index}]" if len(texts) > 1 else "The text")
         caller = f"list {next(self._lists)}"
         requests = [
             self._request(text, params, None, input_ids, caller=caller)
@@ -145,7 +153,8 @@ class Engine:
         """Queues one text. Cancelling the future frees its rows at the next decode step.
 
         After `timeout` seconds the future raises DeadlineExceeded. Callers, by any names, are served in turn, each by
-        its `weight`. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed.
+        its `weight`. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed, and ValueError for a
+        weight that is not above 0.
         """
         request = self._request(text, params, timeout, caller=caller, weight=weight)
         self._scheduler.submit(request, bounded=True)
@@ -248,6 +257,7 @@ class Engine:
 
         def work(check: Check) -> Request:
             self.check_admission(caller, timeout)  # again: the queue may have filled while this text waited
+            check_text(text)
             self._check_size(text, params or GenerationParams(), deadline)
             return self._request(
                 text, params, timeout, submitted_at=submitted_at, caller=caller, weight=weight, check=check

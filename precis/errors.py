@@ -20,7 +20,7 @@ class GenerationError(EngineError):
 
 
 class TextError(EngineError):
-    """The text cannot be summarized as requested: it is empty, or too long and `long_text` is "refuse"."""
+    """The text cannot be summarized as requested: it is empty, no string of characters, or too long."""
 
 
 class EngineFull(EngineError):

@@ -13,9 +13,9 @@ from precis.extraction import SCORE_DIGITS, ExtractedSentence, Extraction
 from precis.grounding.reranking import best_grounded
 from precis.params import GenerationParams, ResolvedParams
 from precis.scheduling.sequence import Sequence
-from precis.text import is_blank
 from precis.text.passthrough import beginning, is_short
 from precis.text.tokenizer import TextTokenizer
+from precis.text.validation import check_text
 from precis.text.workers import Check
 
 
@@ -94,7 +94,8 @@ class Request:
         if it has one. `check` is called now and then while a long text is encoded;
         what it raises ends that. `defer` does work that would hold up the thread that decodes.
 
-        Raises TextError if the text is empty, or too long and `params.long_text` is "refuse".
+        Raises TextError if the text is empty or no string, or too long and `params.long_text` is "refuse"; ValueError
+        if `weight` is not above 0.
         """
         self._tokenizer, self._params, self.caller, self.weight = tokenizer, resolved, caller, weight
         self.submitted_at = time.monotonic() if submitted_at is None else submitted_at
@@ -106,8 +107,9 @@ class Request:
         self.estimated_seconds: float | None = None  # set by the scheduler, where a request may be refused
         self.offline = False  # set by the scheduler: whether its caller waits for a list of summaries
         self._defer, self._text = defer, text if resolved.reranks else ""
-        if is_blank(text):
-            raise TextError("The text is empty.")
+        check_text(text)
+        if not 0 < weight < math.inf:
+            raise ValueError(f"weight should be above 0 and finite, not {weight}.")
         input_ids = tokenizer.encode(text, check) if input_ids is None else input_ids
         self.input_tokens = len(input_ids)
         self._chunks = [input_ids]  # the sources of the present stage

@@ -25,6 +25,7 @@ from precis.bundle.names import MANIFEST
 from precis.bundle.verify import open_bundle
 from precis.grounding.certificate import check_min_trust
 from precis.params import TrustParams
+from precis.runtime.threads import check_threads
 
 
 def summarize_files(
@@ -44,6 +45,7 @@ def summarize_files(
     Rejected rows go to `out`.rejects.jsonl. Progress, and the names of files that are not read, go to the error
     output. Raises EngineError and OSError.
     """
+    check_threads(threads)
     output_type, (sources, not_read) = file_type(out), find_inputs(inputs)
     for source in sources:
         if file_type(source.name).format != output_type.format:

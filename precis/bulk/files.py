@@ -91,8 +91,10 @@ def file_system(name: str) -> tuple[Any, str]:
     """The fsspec file system of a path or address, and the path in it.
 
     A path is taken as it is: fsspec would give `::` and `~` in it a meaning. Raises ImportError or ValueError for an
-    address of an unknown kind.
+    address of an unknown kind, and ValueError for an empty name, which would stand for the working directory.
     """
+    if not name:
+        raise ValueError("the name is empty")
     if "://" in name:
         return url_to_fs(name)
     return fsspec.filesystem("file"), os.path.join(os.getcwd(), name)

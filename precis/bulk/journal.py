@@ -42,14 +42,20 @@ class Journal:
             raise BulkError(f"{self.folder} cannot be written: {error.strerror}.") from error
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise BulkError(f"Another run is writing {out}.") from error
+        except OSError as error:  # of some network file systems
+            raise BulkError(f"{self.folder} cannot be locked: {error.strerror}.") from error
         self.checkpoint = self._resume(identity, header)
 
     def _resume(self, identity: dict[str, Any], header: bytes) -> Checkpoint:
         self._journal.seek(0)
         complete = self._journal.read().rpartition(b"\n")[0]
-        entries = [json.loads(line) for line in complete.splitlines()]
+        try:
+            entries = [json.loads(line) for line in complete.splitlines()]
+            checkpoint = Checkpoint(**entries[-1]) if len(entries) > 1 else Checkpoint()
+        except (ValueError, TypeError) as error:  # damaged, or of another version
+            raise BulkError(f"{self._journal.name} was altered; remove {self.folder} to start again.") from error
         if len(entries) < 2:  # new, or killed at its very beginning
             self._journal.truncate(0)
             self._rows, self._rejects = self._open(self._rows_path, 0), self._open(self._rejects_path, 0)
@@ -61,7 +67,6 @@ class Journal:
                 hint = f"repeat that command, or remove {self.folder} to start again"
                 raise BulkError(f"{self.out} was started with a different {key}; {hint}.")
         self._journal.truncate(len(complete) + 1)
-        checkpoint = Checkpoint(**entries[-1])
         if not checkpoint.finished:
             self._rows = self._open(self._rows_path, checkpoint.output_bytes)
             self._rejects = self._open(self._rejects_path, checkpoint.reject_bytes)

@@ -65,7 +65,7 @@ class Alignment:
     spans: list[AlignedSpan]
 
 
-SEPARATOR = "\0"  # between the summary's sentences; no document has it
+SEPARATOR = "\0"  # between the summary's sentences; no span crosses it
 
 
 class _Place(NamedTuple):

@@ -4,8 +4,18 @@ import math
 import os
 from pathlib import Path
 
+from precis.errors import EngineError
+
 CGROUP_FOLDER = Path("/sys/fs/cgroup")
 CORE_SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+MAX_THREADS = 1024  # ONNX Runtime starts any number, and at some ten thousands takes all memory
+
+
+def check_threads(threads: int | None) -> None:
+    """Raises EngineError for a number that is not from 1 to MAX_THREADS; None stands for `default_threads`."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise EngineError(f"threads should be from 1 to {MAX_THREADS}, not {threads}.")
 
 
 def default_threads() -> int:

@@ -1,10 +1,7 @@
 """Decodes a summary while it grows, for streaming."""
 
-import re
-
+from precis.text.familiarity import BYTE_PIECE
 from precis.text.tokenizer import TextTokenizer
-
-_BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's byte fallback
 
 
 class IncrementalDetokenizer:
@@ -20,7 +17,7 @@ class IncrementalDetokenizer:
     def delta(self, ids: list[int]) -> str:
         """The new text that is final, given all tokens of the summary so far."""
         final = len(ids)
-        while final and _BYTE_PIECE.fullmatch(self._tokenizer.tokenizer.id_to_token(ids[final - 1]) or ""):
+        while final and BYTE_PIECE.fullmatch(self._tokenizer.tokenizer.id_to_token(ids[final - 1]) or ""):
             final -= 1
         return self.finish(self._tokenizer.decode(ids[:final], is_complete=False))
 

@@ -19,7 +19,7 @@ READ_TOKENS = 1_000
 MOST_FLAGGED = 0.05  # fraction of the texts that a model is known to read
 DISTINCT_LETTERS = 300  # the most frequent ones
 
-_BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's byte fallback
 
 
 class Familiarity:
@@ -44,7 +44,7 @@ class Familiarity:
     def _is_readable(self, letter: str) -> bool:
         if letter not in self._readable:
             encoding = self._tokenizer.encode(letter, add_special_tokens=False)
-            self._readable[letter] = not any(_BYTE_PIECE.fullmatch(t) or t == "<unk>" for t in encoding.tokens)
+            self._readable[letter] = not any(BYTE_PIECE.fullmatch(t) or t == "<unk>" for t in encoding.tokens)
         return self._readable[letter]
 
     def _falls_into_small_pieces(self, ids: list[int]) -> bool:

@@ -56,6 +56,22 @@ def test_options_may_stand_anywhere_and_a_run_folder_for_its_bundle(bundle, run_
         assert capsys.readouterr().out == expected
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(bundle, tmp_path):
+    (tmp_path / "marked.txt").write_text("A short text.", encoding="utf-8-sig")
+    assert run("summarize", str(bundle), str(tmp_path / "marked.txt")).stdout == "A short text.\n"
+    assert run("summarize", str(bundle), input="\ufeffA short text.").stdout == "A short text.\n"
+
+
+def test_a_character_that_the_terminal_lacks_is_escaped(bundle, tmp_path):
+    (tmp_path / "euro.txt").write_text("Il coûte 5 €.", encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "precis", "summarize", str(bundle), str(tmp_path / "euro.txt")],
+        cwd=ROOT, env=environment, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.decode("latin-1")) == (0, "Il coûte 5 \\u20ac.\n")
+
+
 def test_sentences_are_extracted(bundle, engine, article, capsys):
     expected = engine.generate([TEXTS[3]], GenerationParams(mode="extract", sentences=2))[0]
     assert len(expected.extracted) == 2
@@ -91,6 +107,8 @@ def test_an_error_is_one_sentence_and_status_1(bundle, article, tmp_path, capsys
         ([str(bundle), str(tmp_path)], "cannot be read: Is a directory"),
         ([str(bundle), str(tmp_path / "latin.txt")], "is not UTF-8 text"),
         ([str(bundle), os.devnull], "empty"),
+        ([str(bundle), article, "--threads", "0"], "threads should be from 1 to 1024, not 0"),
+        ([str(bundle), article, "--threads", "100000"], "threads should be from 1 to 1024"),
         ([str(bundle), article, "--num-beams", "99"], "num_beams should be a whole number from 1 to 8"),
         ([str(tmp_path / "nowhere"), article], "There is no bundle folder"),
         ([str(tmp_path), article], "There is no bundle folder"),

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from precis import BundleError, Engine, EngineClosed, GenerationParams, TooMuchWork
+from precis import BundleError, Engine, EngineClosed, GenerationParams, TextError, TooMuchWork
 from tests.conftest import ROOT, gazette
 from tests.support.engines import SETTINGS, TEXTS, reference, seal
 
@@ -138,6 +138,36 @@ def test_changed_byte_is_refused_by_file_name(bundle, tmp_path, name):
     (changed / name).write_bytes(content)
     with pytest.raises(BundleError, match=name):
         Engine.load(changed)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "is empty"), (float("nan"), "is not a string"), (b"bytes", "is not a string"), ("a \ud800", "surrogate")],
+)
+def test_what_is_no_text_is_refused_and_named(text, words, engine):
+    with pytest.raises(TextError, match=rf"texts\[1\] .*{words}"):
+        engine.generate(["A text.", text])
+    for params in (GenerationParams(), GenerationParams(passthrough=False)):
+        with pytest.raises(TextError, match=f"The text .*{words}"):
+            engine.submit(text, params)
+    if isinstance(text, str):
+        with pytest.raises(TextError, match=words):  # of a length whose tokens are estimated first
+            asyncio.run(engine.summarize(text * 50_000, GenerationParams(mode="write", passthrough=False), timeout=60))
+
+
+def test_texts_come_from_any_iterable_but_a_string(engine):
+    texts = ["A text.", "Another text."]
+    assert [summary.text for summary in engine.generate(text for text in texts)] == texts
+    with pytest.raises(TypeError, match="a list of strings"):
+        engine.generate(texts[0])
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf")])
+def test_a_weight_that_is_not_above_0_is_refused_and_the_engine_works_on(weight, engine):
+    with pytest.raises(ValueError, match="weight should be above 0"):
+        engine.submit(TEXTS[0], weight=weight)
+    assert engine.submit(TEXTS[0], GenerationParams(max_new_tokens=3)).result(60)
+    assert not engine.failed
 
 
 def test_incomplete_bundle_is_refused(bundle, tmp_path):

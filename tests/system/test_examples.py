@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,23 @@ def test_client_prints_one_sentence_for_what_cannot_be_done(arguments):
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"[]", b'{"detail": "no"}', b""])
+def test_client_prints_one_sentence_for_an_answer_of_a_proxy(body):
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(502)
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [sys.executable, "examples/client.py", f"http://127.0.0.1:{server.server_port}"]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        server.shutdown()
+    assert (result.returncode, result.stderr) == (1, "502 http_error: Bad Gateway\n")
 
 
 def test_batch_job_adds_a_summary_to_every_line(embedded, tmp_path):

@@ -10,7 +10,8 @@ from typing import IO, Any
 from precis.bulk.errors import BulkError
 from precis.bulk.files import Source
 from precis.bulk.formats.columns import Columns
-from precis.text import is_blank
+from precis.errors import TextError
+from precis.text.validation import check_text
 
 MAX_RECORD = 64 << 20  # bytes of a JSONL line, characters of a CSV field: more is a broken file, not a document
 SHOWN = 1 << 20  # of such a record, in the rejects file
@@ -32,16 +33,12 @@ class Row:
         """This row with `value`, found in `column`, as its document, or with the reason why it is none."""
         if value is None:
             self.error = f"The row has no {column}."
-        elif not isinstance(value, str):
-            self.error = f"{column} is not text."
-        elif is_blank(value):
-            self.error = f"{column} is empty."
-        else:
+            return self
+        try:
+            check_text(value, column)
             self.document = value
-            try:
-                value.encode()
-            except UnicodeEncodeError:  # JSON can escape half of a surrogate pair
-                self.error = f"{column} has a surrogate by itself, which is no character."
+        except TextError as error:
+            self.error = str(error)
         return self
 
 

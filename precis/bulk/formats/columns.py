@@ -52,10 +52,19 @@ class Columns:
     grounding: bool = False
     min_trust: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises BulkError if a column that is added beside the summary has the summary's name."""
+        if self.summary in self._beside_summary:
+            raise BulkError(f"The run adds a column {self.summary} of its own; choose another --summary-column.")
+
     @property
     def types(self) -> dict[str, type]:
         """The columns that a run adds, with the types of their values: str, int, bool, float or list."""
-        types: dict[str, type] = {self.summary: str, **COUNTS, "trust": float}
+        return {self.summary: str, **self._beside_summary}
+
+    @property
+    def _beside_summary(self) -> dict[str, type]:
+        types: dict[str, type] = {**COUNTS, "trust": float}
         if self.min_trust:
             types[BELOW_TRUST] = bool
         if self.extracts:

@@ -183,6 +183,9 @@ def test_a_run_that_cannot_start_ends_with_one_sentence(tmp_path, bundle, capsys
     assert "a column summary already" in error_of(source, out, *given, "--column", "text")
     assert "one of id, document with" in error_of(tmp_path / "in.csv", tmp_path / "out.csv", *given, "--column", "text")
     assert "should be of one format" in error_of(tmp_path / "in.csv", out, *given)
+    for name in ("score", "trust", "chunks"):
+        assert f"adds a column {name} of its own" in error_of(source, out, *given, "--summary-column", name)
+    assert "threads should be from 1 to 1024" in error_of(source, out, *given, "--threads", "-1", "--ray", "local")
     assert "There is no file" in error_of(tmp_path / "none*.jsonl", out, *given)
     assert "nor a folder with files" in error_of(tmp_path / "empty", out, *given)
     assert "should end in one of" in error_of(source, tmp_path / "out.txt", *given)

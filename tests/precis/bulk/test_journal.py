@@ -1,5 +1,7 @@
 """The journal after a kill: what it does not mention is cut off, and any step can be repeated."""
 
+import errno
+import os
 from dataclasses import replace
 
 import pytest
@@ -76,6 +78,26 @@ def test_a_lost_or_doubled_window_stops_the_run(first, second, message, tmp_path
     with pytest.raises(BulkError, match=message):
         journal.add(second)
     assert journal.checkpoint.done == 3
+
+
+@pytest.mark.parametrize("entry", [b"\0\0\0", b"{", b"[1]", b'{"rows": 3}'])
+def test_a_damaged_journal_is_named(entry, tmp_path):
+    journal = Journal(str(tmp_path / "out.jsonl"), IDENTITY, b"head\n")
+    journal.add(FIRST)
+    path = journal.folder / "journal.jsonl"
+    del journal
+    path.write_bytes(path.read_bytes() + entry + b"\n")
+    with pytest.raises(BulkError, match=f"{path} was altered; remove {path.parent} to start again"):
+        Journal(str(tmp_path / "out.jsonl"), IDENTITY, b"head\n")
+
+
+def test_a_file_system_without_locks_is_not_another_run(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(BulkError, match="cannot be locked: No locks available"):
+        Journal(str(tmp_path / "out.jsonl"), IDENTITY, b"")
 
 
 def test_a_journal_killed_at_its_start_or_end_is_started_or_finished_again(tmp_path, monkeypatch):

@@ -32,6 +32,12 @@ def test_every_file_of_a_folder_is_read_or_named(folder):
     assert inputs.not_read == [f"{folder}/{name}" for name in skipped]
 
 
+def test_an_empty_name_is_not_the_working_directory(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(BulkError, match="the name is empty"):
+        find_inputs([""])
+
+
 @pytest.mark.timeout(60)  # waiting for a writer would take for ever
 def test_a_pipe_is_refused(folder):
     for name in (folder / "pipe.csv", folder / "p*.csv"):

@@ -17,7 +17,7 @@ def test_lines_stay_as_they_are_and_bad_ones_are_rejected_with_a_reason(tmp_path
         "not json": "The line is not valid JSON.",
         "[1]": "The line is not a JSON object.",
         '{"id": 1}': "The row has no document.",
-        '{"document": 5}': "document is not text.",
+        '{"document": 5}': "document is not a string.",
         '{"document": " \\n"}': "document is empty.",
         '{"document": "a \\ud800 b"}': "document has a surrogate by itself, which is no character.",
         '{"document": "a", "chunks": 2}': "The row has a column chunks already.",
