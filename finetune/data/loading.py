@@ -71,8 +71,8 @@ def load_pairs(data: Data, seed: int) -> Pairs:
         train, validation = _split_by_hash(train)
         if not len(train) or not len(validation):
             raise UserError(
-                f"data.train: {data.train} has too few pairs to hold back {VALIDATION_PERCENT}% of them; "
-                "name data.validation."
+                f"data.train: {data.train} has too few different documents to hold back {VALIDATION_PERCENT}% of the "
+                "pairs; name data.validation."
             )
     all_validation = validation
     if data.validation_documents is not None and data.validation_documents < len(validation):
