@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from precis.params import GenerationFields, field_with_default
 
@@ -166,6 +166,13 @@ class Recipe(Section):
         if self.output is None:
             raise ValueError("the recipe names no output folder")
         return Path(self.output)
+
+    @field_validator("output")
+    @classmethod
+    def _check_output_has_name(cls, output: str | None) -> str | None:
+        if output is not None and (Path(output).name in ("", "..") or "\0" in output):
+            raise ValueError("should name a new folder")
+        return output
 
     @model_validator(mode="after")
     def _check_4bit_has_adapter(self) -> "Recipe":

@@ -45,7 +45,12 @@ def load_config(source: Model) -> PretrainedConfig:
     """
     with _loading("model.name", source.name):
         content, _ = PretrainedConfig.get_config_dict(source.name, revision=source.revision)
-    if (kind := content.get("model_type")) not in MODEL_TYPES:
+    if (kind := content.get("model_type")) is None:
+        raise UserError(
+            f"model.name: {source.name} has no config.json of a model; name the folder of one, such as merged/ in that "
+            "of a run."
+        )
+    if kind not in MODEL_TYPES:
         raise UserError(f"model.name: {source.name} is a {kind}, and Precis trains T5 (v1.0, v1.1, Flan-T5) and mT5.")
     if internal := [name for name in content if name.endswith("_implementation_internal")]:
         raise UserError(f"model.name: config.json of {source.name} sets {internal[0]}, which can run foreign code.")
