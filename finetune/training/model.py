@@ -180,6 +180,11 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PeftModel:
         adapted = get_peft_model(model, config)
     except (ValueError, TypeError, re.error) as error:
         raise UserError(f"lora.targets: {str(error).splitlines()[0]}") from error
+    if isinstance(lora.targets, list):
+        names = [f".{name}" for name, _ in model.named_modules()]
+        for target in lora.targets:
+            if not any(name.endswith(f".{target}") for name in names):
+                raise UserError(f"lora.targets: the model has no module {target}.")
     for name, module in adapted.named_modules():
         if isinstance(module, BaseTunerLayer):
             layer = module.get_base_layer()
