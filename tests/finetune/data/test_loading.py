@@ -297,14 +297,14 @@ def test_unreadable_parquet_file_is_not_blamed_on_the_cache(tmp_path):
     content = bytearray(path.read_bytes())
     content[60:400] = bytes(byte ^ 0xFF for byte in content[60:400])
     path.write_bytes(content)
-    with pytest.raises(UserError, match="data.train: .*own.parquet cannot be read as parquet: "):
+    with pytest.raises(UserError, match=r"data.train: .*own.parquet cannot be read as parquet: "):
         load_pairs(Data(train=str(path), validation=str(path), **COLUMNS), seed=0)
 
 
 def test_parquet_text_that_is_not_utf8_gets_no_advice_for_text_files(tmp_path):
     texts = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xe9t"))
     pq.write_table(pa.table({"article": texts, "gist": ["b"]}), tmp_path / "own.parquet")
-    with pytest.raises(UserError, match="own.parquet cannot be read as parquet: .*utf-8") as error:
+    with pytest.raises(UserError, match=r"own.parquet cannot be read as parquet: .*utf-8") as error:
         load_pairs(Data(train=str(tmp_path / "own.parquet"), **COLUMNS), seed=0)
     assert "iconv" not in str(error.value)
 
