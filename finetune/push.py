@@ -46,6 +46,8 @@ def push(run: Path, repository: str, private: bool) -> str:
         reasons = {401: "does not know this token", 403: "does not let this token write there"}
         reason = reasons.get(status, f"answered {status}")
         raise UserError(f"push: the hub {reason} ({repository}); no file was uploaded.") from error
+    except ValueError as error:  # metadata of the card that the hub does not take
+        raise UserError(f"push: {' '.join(str(error).split())}; no file was uploaded.") from error
     except (RequestException, OSError) as error:
         raise UserError(f"push: the hub at {api.endpoint} cannot be reached; no file was uploaded.") from error
     return commit.commit_url

@@ -66,6 +66,18 @@ def test_failed_push_is_reported_in_one_sentence(tiny_run, tmp_path, words, toke
     assert not token or token not in done.stderr
 
 
+def test_metadata_that_the_hub_refuses_is_one_sentence(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    card = (run / "README.md").read_text()
+    (run / "README.md").write_text(card.replace("library_name:", "base_model: /home/me/model\nlibrary_name:", 1))
+    with HubStandIn({"models": {}, "datasets": {}}) as hub:
+        hub.accept_uploads(tmp_path / "hub")
+        done = push(hub, run, "me/gist", home=tmp_path / "home")
+    assert done.returncode == 1
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith('push: Invalid metadata in README.md. - "base_model" with value "/home/me/model"')
+
+
 def test_only_files_of_the_merged_model_are_pushed(tiny_run, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "merged/.cache").mkdir()
