@@ -44,6 +44,9 @@ class Data(Section):
 
     name: str | None = Field(None, description="Data set on the hub; null if `train` is a file or folder.")
     revision: str | None = Field(None, description="Branch, tag or commit of the data set on the hub.")
+    subset: str | None = Field(
+        None, description="Subset (configuration) of a data set on the hub that has several, such as a language."
+    )
     train: str = Field(description="File, folder or pattern (docs/training.md#data), or split of `name`.")
     validation: str | None = Field(None, description="Likewise; null holds back 10% of the training pairs.")
     document_column: str = Field("document", description="Column with the text to be summarized.")
