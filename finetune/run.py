@@ -49,7 +49,7 @@ def fit(recipe: Recipe) -> Path:
     run.json, README.md (the model card), samples.md, data.md, data.png and training.png. It replaces an earlier run's
     folder at the end, and keeps that run's bundles until an export replaces them. A run that was killed resumes from
     its last checkpoint. Under `accelerate launch` all processes call this function; only the first one prints and
-    writes. Raises UserError.
+    writes. Raises UserError, also if another run into the same folder is under way.
     """
     logging.set_verbosity_error()
     output = recipe.output_folder

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import (
@@ -138,6 +139,8 @@ def _reset_generation_parameters(config: PretrainedConfig) -> None:
 def loading(key: str, name: str | Path) -> Iterator[None]:
     """Turns the libraries' errors in loading `name` into a UserError that begins with `key`."""
     try:
+        if not Path(name).is_dir():
+            validate_repo_id(str(name))
         yield
     except MemoryError:
         raise
