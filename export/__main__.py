@@ -21,9 +21,11 @@ def _export(arguments: list[str]) -> None:
     if not run.is_dir():
         raise UserError(f"There is no run folder {run}.")
     from export.pipeline import make_bundles  # loads torch, which takes seconds
+    from finetune.files import locked
     from finetune.training.failures import disk_errors_as_user_errors
 
-    with disk_errors_as_user_errors(run):
+    busy = f"Another export of {run} is running; wait for it."
+    with disk_errors_as_user_errors(run), locked(run / ".export.lock", busy):
         for bundle in make_bundles(run, options):
             print(bundle)
 

@@ -13,7 +13,7 @@ from finetune.recipe import Recipe
 from finetune.recipe_io import resolve_paths
 from finetune.reports.progress import console
 from finetune.run_info import RunInfo, read_rouge, read_run
-from finetune.training.model import load_base, load_tokenizer, load_weights
+from finetune.training.model import load_base, load_tokenizer, load_weights, loading
 from finetune.training.preconditions import check_tokenizer
 from precis.bundle.reports import RougeReport
 
@@ -91,7 +91,6 @@ def load_adapted(run: Run, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
             f"The tokenizer in {run.folder / 'merged'} does not belong to the model: its vocabulary is not that of "
             f"{run.recipe.model.name}."
         )
-    try:
-        return cast(PreTrainedModel, PeftModel.from_pretrained(base, run.folder / "adapter").eval())
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{run.folder / 'adapter'} cannot be loaded: {str(error).splitlines()[0]}") from error
+    adapter = run.folder / "adapter"
+    with loading("adapter", adapter):
+        return cast(PreTrainedModel, PeftModel.from_pretrained(base, adapter).eval())

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         if is_first_process:
-            print("Stopped; the same command resumes from the last checkpoint.", file=sys.stderr)
+            print("Stopped. If it was training, the same command resumes from the last checkpoint.", file=sys.stderr)
         return 130
     if is_first_process:
         print(message)

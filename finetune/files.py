@@ -1,6 +1,10 @@
-"""Atomic writes: a file or folder is written under a temporary name and then renamed, so a kill leaves old or new."""
+"""Atomic writes: a file or folder is written under a temporary name and then renamed, so a kill leaves old or new.
+
+And a lock against a second process that would write the same.
+"""
 
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -8,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from finetune.errors import UserError
 
 RENAME_EXCHANGE = 2  # linux/fs.h
 AT_FDCWD = -100  # fcntl.h
@@ -30,7 +36,11 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """A new empty folder that replaces `path` if the block succeeds and is removed if it fails."""
+    """A new empty folder that replaces `path` if the block succeeds and is removed if it fails.
+
+    Where `path` is a symbolic link, what it points to is replaced.
+    """
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -42,6 +52,24 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path, message: str) -> Iterator[None]:
+    """Holds the file `path`, made for this, during the block. Raises UserError(`message`) if another process holds it.
+
+    The lock of a killed process ends with it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(message) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _exchange(first: Path, second: Path) -> None:

@@ -26,23 +26,30 @@ def push(run: Path, repository: str, private: bool) -> str:
     if not (run / RUN_FILE).is_file() or not (run / "merged").is_dir():
         raise UserError(f"push: {run} is not a run of Precis; make one by python -m finetune RECIPE.")
     _check_bundles(run)
-    if get_token() is None:
+    token = get_token()
+    if token is None:
         raise UserError("push: there is no token; set HF_TOKEN or log in with hf auth login.")
+    if not token.isascii():
+        raise UserError("push: the token holds characters that no token has; copy it once more.")
+    try:
+        files = operations(run)
+    except OSError as error:
+        raise UserError(f"push: {error.filename}: {error.strerror}.") from error
     api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True)
-        commit = api.create_commit(
-            repository, operations=operations(run), commit_message=f"Precis run {run.resolve().name}"
-        )
+        commit = api.create_commit(repository, operations=files, commit_message=f"Precis run {run.resolve().name}")
     except HFValidationError as error:
         raise UserError(f"push: {repository} is not a valid repository name; it should read owner/name.") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         reasons = {401: "does not know this token", 403: "does not let this token write there"}
         reason = reasons.get(status, f"answered {status}")
-        raise UserError(f"push: the hub {reason} ({repository}); nothing was changed.") from error
+        raise UserError(f"push: the hub {reason} ({repository}); no file was uploaded.") from error
+    except ValueError as error:  # metadata of the card that the hub does not take
+        raise UserError(f"push: {' '.join(str(error).split())}; no file was uploaded.") from error
     except (RequestException, OSError) as error:
-        raise UserError(f"push: the hub at {api.endpoint} cannot be reached; nothing was changed.") from error
+        raise UserError(f"push: the hub at {api.endpoint} cannot be reached; no file was uploaded.") from error
     return commit.commit_url
 
 
@@ -65,7 +72,7 @@ def _check_bundles(run: Path) -> None:
 def operations(run: Path) -> list[CommitOperationAdd]:
     """The files to upload with their paths in the repository. The merged model is at the top, for from_pretrained."""
     files = {name: run / name for name in FILES if (run / name).is_file()}
-    files |= {path.name: path for path in (run / "merged").iterdir() if path.name != "README.md"}
+    files |= {path.name: path for path in (run / "merged").iterdir() if path.is_file() and path.name != "README.md"}
     for pattern in FOLDERS:
         for folder in sorted(run.glob(pattern)):
             files |= {str(path.relative_to(run)): path for path in folder.rglob("*") if path.is_file()}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from precis.params import GenerationFields, field_with_default
 
@@ -44,6 +44,9 @@ class Data(Section):
 
     name: str | None = Field(None, description="Data set on the hub; null if `train` is a file or folder.")
     revision: str | None = Field(None, description="Branch, tag or commit of the data set on the hub.")
+    subset: str | None = Field(
+        None, description="Subset (configuration) of a data set on the hub that has several, such as a language."
+    )
     train: str = Field(description="File, folder or pattern (docs/training.md#data), or split of `name`.")
     validation: str | None = Field(None, description="Likewise; null holds back 10% of the training pairs.")
     document_column: str = Field("document", description="Column with the text to be summarized.")
@@ -166,6 +169,13 @@ class Recipe(Section):
         if self.output is None:
             raise ValueError("the recipe names no output folder")
         return Path(self.output)
+
+    @field_validator("output")
+    @classmethod
+    def _check_output_has_name(cls, output: str | None) -> str | None:
+        if output is not None and (Path(output).name in ("", "..") or "\0" in output):
+            raise ValueError("should name a new folder")
+        return output
 
     @model_validator(mode="after")
     def _check_4bit_has_adapter(self) -> "Recipe":

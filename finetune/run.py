@@ -24,7 +24,7 @@ from finetune.errors import UserError
 from finetune.evaluation.rouge import rouge_by_document
 from finetune.evaluation.scoring import generation_config, rouge_report, summarize
 from finetune.evaluation.sentence_ranker import read_ranker, write_ranker
-from finetune.files import replaced_folder, write_json
+from finetune.files import locked, replaced_folder, write_json
 from finetune.recipe import Recipe
 from finetune.reports.card import write_card, write_samples
 from finetune.reports.plots import training_curve
@@ -49,7 +49,7 @@ def fit(recipe: Recipe) -> Path:
     run.json, README.md (the model card), samples.md, data.md, data.png and training.png. It replaces an earlier run's
     folder at the end, and keeps that run's bundles until an export replaces them. A run that was killed resumes from
     its last checkpoint. Under `accelerate launch` all processes call this function; only the first one prints and
-    writes. Raises UserError.
+    writes. Raises UserError, also if another run into the same folder is under way.
     """
     logging.set_verbosity_error()
     output = recipe.output_folder
@@ -58,7 +58,12 @@ def fit(recipe: Recipe) -> Path:
     check_writable(output)
     processes = PartialState(cpu=not torch.cuda.is_available())
     console.quiet = not processes.is_main_process
-    with disk_errors_as_user_errors(output):
+    lock = output.with_name(f".{output.name}.lock")
+    busy = f"output: another run writes {output} now; wait for it, or name another folder."
+    with (
+        disk_errors_as_user_errors(output),
+        locked(lock, busy) if processes.is_main_process else nullcontext(),
+    ):
         _fit(recipe, output, processes)
     return output
 

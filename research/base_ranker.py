@@ -13,6 +13,7 @@ import fsspec
 from datasets import Dataset
 
 from finetune.data.sentence_targets import RankedPair, ranked_pairs
+from finetune.errors import UserError
 from finetune.evaluation.sentence_ranker import write_ranker
 from finetune.recipe import Recipe
 from finetune.recipe_io import read_recipe
@@ -50,4 +51,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except (UserError, OSError) as error:
+        raise SystemExit(str(error)) from error

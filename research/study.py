@@ -57,6 +57,9 @@ def main() -> int:
         "--share", type=float, default=1.0, help="of the data, for a quick try; the page is then next to OUT"
     )
     options = parser.parse_args()
+    for path in (options.folder / TRAIN, options.folder / VALIDATION):
+        if not path.is_file():
+            parser.error(f"{path} is missing; research/study.py says what FOLDER holds")
     with tempfile.TemporaryDirectory() as scratch:
         recipe, setup = _prepare(options.folder, Path(scratch), options.share)
         results = json.loads(options.out.read_text()) if options.out.is_file() else {"setup": setup, "runs": {}}

@@ -15,6 +15,7 @@ from datasets import Dataset, config, disable_progress_bars, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.hf_api import RepoFolder
 
 from finetune.data.files import DataFiles, find_files
 from finetune.data.readers import Columns, Row, read_rows
@@ -71,8 +72,8 @@ def load_pairs(data: Data, seed: int) -> Pairs:
         train, validation = _split_by_hash(train)
         if not len(train) or not len(validation):
             raise UserError(
-                f"data.train: {data.train} has too few pairs to hold back {VALIDATION_PERCENT}% of them; "
-                "name data.validation."
+                f"data.train: {data.train} has too few different documents to hold back {VALIDATION_PERCENT}% of the "
+                "pairs; name data.validation."
             )
     all_validation = validation
     if data.validation_documents is not None and data.validation_documents < len(validation):
@@ -156,14 +157,22 @@ def _load_from_hub(data: Data, name: str, key: str) -> _Split:
     try:
         # datasets 4 refuses a loading script; the hub's conversion of it can be read.
         revision = data.revision or (PARQUET_BRANCH if _has_loading_script(name) else None)
-        loaded = load_dataset(name, revision=revision, split=source)
+        if revision == PARQUET_BRANCH:  # where subsets are folders, which load_dataset would read all together
+            subsets = _converted_subsets(name)
+            is_needed = data.subset is not None or len(subsets) > 1
+            if subsets and is_needed and data.subset not in subsets:
+                raise UserError(f"data.subset: {name} has the subsets {', '.join(subsets)}; name one of them.")
+            loaded = load_dataset(name, data_dir=data.subset, revision=revision, split=source)
+        else:
+            loaded = load_dataset(name, data.subset, revision=revision, split=source)
     except DatasetNotFoundError as error:
         if isinstance(error.__cause__, RevisionNotFoundError):
             raise UserError(f"data.revision: {name} has no revision {data.revision} on the hub.") from error
         raise UserError(f"data.name: the hub has no data set {name} that can be read from here.") from error
     except (ValueError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"data.name: {name}, split {source}, cannot be loaded: {reason}") from error
+        reason = " ".join(str(error).splitlines()[:2])
+        option = "subset" if "Config" in reason else "name"  # datasets has another word for it
+        raise UserError(f"data.{option}: {name}, split {source}, cannot be loaded: {reason}") from error
     columns = Columns(data.document_column, data.summary_column)
     columns.check(f"{name}: {source}", key, loaded.column_names)
     for column in (columns.document, columns.summary):
@@ -189,6 +198,15 @@ def _has_loading_script(name: str) -> bool:
         return HfApi().file_exists(name, f"{name.rpartition('/')[2]}.py", repo_type="dataset")
     except OSError:  # no hub, or a private data set: load_dataset reads its cache or says what is wrong
         return False
+
+
+def _converted_subsets(name: str) -> list[str]:
+    """The subsets of a data set on the hub's Parquet branch; none where the hub cannot be asked."""
+    try:
+        entries = list(HfApi().list_repo_tree(name, revision=PARQUET_BRANCH, repo_type="dataset"))
+    except OSError:
+        return []
+    return sorted(entry.path for entry in entries if isinstance(entry, RepoFolder))
 
 
 def _split_by_hash(pairs: Dataset) -> tuple[Dataset, Dataset]:

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TextIO
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from finetune.errors import UserError
 Row = tuple[str | None, str | None]  # document and summary; None where there is none
 PARQUET_ROWS, PARQUET_BUFFER = 256, 1 << 20  # read at once: rows, and bytes of a column
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
+LISTED_CHARACTERS = 200  # of the columns' names in a message
 _MAX_FIELD = 2**31 - 1  # characters; Python's own limit is 131,072
 
 
@@ -32,11 +34,13 @@ class Columns:
 
     def check(self, path: Path | str, key: str, names: list[str]) -> None:
         """Raises UserError if `names`, the columns of `path` (data.`key`), lack one of the two or hold it twice."""
+        if not names:
+            raise UserError(f"data.{key}: {path} holds no rows.")
         for option, name in (("document", self.document), ("summary", self.summary)):
             if name not in names:
+                listed = shorten(", ".join(names), LISTED_CHARACTERS, placeholder=" …")  # may be texts of a first row
                 raise UserError(
-                    f"data.{option}_column: data.{key} ({path}) has no column {name}; its columns are "
-                    f"{', '.join(names)}."
+                    f"data.{option}_column: data.{key} ({path}) has no column {name}; its columns are {listed}."
                 )
             if names.count(name) > 1:
                 raise UserError(f"data.{option}_column: data.{key} ({path}) has several columns {name}.")
@@ -59,24 +63,17 @@ def read_rows(files: DataFiles, columns: Columns) -> Iterator[Row]:
     for path in files.paths:
         try:
             yield from reader(path, files.key, columns)
-        except UnicodeDecodeError as error:
-            raise UserError(_not_utf8(path, files.key)) from error
-        except (
-            ValueError,
-            RecursionError,
-            csv.Error,
-            EOFError,
-            zlib.error,
-            pa.ArrowException,
-            gzip.BadGzipFile,
-        ) as error:
+        except (ValueError, RecursionError, csv.Error, EOFError, zlib.error, pa.ArrowException, OSError) as error:
+            if isinstance(error, UnicodeDecodeError) and files.kind != ".parquet":
+                raise UserError(_not_utf8(path, files.key)) from error
             reason = str(error).splitlines()[0].rstrip(".")
             raise UserError(f"data.{files.key}: {path} cannot be read as {files.kind[1:]}: {reason}.") from error
 
 
 def _read_text(path: Path, key: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with _open(path, newline=None) as file:
+            return file.read()
     except UnicodeDecodeError as error:
         raise UserError(_not_utf8(path, key)) from error
 
@@ -85,13 +82,13 @@ def _not_utf8(path: Path, key: str) -> str:
     return f"data.{key}: {path} is not UTF-8 text; convert it, for example with iconv -f ISO-8859-1 -t UTF-8."
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path, newline: str | None = "") -> TextIO:
     """The text of a file in UTF-8, or in UTF-16 if it begins with its mark (as Excel's "Unicode text")."""
     opened = gzip.open if path.name.lower().endswith(".gz") else open
     with opened(path, "rb") as file:
         start = file.read(2)
     encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-    return opened(path, "rt", encoding=encoding, newline="")
+    return opened(path, "rt", encoding=encoding, newline=newline)
 
 
 def _parse(line: str, number: int) -> Any:
@@ -142,6 +139,9 @@ def _csv(path: Path, key: str, columns: Columns) -> Iterator[Row]:
             break
         problems.append(problem)
     else:
+        # Another delimiter shows in the header.
+        with _open(path) as file:
+            columns.check(path, key, next(csv.reader(file, **dialects[0][1]), []))
         raise ValueError(problems[0])
     with _open(path) as file:
         rows = csv.reader(_unescaped(file) if escaped else file, **options)

@@ -22,7 +22,8 @@ def write_card(info: RunInfo, rouge: RougeReport, folder: Path, certificates: Se
     The export writes it again, with the `certificates` of trust.
     """
     metadata = ModelCardData(
-        base_model=info.base_model.name,
+        # The hub refuses a path here; of a folder's weights the hash is known.
+        base_model=None if info.base_model.sha256 else info.base_model.name,
         datasets=[info.data.name] if info.data.name else None,
         library_name="transformers",
         metrics=["rouge"],

@@ -4,10 +4,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, but not re-exported
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import (
@@ -30,6 +33,7 @@ MODEL_TYPES = ("t5", "mt5")
 SPECIAL_TOKENS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
 WRAPPERS = ("module.", "_orig_mod.")  # that DistributedDataParallel and torch.compile put before a weight's name
 LISTED_WEIGHTS = 3  # that a message names
+REASON_CHARACTERS = 300  # of a library's message, which may list all models that it knows
 
 
 def load_base(source: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -44,13 +48,18 @@ def load_config(source: Model) -> PretrainedConfig:
     The file is judged before transformers makes an object of it, because some configurations then run code of another
     repository (CVE-2026-4372 and CVE-2026-5241, in transformers before 5.5).
     """
-    with _loading("model.name", source.name):
+    with loading("model.name", source.name):
         content, _ = PretrainedConfig.get_config_dict(source.name, revision=source.revision)
-    if (kind := content.get("model_type")) not in MODEL_TYPES:
+    if (kind := content.get("model_type")) is None:
+        raise UserError(
+            f"model.name: {source.name} has no config.json of a model; name the folder of one, such as merged/ in that "
+            "of a run."
+        )
+    if kind not in MODEL_TYPES:
         raise UserError(f"model.name: {source.name} is a {kind}, and Precis trains T5 (v1.0, v1.1, Flan-T5) and mT5.")
     if internal := [name for name in content if name.endswith("_implementation_internal")]:
         raise UserError(f"model.name: config.json of {source.name} sets {internal[0]}, which can run foreign code.")
-    with _loading("model.name", source.name):
+    with loading("model.name", source.name):
         return _read_config(source.name, source.revision)
 
 
@@ -66,7 +75,7 @@ def load_tokenizer(name: str | Path, key: str, revision: str | None = None) -> P
 
     Raises UserError, which begins with `key`, if there is only a slow one.
     """
-    with _loading(key, name):
+    with loading(key, name):
         tokenizer = _read_tokenizer(name, revision=revision, padding_side="right", truncation_side="right")
     # Saved with the tokenizer, to files that the template's names choose (CVE-2026-9856); a T5 has none.
     tokenizer.chat_template = None
@@ -98,7 +107,7 @@ def load_weights(name: str | Path, key: str, revision: str | None = None, **opti
     Special tokens that generation_config.json lacks are those of config.json, and the other way round. Raises
     UserError, which begins with `key`, if a weight is missing, unknown or of another shape.
     """
-    with _loading(key, name):
+    with loading(key, name):
         model, loaded = _read_weights(
             name,
             revision,
@@ -155,15 +164,19 @@ def _reset_generation_parameters(config: PretrainedConfig) -> None:
 
 
 @contextmanager
-def _loading(key: str, name: str | Path) -> Iterator[None]:
-    """Turns the libraries' errors into a UserError."""
+def loading(key: str, name: str | Path) -> Iterator[None]:
+    """Turns the libraries' errors in loading `name` into a UserError that begins with `key`."""
     try:
+        if not Path(name).is_dir():
+            validate_repo_id(str(name))
         yield
     except MemoryError:
         raise
+    except HFValidationError as error:
+        raise UserError(f"{key}: there is no folder {name}, and no model on the hub has such a name.") from error
     except Exception as error:  # tokenizers raises bare Exception, and a broken file can raise anything
         lines = str(error).splitlines() or [type(error).__name__]
-        reason = " ".join(line.strip() for line in lines[:2])
+        reason = shorten(" ".join(lines[:2]), REASON_CHARACTERS, placeholder=" …")
         raise UserError(f"{key}: {name} cannot be loaded: {reason.rstrip('.')}.") from error
 
 
@@ -202,6 +215,11 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PeftModel:
         adapted = get_peft_model(model, config)
     except (ValueError, TypeError, re.error) as error:
         raise UserError(f"lora.targets: {str(error).splitlines()[0]}") from error
+    if isinstance(lora.targets, list):
+        names = [f".{name}" for name, _ in model.named_modules()]
+        for target in lora.targets:
+            if not any(name.endswith(f".{target}") for name in names):
+                raise UserError(f"lora.targets: the model has no module {target}.")
     for name, module in adapted.named_modules():
         if isinstance(module, BaseTunerLayer):
             layer = module.get_base_layer()

@@ -33,6 +33,9 @@ def check_model(recipe: Recipe) -> PreTrainedTokenizerFast:
             raise UserError(
                 f"model.name: {source.name} has no {token} in its config.json; T5's is that of its padding."
             )
+    shortest, longest = recipe.generation.min_new_tokens or 0, recipe.generation.max_new_tokens
+    if shortest > longest:
+        raise UserError(f"generation.min_new_tokens: {shortest} is more than generation.max_new_tokens, {longest}.")
     try:
         generation_config(recipe, model).validate(strict=True)
     except ValueError as error:

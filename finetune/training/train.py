@@ -1,5 +1,6 @@
 """Trains a T5 with transformers' Seq2SeqTrainer as the recipe's `training` section says."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -93,7 +94,8 @@ def train(
         table.close()
     return TrainingResult(
         model=trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False),
-        log=trainer.state.log_history,
+        # A gradient's norm may overflow where its clipped values do not; JSON has no infinity.
+        log=[{name: value for name, value in row.items() if math.isfinite(value)} for row in trainer.state.log_history],
         steps=trainer.state.global_step,
         best_step=trainer.state.best_global_step or trainer.state.global_step,
         tokens=trainer.tokens_seen(),

@@ -15,6 +15,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import Unigram
 from transformers import T5TokenizerFast
 
+from research.pretrain.initialisation import SENTINELS
+
 
 def fast_tokenizer(spiece: str | Path, extra_ids: int, max_length: int = 512) -> T5TokenizerFast:
     """The fast tokenizer of the SentencePiece model file `spiece`.
@@ -63,9 +65,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("spiece", metavar="SPIECE_MODEL", help="SentencePiece model file")
     parser.add_argument("folder", metavar="FOLDER", help="where the tokenizer is written")
     options = parser.parse_args(argv)
-    fast_tokenizer(options.spiece, extra_ids=64).save_pretrained(options.folder)
+    fast_tokenizer(options.spiece, extra_ids=SENTINELS).save_pretrained(options.folder)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error

@@ -11,6 +11,7 @@ import sentencepiece
 
 from finetune.errors import UserError
 from research.pretrain.corpus import Document
+from research.pretrain.initialisation import SENTINELS
 from research.pretrain.recipe import Corpus, Weights
 
 END = 1
@@ -168,7 +169,7 @@ class Tasks:
         starts = sorted(draw.sample(range(0, len(text) - 5, 6), min(spans, (len(text) - 5) // 6)))
         source, target, last = self._sp.encode("fill: "), [], 0
         for number, start in enumerate(starts):
-            sentinel, end = self._pieces + 63 - number, start + draw.randint(1, 5)
+            sentinel, end = self._pieces + SENTINELS - 1 - number, start + draw.randint(1, 5)
             source += [*text[last:start], sentinel]
             target += [sentinel, *text[start:end]]
             last = end

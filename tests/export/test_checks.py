@@ -88,7 +88,37 @@ def test_model_that_is_worse_by_chance_is_exported_with_a_warning(run, capsys):
 
 def test_missing_base_model_is_refused(run, capsys):
     edit_run(run, lambda info: info["recipe"]["model"].update(name=str(run / "missing")))
-    assert "model.name" in refusal(run, capsys)
+    assert f"model.name: there is no folder {run / 'missing'}" in refusal(run, capsys)
+
+
+def truncate_adapter(run):
+    (run / "adapter/adapter_model.safetensors").write_bytes(b"{")
+
+
+def change_rank(run):
+    path = run / "adapter/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"r": 8}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (truncate_adapter, "Error while deserializing"),
+        (change_rank, "size mismatch"),
+        (lambda run: shutil.rmtree(run / "adapter"), "there is no folder"),
+    ],
+)
+def test_damaged_adapter_is_one_sentence(run, capsys, damage, reason):
+    damage(run)
+    sentence = refusal(run, capsys)
+    assert sentence.startswith("adapter: ")
+    assert reason in sentence
+
+
+def test_long_message_of_a_library_is_shortened(run, capsys):
+    """transformers lists all models that it knows."""
+    (run / "merged/config.json").unlink()
+    assert len(refusal(run, capsys)) < 800
 
 
 def test_cuda_device_without_cuda_is_refused(run, capsys):

@@ -1,5 +1,6 @@
 """The command line of the export."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,18 @@ def test_missing_run_folder_is_one_sentence(tmp_path, capsys):
     assert capsys.readouterr().err == f"There is no run folder {tmp_path / 'run'}.\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["verify", "--help"], ["sign", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["sign", "--help"]])
 def test_help_shows_examples(arguments, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(arguments)
     assert "python -m export" in capsys.readouterr().out.partition("example")[2]
+
+
+def test_second_export_of_a_run_is_refused(tmp_path, capsys):
+    with (tmp_path / ".export.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"Another export of {tmp_path} is running; wait for it.\n"
 
 
 def test_interrupted_export_ends_with_one_sentence(tiny_run, capsys, monkeypatch):

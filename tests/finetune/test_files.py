@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from finetune.files import replaced_folder, write_json
+from finetune.errors import UserError
+from finetune.files import locked, replaced_folder, write_json
 from tests.conftest import ROOT
 
 
@@ -77,6 +78,36 @@ def test_readers_always_see_the_old_or_the_new_folder(tmp_path):
     (tmp_path / "stop").touch()
     _, errors = reader.communicate()
     assert b"bundle/value" not in errors
+
+
+def test_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
+    place, link = tmp_path / "disk/bundle", tmp_path / "bundle"
+    place.mkdir(parents=True)
+    link.symlink_to(place)
+    for name in ("a", "b"):
+        with replaced_folder(link) as folder:
+            (folder / name).write_text("1")
+        assert [path.name for path in place.iterdir()] == [name]
+        assert link.readlink() == place
+    assert [path.name for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
+
+
+def test_lock_is_refused_to_others_and_ends_with_a_killed_process(tmp_path):
+    path = tmp_path / "run.lock"
+    code = (
+        "import time, pathlib; from finetune.files import locked\n"
+        f"with locked(pathlib.Path({str(path)!r}), ''):\n    print('in', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"in\n"
+    with pytest.raises(UserError, match="busy"), locked(path, "busy"):
+        pass
+    assert path.exists()
+    holder.kill()
+    holder.wait()
+    with locked(path, "busy"):
+        pass
+    assert not path.exists()
 
 
 def test_nan_is_refused_in_json(tmp_path):

@@ -188,6 +188,8 @@ def test_other_model_is_refused_by_check_in_one_sentence(tiny, tiny_recipe, tmp_
         ("lora.targets=[shared]", "lora.targets: shared is an embedding"),
         ("lora.targets=[relative_attention_bias]", "relative_attention_bias is an embedding"),
         ("lora.targets=(", "lora.targets: "),
+        ("lora.targets=[q, wi_0]", "lora.targets: the model has no module wi_0"),
+        ("generation.min_new_tokens=13", "generation.min_new_tokens: 13 is more than generation.max_new_tokens, 12"),
         pytest.param(
             "model.load_in_4bit=true",
             "model.load_in_4bit: QLoRA needs an NVIDIA GPU",

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from finetune.__main__ import main
+from finetune.push import operations
 from tests.conftest import ROOT
 from tests.support.hub import HubStandIn
 
@@ -50,6 +51,7 @@ def test_push_uploads_the_complete_run_and_never_shows_the_token(tiny_run, tmp_p
     ("words", "token", "named"),
     [
         (["me/gist"], "", "no token"),
+        (["me/gist"], "hf_a…z", "the token holds characters that no token has"),
         (["me/gist"], TOKEN, "does not let this token write"),
         (["me/a/gist"], TOKEN, "owner/name"),
     ],
@@ -61,11 +63,37 @@ def test_failed_push_is_reported_in_one_sentence(tiny_run, tmp_path, words, toke
     assert done.stderr.splitlines()[-1].startswith("push: ")
     assert named in done.stderr
     assert "Traceback" not in done.stderr
-    assert TOKEN not in done.stderr
+    assert not token or token not in done.stderr
+
+
+def test_metadata_that_the_hub_refuses_is_one_sentence(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    card = (run / "README.md").read_text()
+    (run / "README.md").write_text(card.replace("library_name:", "base_model: /home/me/model\nlibrary_name:", 1))
+    with HubStandIn({"models": {}, "datasets": {}}) as hub:
+        hub.accept_uploads(tmp_path / "hub")
+        done = push(hub, run, "me/gist", home=tmp_path / "home")
+    assert done.returncode == 1
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith('push: Invalid metadata in README.md. - "base_model" with value "/home/me/model"')
+
+
+def test_only_files_of_the_merged_model_are_pushed(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "merged/.cache").mkdir()
+    assert [each.path_in_repo for each in operations(run)] == [each.path_in_repo for each in operations(tiny_run)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_file_that_cannot_be_read_is_named(tiny_run, tmp_path, capsys, monkeypatch):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "samples.md").chmod(0)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert main(["push", str(run), "me/gist"]) == 1
+    assert capsys.readouterr().err == f"push: {run / 'samples.md'}: Permission denied.\n"
 
 
 def test_folder_without_a_run_is_not_pushed(tmp_path, capsys):
-
     assert main(["push", str(tmp_path), "me/gist"]) == 1
     assert "is not a run" in capsys.readouterr().err
 

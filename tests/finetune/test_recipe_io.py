@@ -41,6 +41,10 @@ def test_overrides_set_their_keys(recipe):
         ("lora=3", ["lora"]),
         ("data.train.x=3", ["data.train.x"]),
         ("lora.rank", ["lora.rank", "section.key=value"]),
+        ("output=/", ["output", "'/'"]),
+        ("output=.", ["output", "name a new folder", "'.'"]),
+        ("output=a/..", ["output", "'a/..'"]),
+        ("output=a\0b", ["output"]),
     ],
 )
 def test_mistake_is_one_sentence_that_names_the_key(recipe, override, named):

@@ -1,5 +1,6 @@
 """A fine-tuning run through the command: its files, and failures that leave nothing behind."""
 
+import fcntl
 import json
 
 import numpy as np
@@ -61,6 +62,7 @@ def test_full_fine_tuning_writes_a_model_and_no_adapter(tiny_recipe, tiny_base, 
         (["data.train=gone.jsonl"], "gone.jsonl"),
         (["data.document_column=article"], "data.document_column"),
         (["model.name=models/gone"], "model.name"),
+        (["model.name=recipes"], "model.name: recipes has no config.json of a model"),
         (["lora.targets=[nothing_like_it]"], "lora.targets"),
     ],
 )
@@ -87,6 +89,12 @@ def test_weights_with_nan_stop_the_run(tiny_recipe, tiny_base, tmp_path, capsys)
     assert main([str(tiny_recipe), f"output={tmp_path / 'run'}", f"model.name={tmp_path / 'broken'}"]) == 1
     assert "the loss is no longer a number" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+def test_infinite_gradient_norm_is_left_out_of_the_log(tiny_recipe, tmp_path):
+    info = run_recipe(tiny_recipe, tmp_path / "run", "lora.alpha=1e30", "data.validation_documents=4")
+    assert info["training_steps"] == 3
+    assert not [row for row in info["log"] if "loss" in row and "grad_norm" in row]
 
 
 def test_folder_without_a_run_is_not_overwritten(tiny_recipe, tmp_path, capsys):
@@ -133,6 +141,14 @@ def test_metric_that_sees_no_words_is_refused_before_the_base_is_scored(tiny_rec
     error = capsys.readouterr().err
     assert "training.metric: rougeL finds no words in the validation summaries" in error
     assert "summaries of the base" not in error
+
+
+def test_second_run_into_one_folder_is_refused(tiny_recipe, tmp_path, capsys):
+    with (tmp_path / ".run.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert main([str(tiny_recipe), f"output={tmp_path / 'run'}"]) == 1
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith("output: another run writes ")
 
 
 @pytest.mark.parametrize("output", ["file/run", "file/deep/run", "/proc/run"])

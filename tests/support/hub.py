@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 # Data sets have only the branch of the hub's Parquet conversion, so that a request without the revision fails.
 BRANCHES = {"models": "main", "datasets": "refs/convert/parquet"}
 SCRIPT_COMMIT = "5c" * 20
@@ -108,7 +110,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.folders["models"][name] = self.hub.uploads / name
             return self.json({"url": f"{self.hub.url}/{name}"})
         if self.path == "/api/validate-yaml":
-            return self.json({"errors": [], "warnings": []})
+            metadata = yaml.safe_load(json.loads(body)["content"].split("---")[1])
+            if re.fullmatch(r"[\w.-]+/[\w.-]+", metadata.get("base_model", "owner/name")):
+                return self.json({"errors": [], "warnings": []})
+            message = f'"base_model" with value "{metadata["base_model"]}" is not valid. Use a model id.'
+            return self.json({"errors": [{"message": message}]}, status=400)
         if self.path.endswith("/preupload/main"):
             # As on the hub, weights and other large or binary files are uploaded by Git LFS.
             large = (".safetensors", ".onnx", ".data", ".png", ".model")
@@ -144,8 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.objects[hashlib.sha256(body).hexdigest()] = body
         self.answer(200)
 
-    def json(self, value: object) -> None:
-        self.answer(200, json.dumps(value).encode(), kind="application/json")
+    def json(self, value: object, status: int = 200) -> None:
+        self.answer(status, json.dumps(value).encode(), kind="application/json")
 
     def answer(
         self,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,27 @@ def test_loading_script_is_replaced_by_the_parquet_branch(model, data, tmp_path)
         again = python(hub, tmp_path / "home", "-c", LOAD)
         assert again.stdout.split() == ["refs/convert/parquet", str(ROWS["train"])], again.stderr
     assert f"| pairs | {ROWS['train']} | {ROWS['validation']} |" in (tmp_path / "run.check/data.md").read_text()
+
+
+def test_subset_is_read_alone_and_has_to_be_named(data, tmp_path):
+    """load_dataset would read the Parquet files of all subsets as one."""
+    for name in ("de", "en"):
+        shutil.copytree(data / "default", tmp_path / "set" / name)
+    code = f"""
+from finetune.data.loading import load_pairs
+from finetune.errors import UserError
+from finetune.recipe import Data
+for subset in ("de", None, "fr"):
+    data = Data(name="{DATA}", revision="refs/convert/parquet", subset=subset, train="train", validation="validation")
+    try:
+        print(len(load_pairs(data, seed=0).train))
+    except UserError as error:
+        print(error)
+"""
+    with HubStandIn({"models": {}, "datasets": {DATA: tmp_path / "set"}}) as hub:
+        done = python(hub, tmp_path / "home", "-c", code)
+    refusal = f"data.subset: {DATA} has the subsets de, en; name one of them."
+    assert done.stdout.splitlines() == [str(ROWS["train"]), refusal, refusal], done.stderr
 
 
 @pytest.mark.slow  # two processes that import everything

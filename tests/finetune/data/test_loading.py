@@ -198,7 +198,7 @@ def test_folder_of_text_pairs_is_read(tmp_path):
         for kind in ("document", "summary"):
             path = tmp_path / ("documents" if kind == "document" else "summaries") / f"part{i % 2}/{i:02}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(row[kind], encoding="utf-8")
+            path.write_text(row[kind], encoding="utf-16" if i == 7 else "utf-8")
     pairs = load_pairs(Data(train=str(tmp_path), validation=str(tmp_path)), seed=0)
     assert {(row["document"], row["summary"]) for row in pairs.train} == {
         (row["document"], row["summary"]) for row in rows
@@ -268,6 +268,14 @@ def test_validation_sample_depends_on_the_seed(tmp_path):
         ),
         ("own.csv", "gist,article,gist\na,b,c\n", COLUMNS, ["data.summary_column", "several columns gist"]),
         ("own.csv", 'article,gist\n"a"b,c\n', COLUMNS, ["data.train", "line 2"]),
+        (
+            "own.csv",
+            'article;gist\n"a, b";c\nd, e;f\n',
+            COLUMNS,
+            ["data.document_column", "has no column article", "article;gist"],
+        ),
+        ("own.json", "[]", COLUMNS, ["data.train", "own.json holds no rows"]),
+        ("own.csv", "\n\n", COLUMNS, ["data.train", "own.csv holds no rows"]),
         ("own.jsonl", '{"article": "", "gist": ""}\n', COLUMNS, ["data.train", "no pair"]),
         ("header.csv", "article,gist\n", COLUMNS, ["data.train", "header.csv"]),
         ("broken.parquet", "PAR1 this is not one", COLUMNS, ["data.train", "broken.parquet"]),
@@ -284,13 +292,43 @@ def test_bad_data_is_reported_in_one_sentence(tmp_path, name, content, columns, 
     assert all(word in sentence for word in named), sentence
 
 
+def test_unreadable_parquet_file_is_not_blamed_on_the_cache(tmp_path):
+    path = write(tmp_path / "own.parquet", ROWS * 50)
+    content = bytearray(path.read_bytes())
+    content[60:400] = bytes(byte ^ 0xFF for byte in content[60:400])
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"data.train: .*own.parquet cannot be read as parquet: "):
+        load_pairs(Data(train=str(path), validation=str(path), **COLUMNS), seed=0)
+
+
+def test_parquet_text_that_is_not_utf8_gets_no_advice_for_text_files(tmp_path):
+    texts = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xe9t"))
+    pq.write_table(pa.table({"article": texts, "gist": ["b"]}), tmp_path / "own.parquet")
+    with pytest.raises(UserError, match=r"own.parquet cannot be read as parquet: .*utf-8") as error:
+        load_pairs(Data(train=str(tmp_path / "own.parquet"), **COLUMNS), seed=0)
+    assert "iconv" not in str(error.value)
+
+
+def test_text_of_a_first_row_is_shortened_where_the_columns_are_listed(tmp_path):
+    (tmp_path / "own.csv").write_text(f"{'a long text ' * 1000},its summary\n")
+    with pytest.raises(UserError, match="no column article; its columns are a long text") as error:
+        load_pairs(Data(train=str(tmp_path / "own.csv"), **COLUMNS), seed=0)
+    assert len(str(error.value)) < 500
+
+
+def test_equal_documents_cannot_be_split(tmp_path):
+    path = write_jsonl(tmp_path / "own.jsonl", ROWS[:1] * 50)
+    with pytest.raises(UserError, match="too few different documents to hold back 10% of the pairs"):
+        load_pairs(Data(train=str(path), **COLUMNS), seed=0)
+
+
 @pytest.mark.parametrize(
     ("files", "named"),
     [
         ({}, "documents/NAME.txt"),
         ({"documents/a.txt": b"x"}, "summaries/a.txt is missing"),
         ({"documents/a.txt": b"x", "summaries/a.txt": b"y", "summaries/b.txt": b"y"}, "documents/b.txt is missing"),
-        ({"documents/a.txt": b"\xff\xfe", "summaries/a.txt": b"y"}, "a.txt is not UTF-8"),
+        ({"documents/a.txt": b"\xe9t\xe9", "summaries/a.txt": b"y"}, "a.txt is not UTF-8"),
     ],
 )
 def test_broken_folder_is_reported_in_one_sentence(tmp_path, files, named):
