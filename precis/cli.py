@@ -105,6 +105,8 @@ def _summarize(arguments: list[str]) -> None:
 
 
 def _read_text(file: str) -> str:
+    if file == "-" and sys.stdin is None:
+        raise TextError("Standard input is closed.")
     try:
         return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8-sig")
     except OSError as error:

@@ -62,6 +62,12 @@ def test_a_byte_order_mark_is_no_part_of_the_text(bundle, tmp_path):
     assert run("summarize", str(bundle), input="\ufeffA short text.").stdout == "A short text.\n"
 
 
+def test_standard_input_that_is_closed_is_reported(bundle):
+    command = f"exec {sys.executable} -m precis summarize {bundle} <&-"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "Standard input is closed.\n")
+
+
 def test_a_character_that_the_terminal_lacks_is_escaped(bundle, tmp_path):
     (tmp_path / "euro.txt").write_text("Il coûte 5 €.", encoding="utf-8")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
