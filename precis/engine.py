@@ -32,7 +32,7 @@ from precis.stats import Stats
 from precis.text.detokenizer import IncrementalDetokenizer
 from precis.text.familiarity import READ_CHARACTERS
 from precis.text.tokenizer import TextTokenizer
-from precis.text.validation import check_text
+from precis.text.validation import check_text, checked_texts
 from precis.text.workers import LONGEST, Check, FairThread, TextWorkers
 
 log = logging.getLogger(__name__)
@@ -85,9 +85,8 @@ class Engine:
             max_waiting_tokens: while more tokens than this wait, `submit`, `summarize` and `stream` raise EngineFull.
             allow_cpu_fallback: use the CPU if the device is not available, or for nodes that it cannot run.
 
-        Raises BundleError if the bundle is missing, altered or not supported. Raises EngineError if the device is not
-        available or would leave heavy nodes to the CPU, and `allow_cpu_fallback` is false, or if `threads` is out of
-        bounds.
+        Raises BundleError if the bundle is missing, altered or not supported. Raises EngineError if `threads` are out
+        of bounds, or the device is not available or would leave heavy nodes to the CPU without `allow_cpu_fallback`.
         """
         check_threads(threads)
         bundle = open_bundle(folder)
@@ -124,13 +123,9 @@ class Engine:
 
         A list is a caller of its own, so that it takes turns with other lists and with what else is submitted.
 
-        Raises TextError, GenerationError, EngineClosed or EngineError.
+        Raises TextError, GenerationError, EngineClosed or EngineError, and TypeError for a string.
         """
-        if isinstance(texts, str):
-            raise TypeError("texts should be a list of strings, not one string.")
-        texts = list(texts)
-        for index, text in enumerate(texts):
-            check_text(text, f"texts[{index}]" if len(texts) > 1 else "The text")
+        texts = checked_texts(texts)
         caller = f"list {next(self._lists)}"
         requests = [
             self._request(text, params, None, input_ids, caller=caller)
@@ -153,8 +148,7 @@ class Engine:
         """Queues one text. Cancelling the future frees its rows at the next decode step.
 
         After `timeout` seconds the future raises DeadlineExceeded. Callers, by any names, are served in turn, each by
-        its `weight`. Raises TextError, GenerationError, EngineFull, TooMuchWork or EngineClosed, and ValueError for a
-        weight that is not above 0.
+        its `weight` above 0. Raises TextError, GenerationError, EngineFull, TooMuchWork, EngineClosed or ValueError.
         """
         request = self._request(text, params, timeout, caller=caller, weight=weight)
         self._scheduler.submit(request, bounded=True)
@@ -259,9 +253,7 @@ class Engine:
             self.check_admission(caller, timeout)  # again: the queue may have filled while this text waited
             check_text(text)
             self._check_size(text, params or GenerationParams(), deadline)
-            return self._request(
-                text, params, timeout, submitted_at=submitted_at, caller=caller, weight=weight, check=check
-            )
+            return self._request(text, params, timeout, None, submitted_at, caller, weight, check)
 
         return await self._text_workers.run(text, deadline, work, caller)
 

@@ -1,5 +1,7 @@
 """Tells whether a text can be summarized at all."""
 
+from collections.abc import Iterable
+
 from precis.errors import TextError
 from precis.text import is_blank
 
@@ -14,3 +16,13 @@ def check_text(text: object, name: str = "The text") -> None:
         text.encode()
     except UnicodeEncodeError:  # JSON can escape half of a surrogate pair
         raise TextError(f"{name} has a surrogate by itself, which is no character.") from None
+
+
+def checked_texts(texts: Iterable[str]) -> list[str]:
+    """`texts` as a list. Raises TextError if one cannot be read, and TypeError for a string in place of a list."""
+    if isinstance(texts, str):
+        raise TypeError("texts should be a list of strings, not one string.")
+    texts = list(texts)
+    for index, text in enumerate(texts):
+        check_text(text, f"texts[{index}]" if len(texts) > 1 else "The text")
+    return texts
