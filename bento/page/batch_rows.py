@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pydantic_core import from_json
 
 from bento.page.grounding_view import source_html, summary_html
-from bento.page.html import plural, render
+from bento.page.html import duration, plural, render
 from bento.page.long_document import excerpts
 from bento.page.messages import grounding_report
 from bento.page.summarizing import Done
@@ -67,7 +67,7 @@ class BatchRow:
 
     def remarks(self) -> list[str]:
         """What the table says about the row besides its summary."""
-        remarks = [f"{self.seconds:.1f} s" if self.summary else "", self.note, self.grounding]
+        remarks = [duration(self.seconds) if self.summary else "", self.note, self.grounding]
         remarks = [remark.removesuffix(".") for remark in remarks]
         if self.chunks > 1:
             remarks.append(f"{self.chunks} chunks")

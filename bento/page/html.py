@@ -26,6 +26,11 @@ def status(message: str | Markup, kind: str = "quiet") -> Markup:
     return Markup(f'<p class="status {kind}">{escape(message)}</p>' if message else "")
 
 
+def duration(seconds: float) -> str:
+    """ "0.03 s", "1.2 s"."""
+    return f"{max(seconds, 0.01):.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+
+
 def plural(number: int, noun: str) -> str:
     """ "1 word", "1,200 words"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

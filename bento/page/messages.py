@@ -3,7 +3,7 @@
 import logging
 
 from bento.page.admission import AdmissionQueueFull
-from bento.page.html import plural
+from bento.page.html import duration, plural
 from bento.page.limits import MAX_TEXT_CHARACTERS
 from bento.page.readers.errors import DocumentError
 from bento.page.summarizing import Done, Reading, ReadingPart
@@ -56,9 +56,9 @@ def summary_report(text: str, done: Done, waited: bool = False) -> str:
         return "Already short: this text is its own summary."
     if summary.unsupported_language:
         return "The model has not learned the language of this text, so its beginning is shown."
-    first_words = "" if summary.extracted else f"; the first after {done.first_seconds:.2f} s"
+    first_words = "" if summary.extracted else f"; the first after {duration(done.first_seconds)}"
     waiting = ", waiting included" if waited else ""
-    sentences = [f"{plural(written, 'word')} from {read:,} in {done.seconds:.1f} s{waiting}{first_words}."]
+    sentences = [f"{plural(written, 'word')} from {read:,} in {duration(done.seconds)}{waiting}{first_words}."]
     if summary.chunks >= MANY_CHUNKS:
         sentences.append(
             f"The text was read in {summary.chunks} chunks, and the best sentences of the chunks were ranked once more."
