@@ -88,6 +88,8 @@ def test_frozen_worker_is_killed_after_its_time_to_stop(start):
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_end_of_the_supervisor_leaves_nothing_on_the_port(start, number):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("The test run ignores the signal, as under nohup, and so does what it starts.")
     server = start()
     worker = server.worker
     server.process.send_signal(number)

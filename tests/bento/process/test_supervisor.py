@@ -34,6 +34,12 @@ SLEEPS = "time.sleep(300)"
 ENDS_WITH_SUPERVISOR = "os.read(int(sys.argv[4]), 1)"
 
 
+def default_signals() -> None:
+    """Under nohup, or in the background of a script, a test run ignores these, and so would what it starts."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Starts a supervisor whose worker runs the given code; returns it with its worker."""
@@ -50,7 +56,7 @@ def start(tmp_path):
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
-            **options,
+            **{"preexec_fn": default_signals, **options},
         )
         started.append(process)
         return process, psutil.Process(workers(pids, 1)[0])
