@@ -51,7 +51,7 @@ def batch_tab(batch: Batch, options: Options, max_request_bytes: int) -> None:
     outputs = [table, status, rows]
     bind(files.upload, batch.run, [files, refused, *options], outputs, js=BEGIN)
     bind(again.click, batch.run, [files, refused, *options], outputs, js=BEGIN)
-    bind(stop.click, batch.tasks.stop, None, None)
+    bind(stop.click, batch.tasks.stop_on_click, None, None)
 
 
 def _download_button(

@@ -53,6 +53,10 @@ class SessionTasks(Generic[View]):
             if self._tasks.get(session) is task:
                 del self._tasks[session]
 
+    async def stop_on_click(self, request: gr.Request) -> None:
+        """`stop`, in the event loop: Gradio would call it in a thread, from which a task must not be cancelled."""
+        self.stop(request)
+
     def stop(self, request: gr.Request) -> None:
         """Cancels the visitor's task, if one is running."""
         if task := self._tasks.get(request.session_hash):

@@ -68,7 +68,7 @@ def single_tab(engine: Engine, queue: AdmissionQueue, uploads: UploadStore) -> O
         events.append(bind(button.click, single.run_example, [gr.State(document), *shared], views, js=BEGIN))
     for event in events:
         event.then(None, [*outputs[:-1]], js="(...views) => precis.finish(...views)")
-    bind(inputs.stop.click, single.tasks.stop, None, None)
+    bind(inputs.stop.click, single.tasks.stop_on_click, None, None)
     if comparison is not None:
         bind(compare_button.click, comparison.run, last_result, outputs.base)
     _connect_session(inputs, outputs)

@@ -180,7 +180,8 @@ def _sentences(text: str, summary: Summary) -> tuple[str, ...]:
 
 async def _admitted(admitted: asyncio.Event, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(admitted.wait(), seconds)
+        async with asyncio.timeout(seconds):  # wait_for of Python 3.11 ignores a Stop in the moment of the admission
+            await admitted.wait()
     return admitted.is_set()
 
 

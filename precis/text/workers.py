@@ -52,7 +52,9 @@ class TextWorkers:
         thread = self._longest if _normalized_length(text) > LONGEST else self._moderate
         future = asyncio.wrap_future(thread.submit(caller, functools.partial(work, check)))
         try:
-            return await asyncio.wait_for(future, None if deadline is None else deadline - time.monotonic())
+            # wait_for of Python 3.11 ignores being cancelled in the moment in which the result comes.
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                return await future
         except TimeoutError:
             raise DeadlineExceeded("The summary was not ready in time.") from None
         finally:

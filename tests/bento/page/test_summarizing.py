@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from bento.page.admission import AdmissionQueue
-from bento.page.summarizing import Done, Reading, Waiting, Writing, summarize
+from bento.page.summarizing import Done, Reading, Waiting, Writing, _admitted, summarize
 from precis import GenerationParams
 from tests.conftest import gazette
 
@@ -111,3 +111,19 @@ def test_written_chunks_of_a_long_text_are_counted(engine):
     assert {state.chunks for state in counted} == {chunks}
     assert summarized == sorted(summarized), "some may end in the same step"
     assert 0 < summarized[0] < summarized[-1] == chunks
+
+
+def test_stop_counts_in_the_moment_of_admission_too():
+    async def is_lost(iterations: int) -> bool:
+        admitted = asyncio.Event()
+        task = asyncio.create_task(_admitted(admitted, 60))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        admitted.set()
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        is_cancelled = task.cancel()  # else it has returned before
+        await asyncio.wait({task})
+        return is_cancelled and not task.cancelled()
+
+    assert [asyncio.run(is_lost(iterations)) for iterations in range(5)] == [False] * 5

@@ -130,3 +130,20 @@ def test_cancelling_ends_the_work(workers):
 
     run(cancel())
     assert ended.wait(5)
+
+
+def test_cancelling_counts_in_the_moment_of_the_result_too(workers):
+    async def is_lost(iterations: int) -> bool:
+        ended = threading.Event()
+        deadline = time.monotonic() + 60
+        task = asyncio.create_task(workers.run("a" * 10_000, deadline, lambda _: ended.wait()))
+        await asyncio.sleep(0.05)
+        ended.set()
+        time.sleep(0.05)  # the thread is done, and the event loop has not seen it
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        is_cancelled = task.cancel()  # else it has returned before
+        await asyncio.wait({task})
+        return is_cancelled and not task.cancelled()
+
+    assert [run(is_lost(iterations)) for iterations in range(5)] == [False] * 5
