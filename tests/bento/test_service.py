@@ -35,10 +35,12 @@ def send(url: str, body: bytes | dict | None = None, method: str | None = None, 
     "settings", [{}, {"mode": "write", "num_beams": 3, "max_new_tokens": 30}, {"long_text": "truncate"}]
 )
 def test_response_equals_the_engines_summary(service, served_engine, settings):
+    params = GenerationParams(**settings)
     status, headers, body = send(f"{service.url}/summarize", {"text": DOCUMENT, **settings})
-    summary = served_engine.generate([DOCUMENT], GenerationParams(**settings))[0]
+    summary, answer = served_engine.generate([DOCUMENT], params)[0], json.loads(body)
     assert (status, headers["Content-Type"]) == (200, "application/json")
-    assert json.loads(body) == {
+    assert (answer.pop("trust", None) is None) == (served_engine.certificate(params) is None)
+    assert answer == {
         "summary": summary.text,
         "model": served_engine.bundle.manifest.name,
         **({"extracted": list(map(asdict, summary.extracted))} if summary.extracted else {}),
