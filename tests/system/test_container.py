@@ -125,7 +125,8 @@ def test_sigterm_finishes_running_requests():
     patience = ("--env", "PRECIS_GRACE_SECONDS=200", "--env", "PRECIS_TIMEOUT_SECONDS=200")
     with container(*patience) as (name, url), ThreadPoolExecutor(8) as pool:
         wait_until_ready(url)
-        answers = [pool.submit(summarize, url, text=text, num_beams=8, max_new_tokens=128) for text in documents]
+        options = {"mode": "write", "num_beams": 8, "max_new_tokens": 128, "min_new_tokens": 128}
+        answers = [pool.submit(summarize, url, text=text, **options) for text in documents]
         time.sleep(0.5)
         assert not all(answer.done() for answer in answers)
         docker("stop", "--time", "250", name, timeout=260)
