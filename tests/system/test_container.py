@@ -144,7 +144,8 @@ def test_stated_memory_suffices_under_load():
     with container(*limits) as (name, url), ThreadPoolExecutor(32) as pool:
         wait_until_ready(url)
         urllib.request.urlopen(f"{url}/ui/", timeout=60).close()
-        answers = list(pool.map(lambda text: summarize(url, text=text, max_new_tokens=64), documents))
+        options = {"mode": "write", "num_beams": 4, "max_new_tokens": 64}
+        answers = list(pool.map(lambda text: summarize(url, text=text, **options), documents))
         assert all(status == 200 for status, _ in answers)
         assert not inspect(name)["State"]["OOMKilled"]
 
