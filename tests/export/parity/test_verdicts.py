@@ -140,8 +140,8 @@ def test_tokens_of_equal_scores_are_a_tie(systems, link, search):
     """Each side prefers another one of two tokens, by less than PyTorch's rounding."""
     token = systems.merged(search).generate(DOCUMENTS[:1]).tokens[0][3]
     assert token not in (0, 1, TWIN)
-    left, right = twin_of(token, 1 - 5e-6), twin_of(token, 1 + 5e-6)
-    report = exact_link(systems, link, search, left, right, f"twin_of_{token}").report
+    smaller_twin, larger_twin = twin_of(token, 1 - 5e-6), twin_of(token, 1 + 5e-6)
+    report = exact_link(systems, link, search, smaller_twin, larger_twin, f"twin_of_{token}").report
     assert (report.passed, report.differing) == (True, []), report.reasons
     assert report.ties >= 1
     assert report.ties + report.identical_summaries == len(DOCUMENTS)
